@@ -1,0 +1,1 @@
+"""Channels that carry alarms to people."""

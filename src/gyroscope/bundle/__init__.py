@@ -1,0 +1,1 @@
+"""What is served: arrays and JSON that score and explain a row."""

@@ -1,0 +1,1 @@
+"""Contracts, sources, checks, encoding, splits and profiles of tabular data."""

@@ -1,0 +1,172 @@
+"""The contract of a model: its columns, and what may stand in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+from gyroscope.errors import ContractError
+
+
+class ColumnType(StrEnum):
+    """What the values of a column are."""
+
+    NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
+    CATEGORY = "category"
+    DATETIME = "datetime"  # ISO 8601 or a listed format; without zone it is taken as UTC
+    TEXT = "text"  # free text and identifiers; never a feature
+
+
+class Role(StrEnum):
+    """What a column is for."""
+
+    FEATURE = "feature"
+    TARGET = "target"  # what is predicted; known only later
+    ID = "id"  # whom a row is about
+    TIME = "time"  # event time of a row
+    SENSITIVE = "sensitive"  # for fairness checks; not an input of the model
+    WEIGHT = "weight"  # weight of a row in training
+    IGNORED = "ignored"  # may be sent, is not read
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One column. Ranges and categories are those of the data the contract was made from."""
+
+    name: str
+    type: ColumnType
+    role: Role = Role.FEATURE
+    description: str = ""
+    unit: str = ""
+    nullable: bool = False  # may be missing (JSON null or one of ``missing``)
+    missing: tuple[str, ...] = ()  # texts that mean missing, compared after trimming, e.g. "?"
+    seen: tuple[float, float] | None = None  # lowest and highest number seen; a hint, not a limit
+    limits: tuple[float | None, float | None] | None = None  # enforced; None leaves a side open
+    categories: tuple[str, ...] = ()  # values of a category, most frequent first
+    unknown: Literal["reject", "other"] = "reject"  # a category not listed
+    true: tuple[str, ...] = ()  # texts that mean true, e.g. "yes"; compared without case
+    false: tuple[str, ...] = ()
+    format: str | None = None  # strptime format of a datetime that is not ISO 8601
+    why: str = ""  # why the column was given this type and role, in words
+
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """The columns of a model and the class it predicts.
+
+    ``positive`` and ``negative`` are the texts of the target's values as they stand in the data;
+    a target value listed in neither is an error.
+    """
+
+    columns: tuple[Column, ...]
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ContractError(f"columns named twice in the contract: {', '.join(twice)}")
+        for role in (Role.TARGET, Role.ID, Role.TIME, Role.WEIGHT):
+            holders = [c.name for c in self.columns if c.role is role]
+            if len(holders) > 1:
+                raise ContractError(f"only one column may be {role}: {', '.join(holders)} are")
+        if not any(c.role is Role.TARGET for c in self.columns):
+            raise ContractError("no column of the contract has role target")
+        if not self.features:
+            raise ContractError("no column of the contract has role feature")
+        for column in self.features:
+            if column.type is ColumnType.TEXT:
+                raise ContractError(
+                    f"column {column.name}: free text cannot be a feature; "
+                    "make it a category or give it role ignored"
+                )
+            if column.type is ColumnType.CATEGORY and not column.categories:
+                raise ContractError(f"column {column.name}: a category needs its categories")
+        both = sorted(set(self.positive) & set(self.negative))
+        if both or not self.positive or not self.negative:
+            raise ContractError(
+                "the target needs values for positive and for negative, none in both: "
+                f"positive {list(self.positive)}, negative {list(self.negative)}"
+            )
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The inputs of the model, in the order of the encoded vector."""
+        return tuple(c for c in self.columns if c.role is Role.FEATURE)
+
+    @property
+    def target(self) -> Column:
+        """What is predicted."""
+        return next(c for c in self.columns if c.role is Role.TARGET)
+
+    @property
+    def time(self) -> Column | None:
+        """The column with the event time, if there is one."""
+        return self._one(Role.TIME)
+
+    @property
+    def id(self) -> Column | None:
+        """The column that says whom a row is about, if there is one."""
+        return self._one(Role.ID)
+
+    @property
+    def weight(self) -> Column | None:
+        """The column with the weight of a row, if there is one."""
+        return self._one(Role.WEIGHT)
+
+    @property
+    def sensitive(self) -> tuple[Column, ...]:
+        """The columns for fairness checks."""
+        return tuple(c for c in self.columns if c.role is Role.SENSITIVE)
+
+    def _one(self, role: Role) -> Column | None:
+        return next((c for c in self.columns if c.role is role), None)
+
+
+def contract_from_mapping(given: Mapping[str, Any], *, where: str) -> Contract:
+    """Read a contract from the mapping under ``contract`` in ``gyroscope.yaml``.
+
+    ``given`` has ``positive``, ``negative`` (a text or a list of texts) and ``columns``, a mapping
+    of name to the fields of :class:`Column` without the name.
+
+    Raises:
+        ContractError: says ``where`` and which field of which column is wrong.
+    """
+    columns = given.get("columns")
+    if not isinstance(columns, Mapping) or not columns:
+        raise ContractError(f"{where}: 'columns' must be a mapping of column names to fields")
+    extra = sorted(set(map(str, given)) - {"columns", "positive", "negative"})
+    if extra:
+        raise ContractError(
+            f"{where}: unknown field {extra[0]!r}; known: columns, positive, negative"
+        )
+    known = {field.name for field in msgspec.structs.fields(Column)}
+    read = []
+    for name, fields in columns.items():
+        if not isinstance(fields, Mapping):
+            raise ContractError(f"{where}, column {name}: expected fields such as 'type: number'")
+        unknown = sorted(set(map(str, fields)) - known)
+        if unknown:
+            raise ContractError(
+                f"{where}, column {name}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}"
+            )
+        try:
+            read.append(msgspec.convert({**fields, "name": str(name)}, Column))
+        except msgspec.ValidationError as error:
+            raise ContractError(f"{where}, column {name}: {error}") from None
+    return Contract(
+        columns=tuple(read),
+        positive=_texts(given.get("positive"), f"{where}: positive"),
+        negative=_texts(given.get("negative"), f"{where}: negative"),
+    )
+
+
+def _texts(given: object, where: str) -> tuple[str, ...]:
+    values = given if isinstance(given, list) else [given]
+    if any(not isinstance(v, str | int | float | bool) for v in values):
+        raise ContractError(f"{where} must be a value of the target or a list of values")
+    return tuple(v if isinstance(v, str) else msgspec.json.encode(v).decode() for v in values)

@@ -1,0 +1,1 @@
+"""Gather, decide, act: the pilot and its jobs."""

@@ -1,0 +1,65 @@
+"""The things the stages of the loop hand to each other: versions, predictions, labels."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+import msgspec
+
+from gyroscope.errors import UsageError
+
+CHAMPION = "champion"  # alias of the version that serves
+CHALLENGER = "challenger"  # alias of the version on trial
+PREVIOUS = "previous"  # alias of the version a rollback goes to
+
+Value = str | int | float | bool | None  # a field of a row as JSON carries it
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def checked_model_name(name: str) -> str:
+    """Return ``name`` if it can name a model in URLs, folders and the registry.
+
+    Raises:
+        UsageError: anything but 1 to 64 letters, digits, ``-`` and ``_``.
+    """
+    if not _MODEL_NAME.fullmatch(name):
+        raise UsageError(
+            f"model name {name!r}: use 1 to 64 letters, digits, '-' and '_', "
+            "starting with a letter or digit"
+        )
+    return name
+
+
+class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered version of a model."""
+
+    model: str
+    version: int  # 1, 2, 3, ... in order of registration
+    run_id: str  # MLflow run that made it
+    created: datetime  # UTC
+    aliases: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
+    """One prediction as it was served."""
+
+    id: str
+    version: int  # of the model that made it
+    time: datetime  # event time, UTC
+    arrival: datetime  # when the server had it, UTC
+    columns: tuple[str, ...]  # names of ``row``, in order
+    row: tuple[Value, ...]  # fields as given by the client, before encoding
+    score: float  # calibrated probability of the positive class
+    entity: str | None = None  # value of the id column: whom the prediction is about
+
+
+class Label(msgspec.Struct, frozen=True, kw_only=True):
+    """One arrival of a label; a later arrival for the same prediction corrects the earlier."""
+
+    prediction_id: str
+    label: Value  # as given by the client
+    time: datetime  # when the outcome became true, UTC
+    arrival: datetime  # when the server had it, UTC

@@ -1,0 +1,1 @@
+"""From a window of the prediction log to findings."""

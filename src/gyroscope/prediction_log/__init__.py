@@ -1,0 +1,1 @@
+"""Predictions as they were served, and the labels that came later."""

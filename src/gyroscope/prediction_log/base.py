@@ -1,0 +1,60 @@
+"""What every prediction log can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from gyroscope.findings import Window
+from gyroscope.model import Label, Prediction
+
+
+class Joined(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions of a window in order of (time, id), each with its label if one has arrived."""
+
+    predictions: tuple[Prediction, ...]
+    labels: tuple[Label | None, ...]  # the last arrival for each prediction
+
+
+class PredictionLog(Protocol):
+    """The append-only record of one model's predictions and of the labels that came later.
+
+    Appends are durable when they return: a process killed the moment after loses nothing.
+    Several processes may append and read at the same time. A torn record at the end of what a
+    killed process wrote is skipped by readers; nothing before it is lost.
+    """
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Write predictions, all or none.
+
+        Raises:
+            LogError: the log cannot be written; nothing was acknowledged.
+        """
+        ...
+
+    def append_labels(self, labels: Sequence[Label]) -> None:
+        """Write arrivals of labels, all or none; raises like :meth:`append`."""
+        ...
+
+    def read(self, window: Window | None = None, *, as_of: datetime | None = None) -> Joined:
+        """Predictions with event time in ``window`` (all if None), joined with their labels.
+
+        With ``as_of``, only labels that had arrived by then count. A prediction id written twice
+        (a client's retry) is returned once, as first written. Labels for unknown ids are ignored.
+        """
+        ...
+
+    def known(self, prediction_ids: Sequence[str]) -> set[str]:
+        """Which of these prediction ids are in the log."""
+        ...
+
+    def span(self) -> Window | None:
+        """First event time to just after the last (1 microsecond); None while empty."""
+        ...
+
+    def close(self) -> None:
+        """Give back files; the log may not be used afterwards."""
+        ...

@@ -1,0 +1,1 @@
+"""Challenger against champion, and moving the aliases."""

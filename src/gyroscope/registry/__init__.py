@@ -1,0 +1,1 @@
+"""Model versions and aliases; the only folder that knows MLflow."""

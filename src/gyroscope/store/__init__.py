@@ -1,0 +1,1 @@
+"""The control plane: states, findings, decisions, jobs."""

@@ -1,0 +1,1 @@
+"""From data to a registered version, step by step."""

@@ -1,0 +1,1 @@
+"""Gates a version must pass before it may challenge or serve."""
