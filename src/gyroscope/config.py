@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -271,7 +272,7 @@ def _number(setting: Setting, value: Any, where: str) -> float | None:
                 f"{where}: given {value!r}, expected a text such as {setting.default}"
             )
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise ConfigError(f"{where}: given {value!r}, expected a number ({setting.unit})")
     if isinstance(setting.default, int) and value != int(value):
         raise ConfigError(f"{where}: given {value!r}, expected a whole number ({setting.unit})")
@@ -297,7 +298,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def state(self) -> Path:
         """The folder for everything Gyroscope writes, absolute."""
-        return (self.root / self.settings["state"]).resolve()
+        return Path(self.root, self.settings["state"]).resolve()
 
     def model(self, name: str | None) -> ModelConfig:
         """The model called ``name``, or the only one if ``name`` is None.

@@ -4,7 +4,7 @@ GyroscopeError                 exit 1
 ├── UsageError                 exit 2: the command, file or setting given is wrong
 │   ├── ConfigError            gyroscope.yaml or a setting
 │   ├── ContractError          a contract that contradicts itself or its data
-│   └── MissingExtra           a library of an extra is not installed
+│   └── MissingExtraError           a library of an extra is not installed
 ├── DataError                  a data file that cannot be used as it is
 ├── NotFoundError              a model, version, decision or bundle that does not exist
 ├── RowError                   rows that break the contract: one problem per field
@@ -41,7 +41,7 @@ class ContractError(UsageError):
     """A contract contradicts itself, or the data it is meant for."""
 
 
-class MissingExtra(UsageError):
+class MissingExtraError(UsageError):
     """An optional library is needed; the message names the extra that brings it."""
 
     def __init__(self, what: str, extra: str) -> None:

@@ -152,7 +152,8 @@ def contract_from_mapping(given: Mapping[str, Any], *, where: str) -> Contract:
         unknown = sorted(set(map(str, fields)) - known)
         if unknown:
             raise ContractError(
-                f"{where}, column {name}: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}"
+                f"{where}, column {name}: unknown field {unknown[0]!r}; "
+                f"known: {', '.join(sorted(known))}"
             )
         try:
             read.append(msgspec.convert({**fields, "name": str(name)}, Column))
