@@ -1,0 +1,237 @@
+"""The contract compiled: from rows and tables to the matrix the model sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.data.codec import MISSING, Codec, EncodedColumn, encode_column, shorten
+from gyroscope.data.contract import Column, Contract, Role
+from gyroscope.errors import DataError, FieldProblem, RowError
+from gyroscope.model import Value
+
+Matrix = NDArray[np.float64]
+Row = Mapping[str, Value]
+
+
+class EncodedTable(msgspec.Struct, frozen=True, kw_only=True):
+    """A table after encoding."""
+
+    X: Matrix  # float64[n, p]
+    fits: NDArray[np.bool_]  # bool[n]: rows in which every field fits the contract
+    problems: tuple[FieldProblem, ...]  # the first misfit of each column
+
+
+class Encoder:
+    """Encodes rows, tables and logged rows by one contract."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self._features = [Codec(column) for column in contract.features]
+        self._carried = [Codec(column) for column in contract.sensitive]
+        self._time = None if contract.time is None else Codec(contract.time)
+        self._optional = {
+            c.name for c in contract.columns if c.role not in (Role.FEATURE, Role.TARGET)
+        }
+        self._known = self._optional | {c.name for c in contract.features}
+        self._labels = {label_text(text): 1.0 for text in contract.positive}
+        self._labels |= {label_text(text): 0.0 for text in contract.negative}
+        self.logged_columns = tuple(c.column.name for c in (*self._features, *self._carried))
+
+    # -- rows, as a client sends them -----------------------------------------------------------
+
+    def encode_rows(self, rows: Sequence[Row]) -> Matrix:
+        """Encode rows as a client sends them to ``float64[n, p]``.
+
+        Every feature must be there; the time, id, sensitive, weight and ignored columns may be.
+
+        Raises:
+            RowError: names every field of every row that breaks the contract.
+        """
+        X = np.empty((len(rows), len(self._features)))
+        problems: list[FieldProblem] = []
+        for i, row in enumerate(rows):
+            for j, codec in enumerate(self._features):
+                try:
+                    X[i, j] = codec.number(row[codec.column.name])
+                except (KeyError, ValueError):
+                    problems.append(_problem(i, codec, row))
+            problems += self._other_problems(i, row)
+        if problems:
+            raise RowError(problems)
+        return X
+
+    def _other_problems(self, i: int, row: Row) -> list[FieldProblem]:
+        """What is wrong outside the features: fields that must not be there, or do not fit."""
+        problems = []
+        if not row.keys() <= self._known:
+            for name in row.keys() - self._known:
+                target = name == self.contract.target.name
+                expected = (
+                    "not to be sent: it is what the model predicts"
+                    if target
+                    else "no such field; it is not in the contract"
+                )
+                problems.append(
+                    FieldProblem(row=i, field=name, given=shorten(row[name]), expected=expected)
+                )
+        carried = self._carried if self._time is None else [*self._carried, self._time]
+        for codec in carried:
+            value = row.get(codec.column.name)
+            if value is None:
+                continue
+            try:
+                codec.number(value)
+            except ValueError:
+                problems.append(_problem(i, codec, row))
+        return problems
+
+    def event_times(self, rows: Sequence[Row]) -> list[datetime | None]:
+        """The event time of each row that has one, zone-aware; rows must have passed encoding."""
+        if self._time is None:
+            return [None] * len(rows)
+        codec, name = self._time, self._time.column.name
+        return [None if not row.get(name) else codec.moment(row[name]) for row in rows]
+
+    def entities(self, rows: Sequence[Row]) -> list[str | None]:
+        """The value of the id column of each row as text; None where there is none."""
+        if self.contract.id is None:
+            return [None] * len(rows)
+        name = self.contract.id.name
+        return [None if row.get(name) is None else str(row[name]) for row in rows]
+
+    def logged(self, row: Row) -> tuple[Value, ...]:
+        """The values of a row that the prediction log keeps, in the order of logged_columns."""
+        return tuple(row.get(name) for name in self.logged_columns)
+
+    # -- rows, as the prediction log gives them back --------------------------------------------
+
+    def encode_logged(
+        self, columns: Sequence[str], rows: Sequence[Sequence[Value]]
+    ) -> EncodedTable:
+        """Encode logged rows, also those of another version's contract.
+
+        A column the log does not have counts as missing if the contract allows it; a value that
+        does not fit makes its row not fit, never an error.
+        """
+        X = np.full((len(rows), len(self._features)), MISSING)
+        fits = np.ones(len(rows), dtype=bool)
+        problems: list[FieldProblem] = []
+        positions = {name: k for k, name in enumerate(columns)}
+        for j, codec in enumerate(self._features):
+            k = positions.get(codec.column.name)
+            first = True
+            for i, row in enumerate(rows):
+                value = None if k is None else row[k]
+                try:
+                    X[i, j] = codec.number(value)
+                except ValueError:
+                    fits[i] = False
+                    if first:
+                        problems.append(_problem(i, codec, {codec.column.name: value}))
+                        first = False
+        return EncodedTable(X=X, fits=fits, problems=tuple(problems))
+
+    # -- tables, as training reads them ---------------------------------------------------------
+
+    def encode_table(self, table: Any) -> EncodedTable:
+        """Encode an Arrow table to ``float64[n, p]``.
+
+        Raises:
+            DataError: a feature column is absent.
+        """
+        X = np.empty((table.num_rows, len(self._features)))
+        fits = np.ones(table.num_rows, dtype=bool)
+        problems: list[FieldProblem] = []
+        for j, codec in enumerate(self._features):
+            column = encode_column(codec, _column_of(table, codec.column))
+            X[:, j] = column.values
+            if column.bad.size:
+                fits[column.bad] = False
+                problems.append(_table_problem(codec, column))
+        return EncodedTable(X=X, fits=fits, problems=tuple(problems))
+
+    def encode_target(self, table: Any) -> NDArray[np.float64]:
+        """The target of an Arrow table as ``float64[n]``: 1, 0, or NaN where it is missing.
+
+        Raises:
+            DataError: the column is absent or has a value the contract lists in neither class.
+        """
+        array = _column_of(table, self.contract.target).combine_chunks()
+        array = array if hasattr(array, "dictionary") else array.dictionary_encode()
+        absent = {"", *self.contract.target.missing}
+        numbers = []
+        for value in array.dictionary.to_pylist():
+            if value is None or (isinstance(value, str) and value.strip() in absent):
+                numbers.append(MISSING)
+                continue
+            try:
+                numbers.append(self.label(value))
+            except ValueError as error:
+                raise DataError(
+                    f"target column {self.contract.target.name}: found {shorten(value)}, {error}"
+                ) from None
+        lookup = np.array([*numbers, MISSING])
+        indices = array.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
+        encoded: NDArray[np.float64] = lookup[indices]
+        return encoded
+
+    def encode_role(self, table: Any, column: Column) -> EncodedColumn:
+        """Encode one column outside the features, such as the time or the weight."""
+        return encode_column(Codec(column), _column_of(table, column))
+
+    # -- labels ---------------------------------------------------------------------------------
+
+    def label(self, value: Value) -> float:
+        """1.0 for a positive value of the target, 0.0 for a negative one.
+
+        Raises:
+            ValueError: the value is in neither class; the message lists both.
+        """
+        number = None if value is None else self._labels.get(label_text(value))
+        if number is None:
+            raise ValueError(
+                f"expected one of {', '.join((*self.contract.positive, *self.contract.negative))}"
+            )
+        return number
+
+
+def label_text(value: Value) -> str:
+    """One spelling for the same class: ``1``, ``1.0`` and ``"1"``; ``True`` and ``"true"``."""
+    text = str(value).strip()
+    try:
+        number = float(text)
+    except ValueError:
+        return text.casefold()
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _column_of(table: Any, column: Column) -> Any:
+    if column.name not in table.column_names:
+        raise DataError(
+            f"the data have no column {column.name!r}, which the contract lists as {column.role}; "
+            f"they have: {', '.join(table.column_names)}"
+        )
+    return table.column(column.name)
+
+
+def _problem(i: int, codec: Codec, row: Row) -> FieldProblem:
+    name = codec.column.name
+    given = shorten(row[name]) if name in row else "nothing"
+    return FieldProblem(row=i, field=name, given=given, expected=codec.expected)
+
+
+def _table_problem(codec: Codec, column: EncodedColumn) -> FieldProblem:
+    return FieldProblem(
+        row=int(column.bad[0]),
+        field=codec.column.name,
+        given=f"{column.first_bad} and {column.bad.size - 1} more"
+        if column.bad.size > 1
+        else column.first_bad,
+        expected=codec.expected,
+    )
