@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from enum import StrEnum
 
@@ -59,9 +60,19 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str  # one plain sentence
     actor: str = "autopilot"  # or the name of the person
     findings: tuple[Finding, ...] = ()
-    window: Window | None = None
+    window: Window | None = None  # examined; for "start trial" and "promote": how long they last
     version: int | None = None  # the version it is about
-    previous: int | None = None  # the champion before a promotion or rollback
+    previous: int | None = None  # the champion before a trial, promotion or rollback
+
+
+def decision_id(model: str, action: Action, *about: object) -> str:
+    """The id of a decision: the same for the same model, action and occasion.
+
+    ``about`` is whatever tells this occasion from others of its kind (a window, a version), never
+    the time of deciding: a loop that was killed and decides again meets its own record.
+    """
+    text = "\n".join([model, action, *map(str, about)])
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,17 +93,40 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime  # rows with event time from here on count; later than any training row
     until: datetime  # given up if not proven by then
     log_e: float = 0.0  # natural logarithm of the e-value so far
-    log_e_adverse: float = 0.0  # the same, for "the candidate is worse"
+    log_e_adverse: float = 0.0  # the same, for "it does not reach the minimum improvement"
     n: int = 0  # labelled rows compared so far
     windows: int = 0
+
+
+class TrialVerdict(StrEnum):
+    """What a trial has come to."""
+
+    CONTINUE = "continue"
+    BETTER = "candidate better"
+    NOT_BETTER = "candidate not better"  # proven not to reach the minimum improvement
+    EXPIRED = "expired"  # time is up and nothing proven
+
+
+class TrialOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at a trial or probation brought."""
+
+    trial: Trial  # with the evidence brought up to date
+    verdict: TrialVerdict
+    reason: str  # one plain sentence with the numbers
+    findings: tuple[Finding, ...] = ()
 
 
 class Detector(msgspec.Struct, frozen=True, kw_only=True):
     """The e-detector for performance with labels (Shiryaev-Roberts type), carried over windows."""
 
-    log_value: float = float("-inf")  # natural logarithm of the detector
+    log_value: float = 0.0  # natural logarithm of 1 + the detector
+    log_cusum: float = 0.0  # natural logarithm of the e-CUSUM; at most 0: no change in sight
     windows: int = 0
+    calm: int = 0  # windows in a row, up to the last, that spoke for no change
     change_point: datetime | None = None  # most likely start of the change
+    rows: int = 0  # labelled rows since the change point
+    cost: float = 0.0  # mean excess loss over the reference since then, nats per prediction
+    cost_error: float = 0.0  # its standard error
 
 
 class Care(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +142,8 @@ class Care(msgspec.Struct, frozen=True, kw_only=True):
     detector: Detector = Detector()
     incident: str | None = None  # id of the alarm decision that is open
     quarantine: str | None = None  # id of the quarantine decision that is open
-    noticed: tuple[str, ...] = ()  # subjects of drift notices already on record
-    job: str | None = None  # id of the retraining job under way
+    noticed: tuple[str, ...] = ()  # drifts of this champion's inputs already on record
+    job: str | None = None  # id of the retraining job under way: that of its decision
     trial: Trial | None = None
     probation: Trial | None = None  # candidate: the previous champion; incumbent: the new one
     retrained: tuple[datetime, ...] = ()  # starts of retrainings, newest last
