@@ -1,0 +1,199 @@
+"""The bundle: everything that scores and explains a model, as arrays and JSON.
+
+No code is stored in it and none runs when it is loaded. Every file is checked against the
+manifest before any of it is parsed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+import gyroscope
+from gyroscope.bundle.additive import AdditiveScorer
+from gyroscope.bundle.base import Contributions, Matrix, Scorer, Vector
+from gyroscope.bundle.links import Link, LinkKind
+from gyroscope.bundle.reference import Reference
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.data.contract import Contract
+from gyroscope.data.encoder import Encoder
+from gyroscope.errors import BundleError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_CONTRACT, _ARRAYS, _REFERENCE = "contract.json", "arrays.safetensors", "reference.json"
+_FILES = (_CONTRACT, _ARRAYS, _REFERENCE)
+_LARGEST_MANIFEST = 1 << 20  # bytes
+_SCORERS: dict[str, type[AdditiveScorer] | type[TreeScorer]] = {
+    AdditiveScorer.kind: AdditiveScorer,
+    TreeScorer.kind: TreeScorer,
+}
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """What a file of the bundle must be."""
+
+    sha256: str
+    bytes: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle says of itself. Equal training results give equal bytes."""
+
+    format: int = FORMAT
+    model: str
+    family: str  # e.g. "lightgbm"
+    scorer: str  # kind of the scorer
+    link: LinkKind
+    threshold: float  # a probability at or above it is labelled positive
+    metrics: dict[str, float]  # on the test rows, e.g. "roc_auc"
+    snapshot: str  # digest of the training data
+    trained_from: str | None = None  # event time of the first training row, ISO 8601
+    trained_until: str | None = None  # event time of the last row used in any way, ISO 8601
+    gyroscope: str = gyroscope.__version__
+    files: dict[str, FileEntry] = {}
+
+
+class Bundle:
+    """A model ready to serve."""
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        contract: Contract,
+        scorer: Scorer,
+        link: Link,
+        reference: Reference,
+    ) -> None:
+        self.manifest = manifest
+        self.contract = contract
+        self.encoder = Encoder(contract)
+        self.scorer = scorer
+        self.link = link
+        self.reference = reference
+
+    @property
+    def threshold(self) -> float:
+        """A probability at or above it is labelled positive."""
+        return self.manifest.threshold
+
+    def margins(self, X: Matrix) -> Vector:
+        """Margins ``float64[n]`` of encoded rows ``float64[n, p]``, in ``link.unit``."""
+        return self.link.margin(self.scorer.margins(X))
+
+    def probabilities(self, X: Matrix) -> Vector:
+        """Calibrated probabilities of the positive class, ``float64[n]`` in [0, 1].
+
+        The same row gets the same bits whatever rows it comes with.
+        """
+        return self.link.probability(self.margins(X))
+
+    def contributions(self, X: Matrix) -> Contributions:
+        """Exact Shapley values of the margins."""
+        raw = self.scorer.contributions(X)
+        return Contributions(
+            values=raw.values * self.link.scale, base=raw.base * self.link.scale + self.link.shift
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the bundle to ``folder``, which must not exist; all of it or nothing."""
+        from safetensors.numpy import save
+
+        arrays = {f"scorer.{name}": array for name, array in self.scorer.arrays().items()}
+        arrays |= {f"link.{name}": array for name, array in self.link.arrays().items()}
+        contents = {
+            _CONTRACT: _pretty(self.contract),
+            _ARRAYS: save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}),
+            _REFERENCE: msgspec.json.encode(self.reference),
+        }
+        entries = {
+            name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+            for name, content in contents.items()
+        }
+        contents[MANIFEST] = _pretty(msgspec.structs.replace(self.manifest, files=entries))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".bundle-"))
+        try:
+            for name, content in contents.items():
+                (temporary / name).write_bytes(content)
+            temporary.chmod(0o755)
+            temporary.rename(folder)
+        except OSError:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Verify and read the bundle in ``folder``.
+
+        Raises:
+            BundleError: the bundle is absent, damaged, or made by a newer release.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        manifest = read_manifest(folder)
+        contents = {name: _verified(folder, name, manifest) for name in _FILES}
+        try:
+            contract = msgspec.json.decode(contents[_CONTRACT], type=Contract)
+            reference = msgspec.json.decode(contents[_REFERENCE], type=Reference)
+            arrays = load(contents[_ARRAYS])
+            scorer = _SCORERS[manifest.scorer].from_arrays(_part(arrays, "scorer"))
+            link = Link.from_arrays(manifest.link, _part(arrays, "link"))
+        except (msgspec.MsgspecError, SafetensorError, KeyError, ValueError) as error:
+            raise BundleError(f"bundle {folder} cannot be read: {error}") from None
+        return cls(
+            manifest=manifest, contract=contract, scorer=scorer, link=link, reference=reference
+        )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest alone; raises BundleError like :meth:`Bundle.load`."""
+    path = folder / MANIFEST
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            raise BundleError(f"{path} is too large to be a manifest")
+        content = path.read_bytes()
+        given = msgspec.json.decode(content, type=dict)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise BundleError(f"no bundle in {folder}: {error}") from None
+    if isinstance(given.get("format"), int) and given["format"] > FORMAT:
+        raise BundleError(
+            f"bundle {folder} has format {given['format']}, made by gyroscope "
+            f"{given.get('gyroscope')}; this release reads up to {FORMAT}: upgrade gyroscope"
+        )
+    try:
+        return msgspec.json.decode(content, type=Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"{path} is not a manifest: {error}") from None
+
+
+def _verified(folder: Path, name: str, manifest: Manifest) -> bytes:
+    """The bytes of a file, if they are those the manifest was made for."""
+    entry = manifest.files.get(name)
+    if entry is None:
+        raise BundleError(f"the manifest of bundle {folder} does not list {name}")
+    path = folder / name
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size == entry.bytes else b""
+    except OSError as error:
+        raise BundleError(f"bundle {folder} lacks {name}: {error.strerror}") from None
+    if size != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise BundleError(f"{path} was altered: it is not the file its manifest describes")
+    return content
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    start = f"{prefix}."
+    return {n.removeprefix(start): array for n, array in arrays.items() if n.startswith(start)}
+
+
+def _pretty(record: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(record), indent=1)

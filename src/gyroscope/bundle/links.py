@@ -1,0 +1,72 @@
+"""From the raw margin of a scorer to a calibrated probability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.bundle.base import Arrays, Vector
+
+LinkKind = Literal["logistic", "identity", "isotonic"]
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """``probability = f(scale * raw + shift)``.
+
+    ``logistic``: f is the logistic function and the margin is in log-odds (Platt scaling when
+    scale and shift are fitted). ``identity``: the margin is a probability already.
+    ``isotonic``: f interpolates a non-decreasing table.
+    """
+
+    kind: LinkKind
+    scale: float = 1.0
+    shift: float = 0.0
+    margins: tuple[float, ...] = ()  # ascending, for isotonic
+    probabilities: tuple[float, ...] = ()  # non-decreasing, same length
+
+    @property
+    def unit(self) -> str:
+        """What the margin is measured in."""
+        return "log-odds" if self.kind == "logistic" else "probability"
+
+    def margin(self, raw: Vector) -> Vector:
+        """The margin that is explained, ``float64[n]``."""
+        return raw * self.scale + self.shift
+
+    def probability(self, margin: Vector) -> Vector:
+        """Calibrated probabilities ``float64[n]`` in [0, 1]."""
+        if self.kind == "logistic":
+            return expit(margin)
+        if self.kind == "isotonic":
+            return np.interp(margin, self.margins, self.probabilities)
+        return np.clip(margin, 0.0, 1.0)
+
+    def arrays(self) -> Arrays:
+        """All numbers of the link."""
+        return {
+            "affine": np.array([self.scale, self.shift]),
+            "margins": np.array(self.margins, dtype=np.float64),
+            "probabilities": np.array(self.probabilities, dtype=np.float64),
+        }
+
+    @classmethod
+    def from_arrays(cls, kind: LinkKind, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Build the link from what :meth:`arrays` gave."""
+        return cls(
+            kind=kind,
+            scale=float(arrays["affine"][0]),
+            shift=float(arrays["affine"][1]),
+            margins=tuple(arrays["margins"].tolist()),
+            probabilities=tuple(arrays["probabilities"].tolist()),
+        )
+
+
+def expit(margin: Vector) -> Vector:
+    """The logistic function without overflow, ``float64[n]``."""
+    decay = np.exp(-np.abs(np.ascontiguousarray(margin)))
+    smaller: Vector = decay / (1 + decay)
+    return np.where(margin >= 0, 1 / (1 + decay), smaller)

@@ -1,0 +1,105 @@
+"""Tree ensembles of every library in one node table, and the walk that scores rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.bundle.base import Arrays, Contributions, Matrix, Vector, ordered_sum
+from gyroscope.bundle.nodes import Nodes, depth
+from gyroscope.bundle.shapley import LeafPaths, leaf_paths
+
+_CHUNK = 1 << 16  # row-tree pairs walked at once: their arrays stay in the cache
+
+
+class TreeScorer:
+    """The sum of the leaves that a row reaches, plus a constant.
+
+    ``single`` says that the training library compared values as float32.
+    """
+
+    kind = "trees"
+
+    def __init__(self, nodes: Nodes, *, base: float, single: bool) -> None:
+        self._nodes = nodes
+        self._base = base
+        self._single = single
+        self._depth = depth(nodes)
+        self._numeric_only = not (nodes.category_set >= 0).any()
+        # A leaf reads column 0 and is its own child on both sides: no branch in the walk.
+        self._column = np.maximum(nodes.feature, 0).astype(np.intp)
+        self._children = np.column_stack([nodes.right, nodes.left]).astype(np.intp).ravel()
+
+    def margins(self, X: Matrix) -> Vector:
+        X = self._seen(X)
+        step = max(1, _CHUNK // max(1, len(self._nodes.roots)))
+        parts = [self._margins(X[i : i + step]) for i in range(0, len(X), step)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _margins(self, X: Matrix) -> Vector:
+        leaves = self._walk(X)
+        terms = np.empty((X.shape[0], leaves.shape[1] + 1))
+        terms[:, 0] = self._base
+        terms[:, 1:] = self._nodes.value[leaves]
+        return ordered_sum(terms)
+
+    def _walk(self, X: Matrix) -> NDArray[np.intp]:
+        """The leaf that each row reaches in each tree, ``intp[n, trees]``."""
+        nodes = self._nodes
+        flat, start = X.ravel(), np.arange(X.shape[0])[:, None] * X.shape[1]
+        some_missing = bool(np.isnan(flat).any())
+        at = np.broadcast_to(nodes.roots.astype(np.intp), (X.shape[0], len(nodes.roots)))
+        for _ in range(self._depth):
+            x = flat.take(start + self._column.take(at))
+            left = x <= nodes.threshold.take(at)
+            if some_missing:
+                left |= np.isnan(x) & nodes.missing_left.take(at)
+            if not self._numeric_only:
+                self._categories(x, at, left)
+            at = self._children.take(2 * at + left)
+        return at
+
+    def _categories(self, x: Matrix, at: NDArray[np.intp], left: NDArray[np.bool_]) -> None:
+        """Set ``left`` where the split is on a category that is not missing."""
+        sets = self._nodes.category_set.take(at)
+        by_set = np.nonzero((sets >= 0) & ~np.isnan(x))
+        left[by_set] = self._nodes.category_sets[sets[by_set], x[by_set].astype(np.intp)]
+
+    def contributions(self, X: Matrix) -> Contributions:
+        paths = self._paths
+        values = np.empty(X.shape)
+        for i, row in enumerate(self._seen(X)):
+            values[i] = paths.shapley_values(row)
+        return Contributions(values=values, base=self._base + paths.expected)
+
+    @cached_property
+    def _paths(self) -> LeafPaths:
+        return leaf_paths(self._nodes)
+
+    def _seen(self, X: Matrix) -> Matrix:
+        """The rows as the training library saw them."""
+        if not self._single:
+            return X
+        with np.errstate(over="ignore"):  # beyond float32 is infinite there too
+            return X.astype(np.float32).astype(np.float64)
+
+    def arrays(self) -> Arrays:
+        arrays: Arrays = dict(msgspec.structs.asdict(self._nodes))
+        arrays["base"] = np.array([self._base])
+        arrays["single"] = np.array([self._single])
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[np.generic]]) -> Self:
+        fields = {name: arrays[name] for name in Nodes.__struct_fields__}
+        nodes = Nodes(**fields)  # type: ignore[arg-type]  # dtypes are fixed by the format
+        return cls(
+            nodes,
+            base=float(np.asarray(arrays["base"], dtype=np.float64)[0]),
+            single=bool(arrays["single"][0]),
+        )

@@ -1,0 +1,119 @@
+"""What a model family is, and the table of those we ship."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.bundle.base import Matrix, Scorer, Vector
+from gyroscope.bundle.links import Link
+from gyroscope.data.contract import Column, ColumnType
+from gyroscope.errors import ConfigError, MissingExtraError
+
+FAMILIES = {
+    "base_rate": "gyroscope.train.families.base_rate:BaseRate",
+    "logistic_regression": "gyroscope.train.families.logistic_regression:LogisticRegression",
+    "random_forest": "gyroscope.train.families.random_forest:RandomForest",
+    "lightgbm": "gyroscope.train.families.lightgbm:LightGBM",
+    "xgboost": "gyroscope.train.families.xgboost:XGBoost",
+}
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows to fit on, and later rows that only tell when to stop."""
+
+    X: Matrix  # float64[n, p], encoded
+    y: Vector  # float64[n] in {0, 1}
+    weight: Vector  # float64[n], positive
+    X_stop: Matrix  # float64[m, p]
+    y_stop: Vector  # float64[m] in {0, 1}
+    columns: tuple[Column, ...]  # of X, in order
+
+
+class Fitted(msgspec.Struct, frozen=True, kw_only=True):
+    """A fitted model as arrays, with the library's own answers to hold them against."""
+
+    scorer: Scorer
+    link: Link
+    probabilities: Callable[[Matrix], Vector]  # the library's, of encoded rows
+    contributions: Callable[[Matrix], Matrix] | None = None  # the library's, if it has any
+    parameters: dict[str, float | int | str]
+
+
+class ModelFamily(Protocol):
+    """A way to fit a model. Fitting the same sample with the same seed gives the same arrays."""
+
+    name: str
+
+    def fit(self, sample: Sample, *, seed: int) -> Fitted:
+        """Fit on a sample with both classes in it."""
+        ...
+
+
+def family(name: str) -> ModelFamily:
+    """The family called ``name``.
+
+    Raises:
+        ConfigError: there is none of that name.
+        MissingExtraError: its library is not installed.
+    """
+    if name not in FAMILIES:
+        raise ConfigError(f"no model family {name!r}; known: {', '.join(FAMILIES)}")
+    module, _, attribute = FAMILIES[name].partition(":")
+    try:
+        made: ModelFamily = getattr(importlib.import_module(module), attribute)()
+    except ModuleNotFoundError as error:
+        if error.name == "xgboost":
+            raise MissingExtraError("XGBoost", "xgboost") from None
+        raise
+    return made
+
+
+def categorical(columns: tuple[Column, ...]) -> list[int]:
+    """Positions of the columns whose encoded values are category codes."""
+    return [j for j, column in enumerate(columns) if column.type is ColumnType.CATEGORY]
+
+
+def n_codes(column: Column) -> int:
+    """How many codes a category column can have: its categories and "other"."""
+    return len(column.categories) + 1
+
+
+class CategoryRanks:
+    """Category codes in order of their share of positives.
+
+    A tree that splits on this rank finds the best two-way grouping of the categories (Breiman et
+    al. 1984, Classification and Regression Trees, theorem 4.5), so libraries without category
+    splits can use them; the split is stored as the set of codes on its left side.
+    """
+
+    def __init__(self, sample: Sample) -> None:
+        self._ranks: dict[int, NDArray[np.int64]] = {}
+        prior = float(np.average(sample.y, weights=sample.weight))
+        for j in categorical(sample.columns):
+            size = n_codes(sample.columns[j])
+            here = ~np.isnan(sample.X[:, j])
+            codes = sample.X[here, j].astype(np.intp)
+            weight = sample.weight[here]
+            total = np.bincount(codes, weight, minlength=size)
+            positive = np.bincount(codes, weight * sample.y[here], minlength=size)
+            share = (positive + 10 * prior) / (total + 10)  # ten rows' worth of the base rate
+            self._ranks[j] = np.argsort(np.argsort(share, kind="stable"), kind="stable")
+
+    def __call__(self, X: Matrix) -> Matrix:
+        """Encoded rows with ranks in place of category codes."""
+        ranked = X.copy()
+        for j, ranks in self._ranks.items():
+            here = ~np.isnan(X[:, j])
+            ranked[here, j] = ranks[X[here, j].astype(np.intp)]
+        return ranked
+
+    def left_codes(self, feature: int, threshold: float) -> NDArray[np.bool_] | None:
+        """The codes with rank at most ``threshold``; None if the feature is no category."""
+        ranks = self._ranks.get(feature)
+        return None if ranks is None else ranks <= threshold

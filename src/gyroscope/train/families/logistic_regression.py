@@ -1,0 +1,97 @@
+"""Logistic regression on standardised numbers and one-hot categories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.bundle.additive import AdditiveScorer
+from gyroscope.bundle.base import Matrix, Vector
+from gyroscope.bundle.links import Link
+from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes
+
+_STRENGTH = 1.0  # inverse of the L2 penalty, the library's default
+
+
+class LogisticRegression:
+    """Linear in each number and free for each category; missing has its own coefficient."""
+
+    name = "logistic_regression"
+
+    def fit(self, sample: Sample, *, seed: int) -> Fitted:
+        """Fit by L-BFGS; ``seed`` changes nothing."""
+        from sklearn.linear_model import LogisticRegression as Estimator
+
+        design = _Design(sample)
+        estimator = Estimator(C=_STRENGTH, max_iter=3000)
+        estimator.fit(design(sample.X), sample.y, sample_weight=sample.weight)
+
+        def probabilities(X: Matrix) -> Vector:
+            found: Vector = estimator.predict_proba(design(X))[:, 1]
+            return found
+
+        return Fitted(
+            scorer=design.scorer(estimator.coef_[0], float(estimator.intercept_[0]), sample),
+            link=Link(kind="logistic"),
+            probabilities=probabilities,
+            parameters={"C": _STRENGTH, "coefficients": int(estimator.coef_.size)},
+        )
+
+
+class _Design:
+    """The design matrix: for a number its z-score and an indicator of missing, for a category one
+    column a code and one for missing."""
+
+    def __init__(self, sample: Sample) -> None:
+        X = sample.X
+        self._categories = {j: n_codes(sample.columns[j]) for j in categorical(sample.columns)}
+        present = ~np.isnan(X)
+        count = np.maximum(present.sum(axis=0), 1)
+        zeros = np.where(present, X, 0.0)
+        self._mean = zeros.sum(axis=0) / count
+        spread = np.where(present, X - self._mean, 0.0)
+        sd = np.sqrt((spread**2).sum(axis=0) / count)
+        self._sd = np.where(sd > 0, sd, 1.0)
+
+    def __call__(self, X: Matrix) -> Any:
+        from scipy import sparse
+
+        blocks = []
+        for j in range(X.shape[1]):
+            x, absent = X[:, j], np.isnan(X[:, j])
+            if j in self._categories:
+                size = self._categories[j] + 1
+                codes = np.where(absent, size - 1, x).astype(np.intp)
+                ones = (np.ones(len(x)), (np.arange(len(x)), codes))
+                blocks.append(sparse.csr_matrix(ones, shape=(len(x), size)))
+            else:
+                z = np.where(absent, 0.0, (x - self._mean[j]) / self._sd[j])
+                blocks.append(sparse.csr_matrix(np.column_stack([z, absent])))
+        return sparse.hstack(blocks, format="csr")
+
+    def scorer(self, coefficients: Vector, intercept: float, sample: Sample) -> AdditiveScorer:
+        """The fitted coefficients as one function of each raw column."""
+        p = sample.X.shape[1]
+        slopes, missing = np.zeros(p), np.zeros(p)
+        tables: list[NDArray[np.float64] | None] = [None] * p
+        start = 0
+        for j in range(p):
+            if j in self._categories:
+                size = self._categories[j]
+                tables[j] = coefficients[start : start + size].copy()
+                missing[j] = coefficients[start + size]
+                start += size + 1
+            else:
+                slopes[j] = coefficients[start] / self._sd[j]
+                intercept -= slopes[j] * self._mean[j]
+                missing[j] = slopes[j] * self._mean[j] + coefficients[start + 1]
+                start += 2
+        fitted = AdditiveScorer(
+            intercept=intercept, slopes=slopes, missing=missing, expected=np.zeros(p), tables=tables
+        )
+        means = fitted.contributions(sample.X).values.mean(axis=0)
+        return AdditiveScorer(
+            intercept=intercept, slopes=slopes, missing=missing, expected=means, tables=tables
+        )

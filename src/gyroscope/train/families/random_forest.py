@@ -1,0 +1,71 @@
+"""Random forest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gyroscope.bundle.base import Matrix, Vector
+from gyroscope.bundle.links import Link
+from gyroscope.bundle.nodes import Nodes
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.train.families.base import CategoryRanks, Fitted, Sample
+from gyroscope.train.families.node_table import NodeTable
+
+_PARAMETERS = {"n_estimators": 100, "max_leaf_nodes": 256, "max_features": "sqrt"}
+
+
+class RandomForest:
+    """The mean of a hundred trees, each on a bootstrap of the rows."""
+
+    name = "random_forest"
+
+    def fit(self, sample: Sample, *, seed: int) -> Fitted:
+        """Fit; leaves hold at least 1 in 2000 rows, so that their shares mean something."""
+        from sklearn.ensemble import RandomForestClassifier
+
+        ranks = CategoryRanks(sample)
+        settings: dict[str, Any] = {
+            **_PARAMETERS,
+            "min_samples_leaf": max(3, len(sample.y) // 2000),
+        }
+        forest = RandomForestClassifier(random_state=seed, n_jobs=-1, **settings)
+        forest.fit(ranks(sample.X), sample.y, sample_weight=sample.weight)
+
+        def probabilities(X: Matrix) -> Vector:
+            found: Vector = forest.predict_proba(ranks(X))[:, 1]
+            return found
+
+        return Fitted(
+            scorer=TreeScorer(_nodes(forest, ranks), base=0.0, single=True),
+            link=Link(kind="identity"),
+            probabilities=probabilities,
+            parameters=settings,
+        )
+
+
+def _nodes(forest: Any, ranks: CategoryRanks) -> Nodes:
+    table = NodeTable()
+    for estimator in forest.estimators_:
+        tree = estimator.tree_
+        values = tree.value[:, 0, 1] / tree.value[:, 0, :].sum(axis=1) / len(forest.estimators_)
+        stack = [(0, table.add_root())]
+        while stack:
+            node, position = stack.pop()
+            cover = float(tree.weighted_n_node_samples[node])
+            if tree.children_left[node] < 0:
+                table.leaf(position, value=float(values[node]), cover=cover)
+                continue
+            feature, threshold = int(tree.feature[node]), float(tree.threshold[node])
+            left, right = table.split(
+                position,
+                feature=feature,
+                threshold=threshold,
+                missing_left=bool(tree.missing_go_to_left[node]),
+                cover=cover,
+                left_codes=ranks.left_codes(feature, threshold),
+            )
+            stack += [
+                (int(tree.children_left[node]), left),
+                (int(tree.children_right[node]), right),
+            ]
+    return table.nodes()

@@ -1,0 +1,104 @@
+"""XGBoost; needs the extra ``xgboost``."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import xgboost
+
+from gyroscope.bundle.base import Matrix, Vector
+from gyroscope.bundle.links import Link
+from gyroscope.bundle.nodes import Nodes
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.train.families.base import CategoryRanks, Fitted, Sample
+from gyroscope.train.families.node_table import NodeTable
+
+_MOST_TREES = 400
+_PATIENCE = 20
+_PARAMETERS = {
+    "objective": "binary:logistic",
+    "tree_method": "hist",
+    "learning_rate": 0.05,
+    "max_leaves": 31,
+    "max_depth": 0,
+    "grow_policy": "lossguide",
+    "min_child_weight": 5.0,
+    "verbosity": 0,
+}
+
+
+class XGBoost:
+    """Gradient boosting, stopped early on later rows."""
+
+    name = "xgboost"
+
+    def fit(self, sample: Sample, *, seed: int) -> Fitted:
+        """Fit with at most 400 trees of 31 leaves."""
+        ranks = CategoryRanks(sample)
+        settings: dict[str, Any] = {**_PARAMETERS, "seed": seed}
+        stop = xgboost.DMatrix(ranks(sample.X_stop), sample.y_stop)
+        booster = xgboost.train(
+            settings,
+            xgboost.DMatrix(ranks(sample.X), sample.y, weight=sample.weight),
+            num_boost_round=_MOST_TREES,
+            evals=[(stop, "stop")],
+            early_stopping_rounds=_PATIENCE,
+            verbose_eval=False,
+        )
+        trees = booster.best_iteration + 1
+
+        def probabilities(X: Matrix) -> Vector:
+            rows = xgboost.DMatrix(ranks(X))
+            return np.asarray(booster.predict(rows, iteration_range=(0, trees)), np.float64)
+
+        def contributions(X: Matrix) -> Matrix:
+            rows = xgboost.DMatrix(ranks(X))
+            found = booster.predict(rows, pred_contribs=True, iteration_range=(0, trees))
+            return np.asarray(found[:, :-1], np.float64)
+
+        model = json.loads(booster.save_raw("json"))["learner"]
+        return Fitted(
+            scorer=TreeScorer(xgboost_nodes(model, trees, ranks), base=_base(model), single=True),
+            link=Link(kind="logistic"),
+            probabilities=probabilities,
+            contributions=contributions,
+            parameters={**settings, "trees": trees},
+        )
+
+
+def _base(model: dict[str, Any]) -> float:
+    """The constant in log-odds; the model stores it as a probability."""
+    rate = float(model["learner_model_param"]["base_score"].strip("[]"))
+    return math.log(rate / (1 - rate))
+
+
+def xgboost_nodes(model: dict[str, Any], trees: int, ranks: CategoryRanks) -> Nodes:
+    """The first ``trees`` trees of ``Booster.save_raw("json")`` as one node table.
+
+    The library goes left if ``x < t`` in float32: that is ``x <=`` the float32 before ``t``.
+    """
+    table = NodeTable()
+    for tree in model["gradient_booster"]["model"]["trees"][:trees]:
+        thresholds = np.array(tree["split_conditions"], dtype=np.float32)
+        stack = [(0, table.add_root())]
+        while stack:
+            node, position = stack.pop()
+            cover = float(tree["sum_hessian"][node])
+            if tree["left_children"][node] < 0:
+                table.leaf(position, value=float(thresholds[node]), cover=cover)
+                continue
+            feature = int(tree["split_indices"][node])
+            threshold = float(np.nextafter(thresholds[node], np.float32(-np.inf)))
+            left, right = table.split(
+                position,
+                feature=feature,
+                threshold=threshold,
+                missing_left=bool(tree["default_left"][node]),
+                cover=cover,
+                left_codes=ranks.left_codes(feature, threshold),
+            )
+            stack += [(tree["left_children"][node], left), (tree["right_children"][node], right)]
+    return table.nodes()
