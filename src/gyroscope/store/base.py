@@ -65,7 +65,7 @@ class Store(Protocol):
         ...
 
     def add_findings(self, model: str, window: Window, findings: Sequence[Finding]) -> None:
-        """Put the findings of a checked window on record."""
+        """Put the findings of a checked window on record; the same finding twice is one."""
         ...
 
     def findings(
@@ -75,7 +75,14 @@ class Store(Protocol):
         ...
 
     def record(self, decision: Decision) -> Recorded:
-        """Put a decision on record with status ``decided``, before it is carried out."""
+        """Put a decision on record with status ``decided``, before it is carried out.
+
+        Ids are deterministic, so a restarted loop repeats itself: a decision that is on record
+        already is returned as it stands, in whatever status, and nothing is written.
+
+        Raises:
+            ConflictError: another decision is on record under this id.
+        """
         ...
 
     def advance(self, decision_id: str, before: Status, after: Status, note: str = "") -> Recorded:
@@ -97,6 +104,10 @@ class Store(Protocol):
         """The newest ``limit`` decisions in their current status, oldest first."""
         ...
 
+    def decision(self, decision_id: str) -> Recorded:
+        """The decision with this id in its current status; raises NotFoundError."""
+        ...
+
     def verify_chain(self) -> int:
         """Check the hash chain over all records and changes of status.
 
@@ -115,12 +126,30 @@ class Store(Protocol):
         """The job with this id; raises NotFoundError."""
         ...
 
+    def jobs(
+        self,
+        model: str | None = None,
+        *,
+        statuses: Sequence[JobStatus] = (),
+        limit: int = 1000,
+    ) -> list[Job]:
+        """The newest ``limit`` jobs, oldest first; all models and statuses if none are given."""
+        ...
+
     def add_quarantine(self, quarantine: Quarantine) -> None:
         """Keep a window out of training; the same window and decision twice is one."""
         ...
 
     def quarantines(self, model: str) -> list[Quarantine]:
         """All windows of a model that may not be trained on, oldest first."""
+        ...
+
+    def beat(self, process: str) -> None:
+        """Note that the process of this name, e.g. "pilot", is alive now."""
+        ...
+
+    def heartbeats(self) -> dict[str, datetime]:
+        """When each process last said that it was alive."""
         ...
 
     def close(self) -> None:
