@@ -1,0 +1,97 @@
+"""Which rows to fit on, to choose by and to judge by."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.data.training_set import TrainingSet
+from gyroscope.errors import DataError
+
+Positions = NDArray[np.intp]
+SHARES = (0.70, 0.15, 0.15)  # of the rows: train, validation, test
+_FEWEST = 5  # of each class, in each part
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """Positions of rows, each in one part only."""
+
+    train: Positions  # fitted on
+    validation: Positions  # when to stop, which candidate, how to calibrate
+    test: Positions  # judged by; nothing is chosen on them
+    how: str  # "by time", "by entity" or "at random, by class"
+
+
+def split_rows(rows: TrainingSet, *, seed: int) -> Split:
+    """Split by time if rows are timed, by entity if entities repeat, else at random by class.
+
+    Raises:
+        DataError: a part would have fewer than 5 rows of a class.
+    """
+    entities = np.unique(rows.group[rows.group >= 0])
+    if rows.timed:
+        order, how = np.argsort(rows.time, kind="stable"), "by time"
+    elif 0 < len(entities) < (rows.group >= 0).sum():
+        order, how = _by_entity(rows, seed), "by entity"
+    else:
+        order, how = _by_class(rows, seed), "at random, by class"
+    return _cut(rows, order, how)
+
+
+def split_recent(rows: TrainingSet, since: float) -> Split:
+    """Split for a retraining: the newest rows decide.
+
+    Of the rows with event time (seconds since 1970) at or after ``since`` the first half is
+    trained on with all older rows, the next quarter validates, the last quarter tests.
+
+    Raises:
+        DataError: as :func:`split_rows`.
+    """
+    order = np.argsort(rows.time, kind="stable")
+    recent = int((rows.time >= since).sum())
+    validation, test = len(rows) - recent // 2, len(rows) - recent // 4
+    split = Split(
+        train=order[:validation],
+        validation=order[validation:test],
+        test=order[test:],
+        how="by time",
+    )
+    return _checked(rows, split)
+
+
+def _cut(rows: TrainingSet, order: Positions, how: str) -> Split:
+    first = round(len(order) * SHARES[0])
+    second = round(len(order) * (SHARES[0] + SHARES[1]))
+    split = Split(train=order[:first], validation=order[first:second], test=order[second:], how=how)
+    return _checked(rows, split)
+
+
+def _checked(rows: TrainingSet, split: Split) -> Split:
+    for name in ("train", "validation", "test"):
+        part = rows.y[getattr(split, name)]
+        fewest = int(min(part.sum(), len(part) - part.sum()))
+        if fewest < _FEWEST:
+            raise DataError(
+                f"too few rows: split {split.how}, the {name} part has {len(part)} rows and only "
+                f"{fewest} of the rarer class; at least {_FEWEST} are needed"
+            )
+    return split
+
+
+def _by_class(rows: TrainingSet, seed: int) -> Positions:
+    """An order in which every stretch has its share of both classes."""
+    generator = np.random.default_rng(seed)
+    place = np.empty(len(rows))
+    for label in (0.0, 1.0):
+        members = generator.permutation(np.flatnonzero(rows.y == label))
+        place[members] = (np.arange(len(members)) + 0.5) / max(1, len(members))
+    return np.argsort(place, kind="stable")
+
+
+def _by_entity(rows: TrainingSet, seed: int) -> Positions:
+    """An order at random in which the rows of an entity stand together."""
+    generator = np.random.default_rng(seed)
+    place = generator.permutation(int(rows.group.max()) + 1).astype(np.float64)
+    alone = generator.uniform(0, len(place), len(rows))  # rows without an entity
+    return np.argsort(np.where(rows.group >= 0, place[rows.group], alone), kind="stable")

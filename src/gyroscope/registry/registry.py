@@ -1,0 +1,160 @@
+"""Versions of models and the aliases that say which one serves."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+from gyroscope.bundle.bundle import MANIFEST, Bundle
+from gyroscope.data.contract import Contract, Role
+from gyroscope.errors import NotFoundError
+from gyroscope.model import ModelVersion
+from gyroscope.registry.tracking import Run
+
+_LOADER = "gyroscope.registry.pyfunc"
+_FOLDER = "bundle"  # of the bundle inside the MLflow model
+
+
+class Registry:
+    """The registered versions of all models of a workspace."""
+
+    def __init__(self, client: Any, cache: Path) -> None:
+        self._client, self._cache = client, cache
+
+    def register(self, bundle: Bundle, run: Run, tags: Mapping[str, str]) -> ModelVersion:
+        """Store a bundle with its run and make it the next version of its model."""
+        name = bundle.manifest.model
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary, "model")
+            bundle.save(folder / _FOLDER)
+            _describe(folder, bundle.contract, run.id)
+            source = run.folder("model", folder)
+        self._ensure(name)
+        made = self._client.create_model_version(
+            name, source=source, run_id=run.id, tags=dict(tags)
+        )
+        return _version(made)
+
+    def versions(self, model: str) -> list[ModelVersion]:
+        """All versions of a model, oldest first; empty if it has none."""
+        found = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
+        return sorted((self.version(model, int(v.version)) for v in found), key=_number)
+
+    def version(self, model: str, version: int) -> ModelVersion:
+        """One version.
+
+        Raises:
+            NotFoundError: the model has no such version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return _version(self._client.get_model_version(model, str(version)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise NotFoundError(
+                f"model {model} has no version {version}; see: gyro versions {model}"
+            ) from None
+
+    def holder(self, model: str, alias: str) -> ModelVersion | None:
+        """The version that has ``alias``; None if none has."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return _version(self._client.get_model_version_by_alias(model, alias))
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+
+    def set_alias(self, model: str, alias: str, version: int) -> None:
+        """Move ``alias`` to ``version`` in one atomic step."""
+        self._client.set_registered_model_alias(model, alias, str(version))
+
+    def remove_alias(self, model: str, alias: str) -> None:
+        """Take ``alias`` from whichever version has it."""
+        if self.holder(model, alias) is not None:
+            self._client.delete_registered_model_alias(model, alias)
+
+    def bundle_folder(self, model: str, version: int) -> Path:
+        """The folder of a version's bundle on this machine, fetched if it is kept elsewhere.
+
+        Raises:
+            NotFoundError: no such version, or its artefacts are gone.
+        """
+        self.version(model, version)
+        source = self._client.get_model_version_download_uri(model, str(version))
+        parsed = urlparse(source)
+        if parsed.scheme in ("", "file"):
+            folder = Path(unquote(parsed.path), _FOLDER)
+        else:
+            folder = self._fetched(source, self._cache / model / str(version))
+        if not (folder / MANIFEST).is_file():
+            raise NotFoundError(f"the bundle of {model} version {version} is not in {folder}")
+        return folder
+
+    def _fetched(self, source: str, folder: Path) -> Path:
+        if not (folder / _FOLDER / MANIFEST).is_file():
+            from mlflow.artifacts import download_artifacts
+
+            folder.mkdir(parents=True, exist_ok=True)
+            download_artifacts(f"{source}/{_FOLDER}", dst_path=str(folder))
+        return folder / _FOLDER
+
+    def _ensure(self, model: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+def _describe(folder: Path, contract: Contract, run_id: str) -> None:
+    """Write the MLmodel file that lets MLflow load the bundle as a pyfunc."""
+    import sys
+
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, Schema
+
+    import gyroscope
+
+    # The contract checks types itself, with better messages: MLflow's double refuses int64.
+    inputs = Schema([ColSpec(AnyType(), column.name) for column in contract.features])
+    model = Model(
+        run_id=run_id,
+        artifact_path="model",
+        flavors={
+            "python_function": {
+                "loader_module": _LOADER,
+                "data": _FOLDER,
+                "python_version": ".".join(map(str, sys.version_info[:3])),
+            }
+        },
+        signature=ModelSignature(inputs=inputs, outputs=Schema([ColSpec("double")])),
+        metadata={"target": next(c.name for c in contract.columns if c.role is Role.TARGET)},
+    )
+    model.save(str(folder / "MLmodel"))
+    requirement = f"gyroscope-ml=={gyroscope.__version__}\n"
+    (folder / "requirements.txt").write_text(requirement, encoding="utf-8")
+
+
+def _version(found: Any) -> ModelVersion:
+    return ModelVersion(
+        model=found.name,
+        version=int(found.version),
+        run_id=found.run_id or "",
+        created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
+        aliases=tuple(sorted(found.aliases)),
+        tags=dict(found.tags),
+    )
+
+
+def _number(version: ModelVersion) -> int:
+    return version.version

@@ -1,0 +1,143 @@
+"""Fitting candidates and choosing between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.bundle.base import Vector
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.data.contract import Contract
+from gyroscope.data.splits import Split
+from gyroscope.data.training_set import TrainingSet
+from gyroscope.errors import DataError
+from gyroscope.stats.metrics import LOWER_IS_BETTER, metrics
+from gyroscope.train.calibration import Calibration, calibrate
+from gyroscope.train.families.base import Fitted, Sample, family
+from gyroscope.train.fidelity import check_fidelity
+
+RECALIBRATION = "recalibration"  # the champion with a new link
+_FEWEST = 5  # rows of each class a family needs
+_MOST_ROWS = 500_000  # fitted on; more rows add time and hardly anything else
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A fitted model with its calibration, before it is a version."""
+
+    family: str
+    span: str  # which rows it was fitted on, e.g. "all rows"
+    rows: int
+    fitted: Fitted
+    calibration: Calibration
+    metrics: dict[str, float]  # on the validation rows, cross-fitted
+    fidelity: float  # largest difference to the library's probabilities
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        """Family and span in one phrase."""
+        return f"{self.family} on {self.span}"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What to try on which rows."""
+
+    rows: TrainingSet
+    split: Split
+    contract: Contract
+    families: Sequence[str]
+    spans: Mapping[str, NDArray[np.bool_]]  # name to a mask over ``rows``
+    champion: Bundle | None = None  # recalibrated as one more candidate
+    seed: int = 0
+
+
+def fit_candidates(plan: Plan) -> Iterator[Candidate]:
+    """Fit every family on every span, one after the other.
+
+    A span with fewer than 5 training rows of a class is passed over.
+
+    Raises:
+        ConfigError, MissingExtraError: a family is unknown or its library is not installed.
+        BundleError: a scorer does not equal its library.
+    """
+    for span, mask in plan.spans.items():
+        train = plan.split.train[mask[plan.split.train]]
+        if min(plan.rows.y[train].sum(), (1 - plan.rows.y[train]).sum()) < _FEWEST:
+            continue
+        for name in plan.families:
+            yield _fit(plan, name, span, _thinned(train))
+    if plan.champion is not None:
+        yield _recalibrated(plan, plan.champion)
+
+
+def best(candidates: Sequence[Candidate], metric: str) -> Candidate:
+    """The candidate with the best value of ``metric`` on the validation rows.
+
+    Raises:
+        DataError: there is no candidate.
+    """
+    if not candidates:
+        raise DataError("no candidate could be fitted: every span lacks rows of a class")
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    return min(candidates, key=lambda candidate: sign * candidate.metrics[metric])
+
+
+def _fit(plan: Plan, name: str, span: str, train: NDArray[np.intp]) -> Candidate:
+    began = time.perf_counter()
+    rows, validation = plan.rows, plan.split.validation
+    sample = Sample(
+        X=rows.X[train],
+        y=rows.y[train],
+        weight=rows.weight[train],
+        X_stop=rows.X[validation],
+        y_stop=rows.y[validation],
+        columns=plan.contract.features,
+    )
+    fitted = family(name).fit(sample, seed=plan.seed)
+    fidelity = check_fidelity(name, fitted, sample.X_stop)
+    return _candidate(plan, name, span, len(train), fitted, fidelity, began)
+
+
+def _recalibrated(plan: Plan, champion: Bundle) -> Candidate:
+    began = time.perf_counter()
+
+    def probabilities(X: NDArray[np.float64]) -> Vector:
+        return champion.probabilities(X)
+
+    fitted = Fitted(
+        scorer=champion.scorer,
+        link=champion.link,
+        probabilities=probabilities,
+        parameters={"family": champion.manifest.family},
+    )
+    return _candidate(plan, RECALIBRATION, "the champion", 0, fitted, 0.0, began)
+
+
+def _candidate(
+    plan: Plan, name: str, span: str, n: int, fitted: Fitted, fidelity: float, began: float
+) -> Candidate:
+    y = plan.rows.y[plan.split.validation]
+    raw = fitted.scorer.margins(plan.rows.X[plan.split.validation])
+    calibration = calibrate(fitted.link, raw, y)
+    found = metrics(y, calibration.probabilities, 0.5)
+    return Candidate(
+        family=name,
+        span=span,
+        rows=n,
+        fitted=fitted,
+        calibration=calibration,
+        metrics={key: value.value for key, value in found.items() if value.defined},
+        fidelity=fidelity,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _thinned(train: NDArray[np.intp]) -> NDArray[np.intp]:
+    """At most half a million rows, evenly taken, so that every stretch of time is in."""
+    if len(train) <= _MOST_ROWS:
+        return train
+    return train[np.linspace(0, len(train) - 1, _MOST_ROWS).astype(np.intp)]
