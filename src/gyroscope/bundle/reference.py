@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
+from gyroscope.data.profile import Profile
+from gyroscope.stats.excess_loss import ExcessReference
+from gyroscope.stats.intervals import Estimate
+
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """Measured on the test rows, which nothing was fitted on."""
+    """Columns as trained on; scores and performance on test rows, which nothing was fitted on."""
 
-    n: int
-    positives: int
+    columns: Profile  # of all rows of the training set
+    scores: Profile  # of the test rows
+    n: int  # test rows
+    positives: int  # among them
+    metrics: dict[str, Estimate]  # on the test rows; only those that are defined
+    excess: ExcessReference  # how the excess loss varied from window to window
+    rows_per_day: float | None = None  # of the training set; None without event times

@@ -43,6 +43,16 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return f"{self.family} on {self.span}"
 
 
+class _Named(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a candidate before it is calibrated."""
+
+    family: str
+    span: str
+    rows: int
+    fidelity: float
+    began: float  # of time.perf_counter()
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What to try on which rows."""
 
@@ -99,7 +109,8 @@ def _fit(plan: Plan, name: str, span: str, train: NDArray[np.intp]) -> Candidate
     )
     fitted = family(name).fit(sample, seed=plan.seed)
     fidelity = check_fidelity(name, fitted, sample.X_stop)
-    return _candidate(plan, name, span, len(train), fitted, fidelity, began)
+    named = _Named(family=name, span=span, rows=len(train), fidelity=fidelity, began=began)
+    return _candidate(plan, named, fitted)
 
 
 def _recalibrated(plan: Plan, champion: Bundle) -> Candidate:
@@ -114,25 +125,24 @@ def _recalibrated(plan: Plan, champion: Bundle) -> Candidate:
         probabilities=probabilities,
         parameters={"family": champion.manifest.family},
     )
-    return _candidate(plan, RECALIBRATION, "the champion", 0, fitted, 0.0, began)
+    named = _Named(family=RECALIBRATION, span="the champion", rows=0, fidelity=0.0, began=began)
+    return _candidate(plan, named, fitted)
 
 
-def _candidate(
-    plan: Plan, name: str, span: str, n: int, fitted: Fitted, fidelity: float, began: float
-) -> Candidate:
+def _candidate(plan: Plan, named: _Named, fitted: Fitted) -> Candidate:
     y = plan.rows.y[plan.split.validation]
     raw = fitted.scorer.margins(plan.rows.X[plan.split.validation])
     calibration = calibrate(fitted.link, raw, y)
     found = metrics(y, calibration.probabilities, 0.5)
     return Candidate(
-        family=name,
-        span=span,
-        rows=n,
+        family=named.family,
+        span=named.span,
+        rows=named.rows,
         fitted=fitted,
         calibration=calibration,
         metrics={key: value.value for key, value in found.items() if value.defined},
-        fidelity=fidelity,
-        seconds=time.perf_counter() - began,
+        fidelity=named.fidelity,
+        seconds=time.perf_counter() - named.began,
     )
 
 

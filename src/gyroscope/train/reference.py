@@ -1,0 +1,53 @@
+"""Measures what later windows are compared with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+
+from gyroscope.bundle.base import Vector
+from gyroscope.bundle.reference import Reference
+from gyroscope.data.contract import Contract
+from gyroscope.data.profile import profile, profile_spec, score_spec
+from gyroscope.data.training_set import TrainingSet
+from gyroscope.stats.excess_loss import excess_reference
+from gyroscope.stats.metrics import metrics
+
+_DAY = 86400.0  # seconds
+
+
+def make_reference(
+    contract: Contract,
+    rows: TrainingSet,
+    test: TrainingSet,
+    p: Vector,
+    *,
+    threshold: float,
+    window: timedelta,
+) -> Reference:
+    """The reference of a model.
+
+    Args:
+        contract: names and types of the columns.
+        rows: the whole training set.
+        test: the part of it that nothing was fitted on.
+        p: probabilities of the test rows, float64[n].
+        threshold: from which probability a row is decided to be positive.
+        window: how long the windows will be; the variance between them is learned.
+    """
+    timed = rows.timed
+    X = rows.X[np.argsort(rows.time, kind="stable")] if timed else rows.X
+    order = np.argsort(test.time, kind="stable")
+    span = float(rows.time.max() - rows.time.min()) if timed else 0.0
+    batches = np.floor(test.time / window.total_seconds()) if timed else None
+    found = metrics(test.y, p, threshold)
+    return Reference(
+        columns=profile(X, profile_spec(X, contract.features, in_time_order=timed)),
+        scores=profile(p, score_spec(p[order], in_time_order=timed)),
+        n=len(test),
+        positives=int(test.y.sum()),
+        metrics={name: estimate for name, estimate in found.items() if estimate.defined},
+        excess=excess_reference(test.y, p, batches),
+        rows_per_day=len(rows) / (span / _DAY) if span > 0 else None,
+    )
