@@ -1,0 +1,125 @@
+"""How far scores are from the frequencies they promise."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gyroscope.findings import Interval
+from gyroscope.stats.binary import FloatArray, IntArray, labels_and_scores
+from gyroscope.stats.intervals import Estimate, normal_quantile, undefined, upper_tail
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The points of a calibration curve: one bin of equally many rows each, by rising score."""
+
+    mean_score: FloatArray
+    positive_rate: FloatArray
+    rows: FloatArray  # in each bin
+    standard_error: FloatArray  # of positive_rate - mean_score
+    promised_error: FloatArray  # the same if the scores are right
+
+
+class CalibrationTest(msgspec.Struct, frozen=True, kw_only=True):
+    """The calibration error beside what chance alone would give a perfect model."""
+
+    error: Estimate
+    expected: float  # mean of the estimate for a perfectly calibrated model on so many rows
+    p_value: float  # of "perfectly calibrated", normal approximation
+
+
+def calibration_curve(y: npt.ArrayLike, p: npt.ArrayLike, *, bins: int = 15) -> Calibration:
+    """Mean score and share of positives in bins that hold equally many rows.
+
+    Rows with equal scores share a bin, so that there may be fewer bins than asked for.
+
+    Args:
+        y: labels[n] in {0, 1}.
+        p: scores[n] in [0, 1].
+        bins: most bins wanted, at least 1.
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    labels, probabilities = labels_and_scores(y, p)
+    codes = _bins(probabilities, bins)
+    rows = np.bincount(codes).astype(np.float64)
+    mean_score = np.bincount(codes, probabilities) / rows
+    positive_rate = np.bincount(codes, labels) / rows
+    promised = np.bincount(codes, probabilities * (1 - probabilities)) / rows
+    residual = np.bincount(codes, (labels - probabilities) ** 2) / rows
+    realised = residual - (positive_rate - mean_score) ** 2
+    return Calibration(
+        mean_score=mean_score,
+        positive_rate=positive_rate,
+        rows=rows,
+        # The larger of the two: a small bin of one class has no realised variance at all.
+        standard_error=np.sqrt(np.maximum(promised, realised) / rows),
+        promised_error=np.sqrt(promised / rows),
+    )
+
+
+def _bins(p: FloatArray, bins: int) -> IntArray:
+    """The bin of each row, numbered by rising score; equal scores share one."""
+    if not p.size:
+        return np.empty(0, dtype=np.int64)
+    ends = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1], method="lower")
+    codes = np.searchsorted(np.unique(ends), p, side="left")
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+
+def calibration_error(
+    y: npt.ArrayLike, p: npt.ArrayLike, *, bins: int = 15, alpha: float = 0.05
+) -> CalibrationTest:
+    """Expected calibration error: the mean distance of score and frequency over the bins.
+
+    The estimate is never below the truth on average: even a perfect model has the error
+    ``expected``. So the interval is not centred on it: by the triangle inequality estimate and
+    truth (of these bins) differ by at most the mean absolute noise, whose 1 - alpha quantile is
+    taken on either side.
+
+    Args:
+        y: labels[n] in {0, 1}.
+        p: scores[n] in [0, 1].
+        bins: most bins of equally many rows.
+        alpha: the error of the interval, conservative.
+
+    Returns:
+        The error in [0, 1]; undefined without rows, with a p-value of 1.
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+
+    Source:
+        Naeini, Cooper and Hauskrecht (2015), Obtaining well calibrated probabilities using Bayesian
+        binning, AAAI, with equal-mass bins as in Roelofs et al. (2022), AISTATS; the noise is that
+        of a sum of folded normal variables.
+    """
+    curve = calibration_curve(y, p, bins=bins)
+    n = curve.rows.sum()
+    if n == 0:
+        return CalibrationTest(error=undefined(), expected=0.0, p_value=1.0)
+    weights = curve.rows / n
+    value = float(np.sum(weights * np.abs(curve.positive_rate - curve.mean_score)))
+    margin_mean, margin_spread = _mean_of_folded(weights * curve.standard_error)
+    margin = margin_mean + normal_quantile(1 - alpha) * margin_spread
+    expected, spread = _mean_of_folded(weights * curve.promised_error)
+    return CalibrationTest(
+        error=Estimate(
+            value=value,
+            standard_error=margin_spread,
+            interval=Interval(max(0.0, value - margin), min(1.0, value + margin)),
+            n=int(n),
+        ),
+        expected=expected,
+        p_value=upper_tail((value - expected) / spread) if spread > 0 else float(value <= 0),
+    )
+
+
+def _mean_of_folded(errors: FloatArray) -> tuple[float, float]:
+    """Mean and standard deviation of a sum of |Z_b| for normal Z_b of mean 0 with these errors."""
+    mean = float(errors.sum()) * math.sqrt(2 / math.pi)
+    return mean, math.sqrt(float(errors @ errors) * (1 - 2 / math.pi))

@@ -1,0 +1,192 @@
+"""Excess loss: the loss that labels brought beyond what the calibrated scores promised.
+
+The excess of a row is x = loss(y, q) - H(q) = -(y - q) logit(q): its mean is zero whatever the mix
+of rows, as long as y is 1 with chance q. If the chance is pi instead, its mean is
+-(pi - q) logit(q), so that it sees
+
+* lost or inverted discrimination (pi pulled towards the mean): always positive;
+* a shift of all chances to the side the scores lean against (more positives where most scores are
+  below 1/2, fewer where most are above): positive;
+* a shift to the side they lean to: negative. The loss is then lower than promised, although the
+  scores are wrong.
+
+The last is no excess, but decisions made at a threshold suffer from it too. So a second, two-sided
+residual y - q (calibration in the large) is watched beside it, and the two e-values are averaged.
+
+Tilting the residual by theta times a weight a(q) is the likelihood ratio of the recalibrated score
+logit(q') = logit(q) + theta a(q) against q: with a = -logit(q) a smaller slope, with a = 1 or -1 a
+shifted intercept (Cox 1958). It is an exact e-value for y ~ Bernoulli(q), however few or rare the
+positives are.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gyroscope.stats.binary import FloatArray, cluster_codes, labels_and_scores
+from gyroscope.stats.e_values import log_mean_exp
+from gyroscope.stats.intervals import normal_quantile
+from gyroscope.stats.losses import SCORE_FLOOR, held, logit
+from gyroscope.stats.random_effects import RandomEffects, random_effects
+
+SLOPE_TILTS = tuple(2.0**k for k in range(-5, 2))  # slope 1 - tilt: from nearly 1 to inverted
+SHIFT_TILTS = tuple(2.0**k for k in range(-5, 2))  # log-odds
+_MARGIN_ALPHA = 0.05  # error of the bound on the reference's own excess
+
+
+class ExcessLoss(msgspec.Struct, frozen=True, kw_only=True):
+    """The excess loss and the residual of a set of rows, with sampling errors given the scores."""
+
+    n: int
+    excess: float  # mean of x, nats a prediction; positive is worse than promised
+    excess_error: float  # its standard error if the scores are right
+    residual: float  # mean of y - q; positive if there are more positives than promised
+    residual_error: float
+
+
+class ExcessReference(msgspec.Struct, frozen=True, kw_only=True):
+    """What excess and residual are while all is well, over the batches of the reference."""
+
+    excess: RandomEffects = RandomEffects()
+    residual: RandomEffects = RandomEffects()
+
+
+class ExcessEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Logarithms of e-values against "as on the reference", for one batch of rows."""
+
+    log_e_excess: float  # more loss than promised
+    log_e_residual: float  # more or fewer positives than promised
+    log_e: float  # the two averaged
+
+
+def excess_losses(y: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
+    """The excess loss of each row in nats, float64[n]; scores held in [0.001, 0.999].
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    labels, scores = labels_and_scores(y, q)
+    scores = held(scores, SCORE_FLOOR)
+    return -(labels - scores) * logit(scores)
+
+
+def excess_loss(y: npt.ArrayLike, q: npt.ArrayLike) -> ExcessLoss | None:
+    """Mean excess loss and residual of labels[n] and scores[n]; None without rows.
+
+    The variance of a row's excess given q is q (1 - q) logit(q)^2, that of its residual q (1 - q).
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    labels, scores = labels_and_scores(y, q)
+    n = labels.size
+    if n == 0:
+        return None
+    scores = held(scores, SCORE_FLOOR)
+    spread = scores * (1 - scores)
+    return ExcessLoss(
+        n=n,
+        excess=float(excess_losses(labels, scores).mean()),
+        excess_error=math.sqrt(float(spread @ logit(scores) ** 2)) / n,
+        residual=float((labels - scores).mean()),
+        residual_error=math.sqrt(float(spread.sum())) / n,
+    )
+
+
+def excess_reference(
+    y: npt.ArrayLike, q: npt.ArrayLike, batches: npt.ArrayLike | None = None
+) -> ExcessReference:
+    """Learn from reference rows how excess and residual vary from batch to batch.
+
+    Args:
+        y: labels[n] of rows the model was not fitted on.
+        q: scores[n].
+        batches: the batch of each row, such as its window; None takes the rows as one batch, of
+            which nothing can be learned about the variance between batches.
+
+    Raises:
+        DataError: no rows, or arrays that cannot be used.
+    """
+    labels, scores = labels_and_scores(y, q)
+    codes = cluster_codes(np.zeros(labels.size) if batches is None else batches, labels.size)
+    parts = [excess_loss(labels[codes == k], scores[codes == k]) for k in np.unique(codes)]
+    found = [part for part in parts if part is not None]
+    # All scores at 1/2 promise no variance of the excess: tiny, but not zero.
+    return ExcessReference(
+        excess=random_effects(
+            [part.excess for part in found], [max(part.excess_error**2, 1e-18) for part in found]
+        ),
+        residual=random_effects(
+            [part.residual for part in found], [part.residual_error**2 for part in found]
+        ),
+    )
+
+
+def excess_evidence(
+    y: npt.ArrayLike,
+    q: npt.ArrayLike,
+    reference: ExcessReference,
+    *,
+    residual_share: float = 0.5,
+) -> ExcessEvidence:
+    """Log e-values of one batch of rows against "no worse than on the reference".
+
+    Each is the mean of likelihood ratios over a grid of tilts. The reference is itself a sample
+    whose error is shared by all batches, so it enters as a margin: the upper 95 % bound of its mean
+    is taken for what is normal. The variance between batches divides the log-likelihood ratios by
+    the design effect 1 + n^2 between / variance: exact if batch effects are normal, and without
+    them still an e-value (Jensen).
+
+    Args:
+        y: labels[n] of the batch.
+        q: scores[n] at which they were predicted.
+        reference: from :func:`excess_reference`.
+        residual_share: weight of the two-sided residual in the average, in [0, 1].
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    labels, scores = labels_and_scores(y, q)
+    scores = held(scores, SCORE_FLOOR)
+    ones = np.ones_like(scores)
+    log_e_excess = _tilted(labels, scores, -logit(scores), SLOPE_TILTS, reference.excess)
+    fewer = msgspec.structs.replace(reference.residual, mean=-reference.residual.mean)
+    log_e_residual = log_mean_exp(
+        [
+            _tilted(labels, scores, ones, SHIFT_TILTS, reference.residual),
+            _tilted(labels, scores, -ones, SHIFT_TILTS, fewer),
+        ]
+    )
+    return ExcessEvidence(
+        log_e_excess=log_e_excess,
+        log_e_residual=log_e_residual,
+        log_e=log_mean_exp(
+            [log_e_excess, log_e_residual], weights=[1 - residual_share, residual_share]
+        ),
+    )
+
+
+def _tilted(
+    y: FloatArray,
+    q: FloatArray,
+    weight: FloatArray,
+    tilts: tuple[float, ...],
+    normal: RandomEffects,
+) -> float:
+    """Log e-value against "the mean of weight (y - q) is at most what is normal"."""
+    variance = float((q * (1 - q)) @ weight**2)
+    if variance == 0:
+        return 0.0
+    margin = normal.mean + normal_quantile(1 - _MARGIN_ALPHA) * normal.standard_error
+    design_effect = 1 + y.size**2 * normal.between / variance
+    total = float(weight @ (y - q)) - y.size * margin
+    logs = []
+    for tilt in tilts:
+        up, down = tilt * weight * (1 - q), -tilt * weight * q
+        cumulant = np.logaddexp(np.log(q) + up, np.log1p(-q) + down).sum()
+        logs.append((tilt * total - float(cumulant)) / design_effect)
+    return log_mean_exp(logs)
