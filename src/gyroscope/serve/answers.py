@@ -1,0 +1,114 @@
+"""What the server answers: the shapes of its JSON bodies."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from gyroscope.data.contract import Contract
+from gyroscope.model import Value
+
+Time = Annotated[datetime, Meta(tz=True)]
+
+
+class FeatureContribution(Struct, frozen=True, kw_only=True):
+    """What one feature adds to the margin of a row: its exact Shapley value."""
+
+    feature: str
+    value: Value  # as sent
+    contribution: float  # in the unit of the margin
+
+
+class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The prediction for one row of many.
+
+    base (of the answer) + the contributions + rest = margin.
+    """
+
+    prediction_id: str  # to send with the label, when it is known
+    time: Time  # event time: the time column of the row, else when it arrived
+    probability: float  # of the positive class, calibrated
+    label: str  # positive at or above the threshold
+    margin: float | UnsetType = UNSET
+    contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
+    rest: float | UnsetType = UNSET  # sum over all features not listed
+
+
+class ManyPredictions(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to "rows", in their order."""
+
+    model: str
+    version: int
+    threshold: float
+    base: float | UnsetType = UNSET  # margin before anything is known of a row
+    predictions: tuple[RowPrediction, ...]
+
+
+class OnePrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to "row". base + the contributions + rest = margin."""
+
+    model: str
+    version: int
+    prediction_id: str  # to send with the label, when it is known
+    time: Time  # event time: the time column of the row, else when it arrived
+    probability: float  # of the positive class, calibrated
+    label: str  # positive at or above the threshold
+    threshold: float
+    margin: float | UnsetType = UNSET
+    base: float | UnsetType = UNSET  # margin before anything is known of a row
+    contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
+    rest: float | UnsetType = UNSET  # sum over all features not listed
+
+
+class LabelsAccepted(Struct, frozen=True, kw_only=True):
+    """The answer to labels."""
+
+    accepted: int  # labels now in the log
+    unknown: tuple[str, ...]  # prediction ids that no prediction has; their labels are not kept
+
+
+class ModelSummary(Struct, frozen=True, kw_only=True):
+    """One line of the list of models."""
+
+    model: str
+    version: int | None  # None while there is no champion
+    serving_since: Time | None  # when this process began to serve the version
+
+
+class ModelList(Struct, frozen=True, kw_only=True):
+    """The models of this server."""
+
+    models: tuple[ModelSummary, ...]
+
+
+class ModelDetails(Struct, frozen=True, kw_only=True):
+    """The champion of a model."""
+
+    model: str
+    version: int
+    previous_version: int | None  # what a rollback goes to
+    serving_since: Time  # when this process began to serve the version
+    family: str
+    threshold: float  # a probability at or above it is labelled positive
+    unit: str  # of margins and contributions
+    metrics: dict[str, float]  # on the test rows
+    snapshot: str  # digest of the training data
+    trained_from: str | None
+    trained_until: str | None
+    contract: Contract
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """The process is up."""
+
+    status: str
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether every model can predict and its log can be written."""
+
+    ready: bool
+    problems: tuple[str, ...]  # what is missing, in words
+    warnings: tuple[str, ...]  # what is wrong although everything is answered

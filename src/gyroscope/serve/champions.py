@@ -1,0 +1,166 @@
+"""The models of this server, and the watch for new champions.
+
+Another process keeps the deployment files equal to the registry's aliases. This one looks at them,
+loads and verifies a new bundle beside the old one, and changes one reference.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.errors import BundleError, NotFoundError, RequestError, UsageError
+from gyroscope.model import checked_model_name
+
+_RETRY_S = 5.0  # until a refused bundle is looked at again
+
+logger = logging.getLogger(__name__)
+
+
+class Champion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version in memory, ready to score. A request is answered by one and the same."""
+
+    deployed: Deployed
+    bundle: Bundle
+    since: datetime  # UTC
+
+    @property
+    def version(self) -> int:
+        """Its version in the registry."""
+        return self.deployed.version
+
+
+class ServedModel:
+    """One model: its champion, the version before it, and why a newer one was refused."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.champion: Champion | None = None
+        self.previous: Champion | None = None
+        self.refused = ""  # why the deployed version does not serve; empty if it does
+        self._deployment = Deployment(folder)
+        self._refused_version: Deployed | None = None
+        self._retry_at = 0.0
+
+    def current(self) -> Champion:
+        """The champion; raises RequestError with status 503 if there is none yet."""
+        champion = self.champion
+        if champion is None:
+            reason = self.refused or "train one with gyro train"
+            raise RequestError(503, f"model {self.name} has no champion yet: {reason}")
+        return champion
+
+    def refresh(self) -> None:
+        """Serve what is deployed; go on with the old champion if that cannot be loaded."""
+        try:
+            deployed = self._deployment.read()
+        except (BundleError, OSError) as error:
+            self._refuse(None, str(error))
+            return
+        if deployed is None:
+            return
+        champion, previous = deployed
+        if self.champion is not None and self.champion.deployed == champion:
+            self.refused = ""
+        elif champion != self._refused_version or time.monotonic() >= self._retry_at:
+            self._switch(champion, previous)
+
+    def _switch(self, champion: Deployed, previous: Deployed | None) -> None:
+        try:
+            loaded = self._loaded(champion)
+        except (BundleError, OSError) as error:
+            self._refuse(champion, str(error))
+            return
+        self.previous = self._fallback(previous)
+        self.champion = loaded  # from here on every new request is answered by it
+        self.refused, self._refused_version = "", None
+        logger.info("model %s: version %d serves", self.name, champion.version)
+
+    def _loaded(self, deployed: Deployed) -> Champion:
+        for known in (self.champion, self.previous):
+            if known is not None and known.deployed == deployed:
+                return msgspec.structs.replace(known, since=datetime.now(UTC))
+        bundle = Bundle.load(Path(deployed.bundle))
+        if bundle.manifest.model != self.name:
+            raise BundleError(
+                f"bundle {deployed.bundle} is of model {bundle.manifest.model}, not {self.name}"
+            )
+        return Champion(deployed=deployed, bundle=bundle, since=datetime.now(UTC))
+
+    def _fallback(self, previous: Deployed | None) -> Champion | None:
+        """The version before, kept in memory so that a rollback needs nothing from the disk."""
+        if previous is None:
+            return None
+        try:
+            return self._loaded(previous)
+        except (BundleError, OSError) as error:
+            logger.warning("model %s: no version to roll back to: %s", self.name, error)
+            return None
+
+    def _refuse(self, deployed: Deployed | None, reason: str) -> None:
+        if reason != self.refused:
+            logger.error("model %s: new champion refused: %s", self.name, reason)
+        self.refused, self._refused_version = reason, deployed
+        self._retry_at = time.monotonic() + _RETRY_S
+
+
+class ModelTable:
+    """All models of this server.
+
+    ``refresh`` runs in one thread at a time; everything else may be called from the event loop
+    meanwhile, since a model is added by replacing the whole mapping.
+    """
+
+    def __init__(self, state: Path, names: Sequence[str] | None) -> None:
+        self._serving = state / "serving"
+        self._named = names is not None
+        self._models = {name: self._model(checked_model_name(name)) for name in names or ()}
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._models.values())
+
+    def __getitem__(self, name: str) -> ServedModel:
+        """The model called ``name``.
+
+        Raises:
+            NotFoundError: this server has no such model.
+        """
+        model = self._models.get(name)
+        if model is None:
+            known = ", ".join(sorted(self._models)) or "none yet"
+            raise NotFoundError(f"no such model; this server has: {known}")
+        return model
+
+    def refresh(self) -> None:
+        """Pick up new models, if none were named, and new champions."""
+        if not self._named:
+            for name in self._found():
+                if name not in self._models:
+                    self._models = {**self._models, name: self._model(name)}
+        for model in self:
+            model.refresh()
+
+    def _found(self) -> list[str]:
+        """Models with a deployment folder; other folders there are none of ours."""
+        try:
+            names = sorted(entry.name for entry in self._serving.iterdir() if entry.is_dir())
+        except OSError:
+            return []  # made by the first deployment
+        return [name for name in names if _is_model_name(name)]
+
+    def _model(self, name: str) -> ServedModel:
+        return ServedModel(name, self._serving / name)
+
+
+def _is_model_name(name: str) -> bool:
+    try:
+        return bool(checked_model_name(name))
+    except UsageError:
+        return False

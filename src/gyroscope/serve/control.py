@@ -1,0 +1,199 @@
+"""What can be read from the server: models, health, and its own description."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+
+import gyroscope
+from gyroscope.errors import NotFoundError, RequestError
+from gyroscope.serve.answers import Health, ModelDetails, ModelList, ModelSummary, Readiness
+from gyroscope.serve.champions import ModelTable, ServedModel
+from gyroscope.serve.http import (
+    JSON_HEADERS,
+    Headers,
+    Limits,
+    error_answer,
+    error_of_status,
+    fault_answer,
+)
+from gyroscope.serve.logs import ServerLogs
+from gyroscope.serve.openapi import Description, json_content, ref, responses
+from gyroscope.serve.watch import Watch, readiness
+
+_DOCS_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_DOCS_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Gyroscope API</title>
+<link rel="icon" href="/docs/assets/favicon.png">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css">
+</head>
+<body>
+<div id="page"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script src="/docs/page.js"></script>
+</body>
+</html>
+"""
+_DOCS_SCRIPT = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#page",
+  deepLinking: true,
+  validatorUrl: null,
+});
+"""
+
+
+def control_app(models: ModelTable, logs: ServerLogs, watch: Watch, limits: Limits) -> FastAPI:
+    """The routes that only read, and the description of all routes."""
+    app = FastAPI(
+        title="Gyroscope",
+        version=gyroscope.__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestError, _refused)
+    app.add_exception_handler(NotFoundError, _refused)
+    app.add_exception_handler(Exception, _failed)
+    _add_health(app, models, logs, watch)
+    _add_models(app, models)
+    _add_docs(app, Description(app, models, limits))
+    return app
+
+
+def _add_health(app: FastAPI, models: ModelTable, logs: ServerLogs, watch: Watch) -> None:
+    @app.get(
+        "/healthz",
+        tags=["health"],
+        summary="Is the process up?",
+        responses=responses("It is.", ref("Health")),
+    )
+    async def healthz() -> Response:
+        return _json(Health(status="ok"))
+
+    not_ready = {"description": "Says what is missing.", **json_content(ref("Readiness"))}
+
+    @app.get(
+        "/readyz",
+        tags=["health"],
+        summary="Can every model predict, and its log be written?",
+        responses={**responses("They can.", ref("Readiness")), "503": not_ready},
+    )
+    async def readyz() -> Response:
+        state: Readiness = await asyncio.to_thread(readiness, models, logs, watch)
+        return _json(state, 200 if state.ready else 503)
+
+
+def _add_models(app: FastAPI, models: ModelTable) -> None:
+    @app.get(
+        "/v1/models",
+        tags=["models"],
+        summary="The models of this server",
+        responses=responses("All models and their versions.", ref("ModelList")),
+    )
+    async def list_models() -> Response:
+        return _json(ModelList(models=tuple(_summary(model) for model in models)))
+
+    @app.get(
+        "/v1/models/{model}",
+        tags=["models"],
+        summary="The champion of a model, with its contract",
+        responses=responses("The champion.", ref("ModelDetails")),
+    )
+    async def describe_model(model: str) -> Response:
+        return _json(_details(models[model]))
+
+
+def _add_docs(app: FastAPI, description: Description) -> None:
+    assets = Path(str(files("fastapi_offline"))) / "static"
+    app.mount("/docs/assets", StaticFiles(directory=assets), name="docs-assets")
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return _json_response(description.document())
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(_DOCS_PAGE, headers={"content-security-policy": _DOCS_POLICY})
+
+    @app.get("/docs/page.js", include_in_schema=False)
+    async def docs_script() -> Response:
+        return Response(_DOCS_SCRIPT, media_type="text/javascript")
+
+
+def _summary(model: ServedModel) -> ModelSummary:
+    champion = model.champion
+    return ModelSummary(
+        model=model.name,
+        version=None if champion is None else champion.version,
+        serving_since=None if champion is None else champion.since,
+    )
+
+
+def _details(model: ServedModel) -> ModelDetails:
+    champion, previous = model.current(), model.previous
+    manifest = champion.bundle.manifest
+    return ModelDetails(
+        model=model.name,
+        version=champion.version,
+        previous_version=None if previous is None else previous.version,
+        serving_since=champion.since,
+        family=manifest.family,
+        threshold=champion.bundle.threshold,
+        unit=champion.bundle.link.unit,
+        metrics=manifest.metrics,
+        snapshot=manifest.snapshot,
+        trained_from=manifest.trained_from,
+        trained_until=manifest.trained_until,
+        contract=champion.bundle.contract,
+    )
+
+
+def _json(answer: msgspec.Struct, status: int = 200) -> Response:
+    return _json_response(msgspec.json.encode(answer), status)
+
+
+def _json_response(body: bytes, status: int = 200, headers: Headers | None = None) -> Response:
+    response = Response(body, status_code=status)
+    response.raw_headers += [*JSON_HEADERS, *(headers or [])]
+    return response
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """An error raised on purpose, by a route or by the router, in the one shape."""
+    request_id = request.state.request_id
+    match error:
+        case HTTPException(status_code=404):
+            message = f"no such path; the routes are listed under {request.base_url}docs"
+            answer = error_of_status(404, message, request_id)
+        case HTTPException():
+            allowed = (error.headers or {}).get("allow", "GET")
+            message = f"method {request.method} is not possible here, use {allowed}"
+            answer = error_of_status(error.status_code, message, request_id)
+            answer = msgspec.structs.replace(answer, headers=[(b"allow", allowed.encode())])
+        case RequestError() | NotFoundError():
+            answer = error_answer(error, request_id)
+    return _json_response(answer.body, answer.status, answer.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A fault of the server. The framework raises it again, and the edge puts it on the log."""
+    answer = fault_answer(request.state.request_id)
+    return _json_response(answer.body, answer.status)

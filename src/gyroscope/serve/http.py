@@ -1,0 +1,222 @@
+"""What every HTTP exchange needs: the body within its limits, one shape of errors, safe headers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.types import Message, Receive, Send
+
+from gyroscope.errors import (
+    FieldProblem,
+    GyroscopeError,
+    LogError,
+    NotFoundError,
+    RequestError,
+    RowError,
+)
+from gyroscope.serve.ids import time_sorted_ids
+
+Headers = list[tuple[bytes, bytes]]
+
+_MOST_PROBLEMS = 1000  # listed in one answer, so that a bad batch cannot ask for a huge one
+_FIELDS_NAMED = 5  # in the message of an error; all are among its problems
+_NAME_SHOWN = 40  # characters of such a name
+_SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+JSON_HEADERS: Headers = [
+    (b"content-type", b"application/json"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
+_ON_EVERY_ANSWER: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+]
+_OF_STATUS: dict[int, Headers] = {
+    401: [(b"www-authenticate", b"Bearer")],
+    405: [(b"allow", b"POST")],
+    503: [(b"retry-after", b"1")],
+}
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request may ask for."""
+
+    body_bytes: int = 10_000_000  # a larger body is answered 413
+    rows: int = 10_000  # most rows or labels in one request
+    body_timeout_s: float = 30.0  # a body that takes longer to arrive is answered 408
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole HTTP answer with a JSON body."""
+
+    status: int
+    body: bytes
+    headers: Headers = []
+
+
+class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """What went wrong with a request, and every field that is at fault."""
+
+    code: str  # a word for programs, e.g. "unprocessable_entity"
+    message: str  # a sentence for people
+    request_id: str
+    problems: tuple[FieldProblem, ...] = ()
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The one shape of all error answers."""
+
+    error: ErrorDetail
+
+
+class ClientGoneError(GyroscopeError):
+    """The client closed the connection before its request was whole."""
+
+
+class Reply:
+    """The ``send`` of one exchange, with the headers that every answer carries."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id.encode()
+        self.status = 0  # 0 until the answer has begun
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            own = [*_ON_EVERY_ANSWER, (b"x-request-id", self._request_id)]
+            message = {**message, "headers": [*message.get("headers", ()), *own]}
+        await self._send(message)
+
+    async def answer(self, answer: Answer, *, close: bool = False) -> None:
+        """Send a whole answer; ``close`` the connection if its body was not read to the end."""
+        length = (b"content-length", str(len(answer.body)).encode())
+        headers = [*JSON_HEADERS, length, *answer.headers]
+        if close:
+            headers.append((b"connection", b"close"))
+        await self({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await self({"type": "http.response.body", "body": answer.body})
+
+
+def request_id_of(headers: dict[bytes, bytes]) -> str:
+    """The client's ``X-Request-Id`` if it is short and plain, else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given.decode() if _SANE_REQUEST_ID.fullmatch(given) else time_sorted_ids(1)[0]
+
+
+def error_answer(
+    error: RequestError | RowError | LogError | NotFoundError, request_id: str
+) -> Answer:
+    """The answer for an error that was raised on purpose."""
+    match error:
+        case NotFoundError():
+            return error_of_status(404, str(error), request_id)
+        case RequestError():
+            return error_of_status(error.status, str(error), request_id, error.problems)
+        case RowError():
+            message = "the rows do not fit the contract of the model"
+            return error_of_status(422, message, request_id, error.problems)
+        case LogError():
+            message = "nothing was stored, since the log cannot be written: see /readyz, try again"
+            return error_of_status(503, message, request_id)
+
+
+def error_of_status(
+    status: int, message: str, request_id: str, problems: Sequence[FieldProblem] = ()
+) -> Answer:
+    """The answer for an HTTP status; the message names the first fields that are at fault."""
+    names = list(dict.fromkeys(problem.field[:_NAME_SHOWN] for problem in problems))
+    if names:
+        message += f", in: {', '.join(names[:_FIELDS_NAMED])}"
+        message += ", ..." if len(names) > _FIELDS_NAMED else ""
+    if len(problems) > _MOST_PROBLEMS:
+        message += f"; the first {_MOST_PROBLEMS} of {len(problems)} problems are listed"
+    detail = ErrorDetail(
+        code=HTTPStatus(status).name.lower(),
+        message=message,
+        request_id=request_id,
+        problems=tuple(problems[:_MOST_PROBLEMS]),
+    )
+    body = msgspec.json.encode(ErrorBody(error=detail))
+    return Answer(status=status, body=body, headers=_OF_STATUS.get(status, []))
+
+
+def fault_answer(request_id: str) -> Answer:
+    """The answer when the server itself is at fault; tells nothing of the inside."""
+    message = "a fault of the server, not of the request; its log has more under this request id"
+    return error_of_status(500, message, request_id)
+
+
+def has_body(headers: dict[bytes, bytes]) -> bool:
+    """Whether the client announced a body."""
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def check_content_type(headers: dict[bytes, bytes]) -> None:
+    """Accept ``application/json`` in UTF-8 only.
+
+    A missing type is refused as well: a page in a browser may send such a request to another site
+    without asking first, and JSON is what it may not send.
+
+    Raises:
+        RequestError: status 415.
+    """
+    given = headers.get(b"content-type", b"")
+    kind, _, parameters = given.decode("latin-1").lower().partition(";")
+    charset = parameters.replace(" ", "").replace('"', "")
+    if kind.strip() != "application/json" or charset not in ("", "charset=utf-8"):
+        raise RequestError(415, "the content type must be application/json, in UTF-8")
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise RequestError(415, "compressed bodies are not accepted: send the JSON as it is")
+
+
+async def read_body(receive: Receive, headers: dict[bytes, bytes], limits: Limits) -> bytes:
+    """Read the whole body, or stop as soon as it is too large or too slow.
+
+    Raises:
+        RequestError: status 413 or 408.
+        ClientGoneError: the connection was closed first.
+    """
+    declared = headers.get(b"content-length", b"0")
+    if len(declared) > 18 or not declared.isdigit() or int(declared) > limits.body_bytes:
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.body_timeout_s):
+            return await _received(receive, limits)
+    except TimeoutError:
+        raise RequestError(
+            408, f"the body did not arrive within {limits.body_timeout_s:g} seconds"
+        ) from None
+
+
+async def _received(receive: Receive, limits: Limits) -> bytes:
+    chunks: list[Any] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError("the client closed the connection")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limits.body_bytes:
+            raise _too_large(limits)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large(limits: Limits) -> RequestError:
+    return RequestError(
+        413,
+        f"the body may have at most {limits.body_bytes:,} bytes: "
+        "send the rows in several requests, or raise max_body_mb",
+    )

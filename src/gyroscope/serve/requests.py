@@ -1,0 +1,136 @@
+"""From the body of a request to rows or labels, naming every field that is wrong."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from gyroscope.data.codec import EXACT_INTEGERS
+from gyroscope.errors import FieldProblem, RequestError
+from gyroscope.model import Value
+from gyroscope.serve.exact_reader import ClassOf, ExactReader, GivenLabel
+from gyroscope.serve.strict_json import parse_json
+
+
+class PredictRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asks to have scored."""
+
+    rows: list[dict[str, Value]]
+    single: bool  # given as "row", so answered without a list
+    explain: int | None = None  # contributions wanted for each row; None for the default
+    problems: tuple[FieldProblem, ...] = ()  # values no contract can accept; null in ``rows``
+
+
+# The fast decoder takes only numbers that are exact beyond doubt; all else is read a second time.
+_PlainInteger = Annotated[int, Meta(ge=-EXACT_INTEGERS, le=EXACT_INTEGERS)]
+_PlainFloat = Annotated[float, Meta(ge=-float(EXACT_INTEGERS), le=float(EXACT_INTEGERS))]
+_PlainRow = dict[str, str | _PlainInteger | _PlainFloat | bool | None]
+
+
+class _PlainPredict(msgspec.Struct, forbid_unknown_fields=True):
+    row: _PlainRow | UnsetType = UNSET
+    rows: list[_PlainRow] | UnsetType = UNSET
+    explain: int | UnsetType | None = UNSET
+
+
+_plain_predict = msgspec.json.Decoder(_PlainPredict)
+
+
+def predict_request(body: bytes, most_rows: int) -> PredictRequest:
+    """Read the body of a prediction request.
+
+    Almost every body passes the fast decoder. One that does not is read a second time, slowly and
+    exactly, which finds out what is wrong and where.
+
+    Raises:
+        RequestError: 400 not JSON, 413 too many rows, 422 not a prediction request.
+    """
+    request = _fast_predict(body) or _exact_predict(body)
+    _check_count(len(request.rows), most_rows, "rows")
+    return request
+
+
+def _fast_predict(body: bytes) -> PredictRequest | None:
+    """The request, if it can be read beyond doubt."""
+    try:
+        given = _plain_predict.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if (given.row is UNSET) == (given.rows is UNSET):
+        return None
+    single = given.row is not UNSET
+    rows: Any = [given.row] if single else given.rows
+    if not _names_are_unique(body, rows, 1 if given.explain is UNSET else 2):
+        return None
+    explain = None if given.explain is UNSET else given.explain
+    return PredictRequest(rows=rows, single=single, explain=explain)
+
+
+def _names_are_unique(body: bytes, rows: list[dict[str, Value]], outer_names: int) -> bool:
+    """Whether surely no object of the body names a field twice.
+
+    The decoder silently keeps the last of two equal names. Every name is followed by a colon, so
+    there are twins only if the body has more colons than names, not counting those in texts.
+    """
+    unexplained = body.count(b":") - outer_names - sum(map(len, rows))
+    if unexplained == 0:
+        return True
+    if b"\\" in body:  # a colon may be hidden in an escape
+        return False
+    for row in rows:
+        for name, value in row.items():
+            unexplained -= name.count(":")
+            if isinstance(value, str):
+                unexplained -= value.count(":")
+    return unexplained == 0
+
+
+def _exact_predict(body: bytes) -> PredictRequest:
+    reader = ExactReader()
+    fields = reader.fields_of(parse_json(body), {"row", "rows", "explain"}, 'with "row" or "rows"')
+    reader.refuse()
+    if ("row" in fields) == ("rows" in fields):
+        raise RequestError(422, 'give either "row", an object, or "rows", a list of objects')
+    single = "row" in fields
+    given = [fields["row"]] if single else reader.items_of(fields["rows"], "rows")
+    explain = fields.get("explain")
+    if explain is not None and (isinstance(explain, bool) or not isinstance(explain, int)):
+        reader.fault("explain", explain, "a whole number of contributions")
+    rows = [reader.row(i, row) for i, row in enumerate(given)]
+    reader.refuse()
+    return PredictRequest(
+        rows=rows, single=single, explain=explain, problems=tuple(reader.value_problems)
+    )
+
+
+def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[GivenLabel]:
+    """Read the body of a label request: one label, or many under "labels".
+
+    ``class_of`` raises ValueError for a label that is no value of the target.
+
+    Raises:
+        RequestError: 400 not JSON, 413 too many labels, 422 not a label request.
+    """
+    reader = ExactReader()
+    given = parse_json(body)
+    items = [given]
+    if isinstance(given, dict) and "labels" in given:
+        items = reader.items_of(
+            reader.fields_of(given, {"labels"}, "of labels")["labels"], "labels"
+        )
+    labels = [reader.label(i, item, class_of) for i, item in enumerate(items)]
+    reader.refuse()
+    _check_count(len(labels), most_labels, "labels")
+    return labels
+
+
+def _check_count(n: int, most: int, what: str) -> None:
+    if n == 0:
+        raise RequestError(422, f"{what} is empty: give at least one")
+    if n > most:
+        raise RequestError(
+            413,
+            f"{n:,} {what} in one request, at most {most:,} are accepted: send several requests",
+        )

@@ -1,0 +1,226 @@
+"""From rows to predictions and their answer: pure, so that any thread may run it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from gyroscope.bundle.base import Contributions, Matrix, Vector
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.errors import FieldProblem, RequestError, RowError
+from gyroscope.model import Prediction, Value
+from gyroscope.serve.answers import (
+    FeatureContribution,
+    ManyPredictions,
+    OnePrediction,
+    RowPrediction,
+)
+from gyroscope.serve.champions import Champion
+from gyroscope.serve.ids import time_sorted_ids
+from gyroscope.serve.requests import PredictRequest
+
+CONTRIBUTIONS_OF_ONE_ROW = 3  # given unless the request says otherwise
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True):
+    """Predictions to put on record, and the answer to send once they are."""
+
+    predictions: list[Prediction]
+    answer: bytes
+
+
+class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Why each row got its margin."""
+
+    contributions: Contributions
+    order: np.ndarray  # intp[n, p]: features of each row by absolute contribution, largest first
+    k: int  # how many to list
+
+
+def contributions_wanted(request: PredictRequest, bundle: Bundle) -> int:
+    """How many contributions to list for each row.
+
+    Raises:
+        RequestError: status 422, more than there are features or fewer than none.
+    """
+    n_features = len(bundle.contract.features)
+    if request.explain is None:
+        return min(CONTRIBUTIONS_OF_ONE_ROW, n_features) if request.single else 0
+    if not 0 <= request.explain <= n_features:
+        expected = f"0 to {n_features}, the number of features"
+        problem = FieldProblem(field="explain", given="a number out of range", expected=expected)
+        raise RequestError(422, "the request cannot be answered", [problem])
+    return request.explain
+
+
+def score(champion: Champion, request: PredictRequest, arrival: datetime) -> Scored:
+    """Score all rows of a request by one champion.
+
+    ``arrival``, UTC, is the event time of rows that do not bring their own.
+
+    Raises:
+        RowError: names every field of every row that breaks the contract.
+        RequestError: the number of contributions is out of range.
+    """
+    bundle = champion.bundle
+    k = contributions_wanted(request, bundle)
+    X = _encoded(bundle, request)
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+        margins = bundle.margins(X)
+        probabilities = bundle.link.probability(margins)
+        contributions = bundle.contributions(X) if k else None
+    _check_finite(margins, contributions)
+    predictions = _predictions(champion, request.rows, probabilities, arrival)
+    explanation = None if contributions is None else _explanation(contributions, k)
+    build = _one_answer if request.single else _many_answers
+    answer = build(champion, request.rows, predictions, margins, explanation)
+    return Scored(predictions=predictions, answer=msgspec.json.encode(answer))
+
+
+def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
+    """The rows as the model sees them; raises RowError with all that is wrong with any of them."""
+    try:
+        X = bundle.encoder.encode_rows(request.rows)
+    except RowError as error:
+        named = {(problem.row, problem.field) for problem in request.problems}
+        more = [p for p in error.problems if (p.row, p.field) not in named]
+        raise RowError([*request.problems, *more]) from None
+    if request.problems:
+        raise RowError(request.problems)
+    return X
+
+
+def _check_finite(margins: Vector, contributions: Contributions | None) -> None:
+    """Refuse rows whose numbers are so large that the score overflows."""
+    finite = np.isfinite(margins)
+    if contributions is not None:
+        finite &= np.isfinite(contributions.values).all(axis=1)
+    if not finite.all():
+        raise RowError(
+            [
+                FieldProblem(
+                    row=row,
+                    field="row",
+                    given="numbers so large that the score overflows",
+                    expected="numbers of the size seen in training",
+                )
+                for row in np.flatnonzero(~finite).tolist()
+            ]
+        )
+
+
+def _predictions(
+    champion: Champion,
+    rows: Sequence[dict[str, Value]],
+    probabilities: Vector,
+    arrival: datetime,
+) -> list[Prediction]:
+    encoder = champion.bundle.encoder
+    return [
+        Prediction(
+            id=prediction_id,
+            version=champion.version,
+            time=time or arrival,
+            arrival=arrival,
+            columns=encoder.logged_columns,
+            row=encoder.logged(row),
+            score=score,
+            entity=entity,
+        )
+        for prediction_id, row, time, entity, score in zip(
+            time_sorted_ids(len(rows)),
+            rows,
+            encoder.event_times(rows),
+            encoder.entities(rows),
+            probabilities.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _explanation(contributions: Contributions, k: int) -> _Explanation:
+    order = np.argsort(-np.abs(contributions.values), axis=1, kind="stable")
+    return _Explanation(contributions=contributions, order=order, k=k)
+
+
+def _one_answer(
+    champion: Champion,
+    rows: Sequence[dict[str, Value]],
+    predictions: Sequence[Prediction],
+    margins: Vector,
+    explanation: _Explanation | None,
+) -> OnePrediction:
+    bundle, prediction = champion.bundle, predictions[0]
+    listed, rest = _listed(bundle, rows[0], explanation, 0)
+    return OnePrediction(
+        model=champion.deployed.model,
+        version=champion.version,
+        prediction_id=prediction.id,
+        time=prediction.time,
+        probability=prediction.score,
+        label=_label(bundle, prediction.score),
+        threshold=bundle.threshold,
+        margin=UNSET if explanation is None else float(margins[0]),
+        base=UNSET if explanation is None else explanation.contributions.base,
+        contributions=listed,
+        rest=rest,
+    )
+
+
+def _many_answers(
+    champion: Champion,
+    rows: Sequence[dict[str, Value]],
+    predictions: Sequence[Prediction],
+    margins: Vector,
+    explanation: _Explanation | None,
+) -> ManyPredictions:
+    bundle = champion.bundle
+    answers = []
+    for i, prediction in enumerate(predictions):
+        listed, rest = _listed(bundle, rows[i], explanation, i)
+        answers.append(
+            RowPrediction(
+                prediction_id=prediction.id,
+                time=prediction.time,
+                probability=prediction.score,
+                label=_label(bundle, prediction.score),
+                margin=UNSET if explanation is None else float(margins[i]),
+                contributions=listed,
+                rest=rest,
+            )
+        )
+    return ManyPredictions(
+        model=champion.deployed.model,
+        version=champion.version,
+        threshold=bundle.threshold,
+        base=UNSET if explanation is None else explanation.contributions.base,
+        predictions=tuple(answers),
+    )
+
+
+def _listed(
+    bundle: Bundle, row: dict[str, Value], explanation: _Explanation | None, i: int
+) -> tuple[tuple[FeatureContribution, ...] | UnsetType, float | UnsetType]:
+    """The largest contributions to the margin of row ``i``, and the sum of the others."""
+    if explanation is None:
+        return UNSET, UNSET
+    values = explanation.contributions.values[i].tolist()
+    order = explanation.order[i].tolist()
+    features = bundle.contract.features
+    listed = tuple(
+        FeatureContribution(
+            feature=features[j].name, value=row[features[j].name], contribution=values[j]
+        )
+        for j in order[: explanation.k]
+    )
+    return listed, math.fsum(values[j] for j in order[explanation.k :])
+
+
+def _label(bundle: Bundle, probability: float) -> str:
+    contract = bundle.contract
+    return (contract.positive if probability >= bundle.threshold else contract.negative)[0]
