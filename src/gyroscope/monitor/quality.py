@@ -1,0 +1,253 @@
+"""Is a window surely broken? Checks whose alarms keep its rows out of training.
+
+An alarm here quarantines data and wakes somebody, so it is for what no harmless change of
+customers, season or mix does: the effect must be far beyond drift *and* beyond chance. What is only
+suspect is a warning. Drift proper is in ``drift``.
+"""
+
+from __future__ import annotations
+
+from gyroscope.data.contract import Contract
+from gyroscope.data.profile import ColumnProfile, Profile, magnitude_bounds
+from gyroscope.data.profile_spec import SCORE, ColumnSpec
+from gyroscope.findings import Finding, Kind, Verdict, Window
+from gyroscope.monitor.agreement import check_agreement
+from gyroscope.monitor.scarcity import too_few
+from gyroscope.monitor.wording import percent
+from gyroscope.stats.intervals import proportion
+from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
+
+# Chance is ruled out below this p-value: 100 columns with five checks each on daily windows are
+# 180,000 tests a year, so less than one in five years passes by chance, before the size is asked.
+CERTAIN = 1e-6
+
+BROKEN_SHARE = 0.20  # a rise of missing or unknown values by 20 points is no matter of mix
+UNIT_FACTOR = 5.0  # smaller factors happen: prices, inflation, a new product
+UNIT_PADDING = 3.0  # and must leave the range of nearly all reference values threefold
+UNIT_TAIL = 0.01  # "nearly all": without the smallest and the largest 1 %
+UNIT_OUTSIDE = 0.20  # the share that must have left it; a harmless window has about 1 %
+RUN_FACTOR = 3  # a window is stuck only if three times longer than any run of the reference
+
+
+def quality_findings(
+    reference: Profile,
+    current: Profile,
+    contract: Contract,
+    window: Window,
+    *,
+    min_rows: int,
+) -> list[Finding]:
+    """What is surely broken, or suspect, in the columns of a window.
+
+    Args:
+        reference: profile of the reference, on whose spec ``current`` was counted.
+        current: profile of the window.
+        contract: whose features the columns are.
+        window: the window.
+        min_rows: rows below which the answer is "not enough data".
+
+    Returns:
+        One finding for each thing wrong, or a single one that nothing is, or that there are too few
+        rows to say.
+
+    Raises:
+        DataError: the profiles were counted on different cells, or are of another contract.
+    """
+    check_agreement(reference, current, contract)
+    if current.n < min_rows:
+        return [
+            too_few(
+                Kind.DATA_QUALITY, "columns", "all columns", window, n=current.n, needed=min_rows
+            )
+        ]
+    found: list[Finding] = []
+    for spec, old, new in zip(
+        current.spec.columns, reference.columns, current.columns, strict=True
+    ):
+        checks = (
+            missing_finding(spec, old, new, window),
+            unseen_finding(spec, old, new, window),
+            constant_finding(spec, old, new, window, min_rows=min_rows),
+            unit_finding(spec, old, new, window, min_rows=min_rows),
+        )
+        found += [finding for finding in checks if finding is not None]
+    if found:
+        return sorted(found, key=lambda finding: finding.verdict is not Verdict.ALARM)
+    return [
+        Finding(
+            kind=Kind.DATA_QUALITY,
+            check="columns",
+            subject="all columns",
+            verdict=Verdict.OK,
+            detail=f"Nothing is broken in the {len(current.columns)} columns of {current.n} rows.",
+            window=window,
+            n=current.n,
+        )
+    ]
+
+
+def missing_finding(
+    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window
+) -> Finding | None:
+    """A rise of the missing share that no part of the reference comes near to."""
+    n_old, n_new = old.n + old.missing, new.n + new.missing
+    shares = two_proportions(old.missing, n_old, new.missing, n_new)
+    if not shares.current - max(spec.most_missing, shares.reference) >= BROKEN_SHARE:
+        return None
+    dead = new.n == 0
+    what = "no values at all" if dead else f"{percent(shares.current)} of the values missing"
+    return _rise(
+        "dead_column" if dead else "missing_rate",
+        spec.name,
+        f"{spec.name} has {what}; in the reference {percent(shares.reference)} are missing",
+        shares,
+        window,
+    )
+
+
+def unseen_finding(
+    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window
+) -> Finding | None:
+    """A rise of the share of categories that are not in the contract."""
+    if not spec.levels:
+        return None
+    shares = two_proportions(old.counts[-1], old.n, new.counts[-1], new.n)
+    if shares.value < BROKEN_SHARE:
+        return None
+    return _rise(
+        "unseen_share",
+        spec.name,
+        f"{percent(shares.current)} of {spec.name} are categories not in the contract; in the "
+        f"reference {percent(shares.reference)} are",
+        shares,
+        window,
+    )
+
+
+def constant_finding(
+    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window, *, min_rows: int
+) -> Finding | None:
+    """One single value all through a window, in a column that varies within the reference.
+
+    Columns that change slowly, such as the month or a rate of interest, are constant within most
+    windows and not broken. So the window must be longer than any run of one value in the reference;
+    without an order in time that is not known and the finding is a warning.
+    """
+    if new.n < min_rows or not _is_constant(spec, new) or _chance_of_constant(old, new) > CERTAIN:
+        return None
+    if spec.longest_run is not None and new.n <= RUN_FACTOR * spec.longest_run:
+        return None
+    surely = spec.longest_run is not None or spec.name == SCORE
+    return Finding(
+        kind=Kind.DATA_QUALITY,
+        check="constant",
+        subject=spec.name,
+        verdict=Verdict.ALARM if surely else Verdict.WARNING,
+        detail=f"All {new.n} values of {spec.name} are the same; in the reference they vary"
+        + (f" and at most {spec.longest_run} in a row are equal." if spec.longest_run else "."),
+        window=window,
+        n=new.n,
+        value=1.0,
+    )
+
+
+def unit_finding(
+    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window, *, min_rows: int
+) -> Finding | None:
+    """A change of unit: the median of |x| is off by a factor, and values have left their range.
+
+    Zeros have no magnitude and are left out.
+    """
+    sizes = [sum(count for _, count in column.magnitudes) for column in (old, new)]
+    before, after = old.magnitude_quantile(0.5), new.magnitude_quantile(0.5)
+    if min(sizes) < min_rows or before is None or after is None:
+        return None
+    factor = after / before
+    if 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
+        return None
+    outside = _share_outside(old, new, upwards=factor > 1)
+    if outside < UNIT_OUTSIDE:
+        return None
+    shown = f"{factor:.3g} times larger" if factor > 1 else f"{1 / factor:.3g} times smaller"
+    return Finding(
+        kind=Kind.DATA_QUALITY,
+        check="unit_change",
+        subject=spec.name,
+        verdict=Verdict.ALARM,
+        detail=f"{spec.name} is {shown} than in the reference (median of the absolute value "
+        f"{before:.3g} then, {after:.3g} now), and {percent(outside)} of the values are far "
+        "outside the range known: has the unit changed?",
+        window=window,
+        n=new.n,
+        value=factor,
+        threshold=UNIT_FACTOR if factor > 1 else 1 / UNIT_FACTOR,
+    )
+
+
+def constant_score_finding(
+    reference: Profile, current: Profile, window: Window, *, min_rows: int
+) -> Finding:
+    """Whether the model gives every row of a window the same score, though it did not before."""
+    check_agreement(reference, current)
+    if current.n < min_rows:
+        return too_few(Kind.DATA_QUALITY, "constant", SCORE, window, n=current.n, needed=min_rows)
+    spec, old, new = current.spec.columns[0], reference.columns[0], current.columns[0]
+    found = constant_finding(spec, old, new, window, min_rows=min_rows)
+    return found or Finding(
+        kind=Kind.DATA_QUALITY,
+        check="constant",
+        subject=SCORE,
+        verdict=Verdict.OK,
+        detail="The scores vary as they did."
+        if not _is_constant(spec, new)
+        else "The scores are all the same, which is nothing new.",
+        window=window,
+        n=new.n,
+    )
+
+
+def _is_constant(spec: ColumnSpec, column: ColumnProfile) -> bool:
+    if spec.levels:
+        return column.n > 0 and max(column.counts) == column.n
+    return column.low is not None and column.low == column.high and not column.infinite
+
+
+def _chance_of_constant(old: ColumnProfile, new: ColumnProfile) -> float:
+    """An upper bound of the chance that values of the reference are all equal in the window."""
+    if old.n == 0:
+        return 1.0
+    commonest = proportion(max(old.counts), old.n, alpha=0.001).interval.high
+    return float(commonest**new.n)
+
+
+def _share_outside(old: ColumnProfile, new: ColumnProfile, *, upwards: bool) -> float:
+    """Share of the nonzero |x| beyond three times the range of nearly all of the reference."""
+    end = old.magnitude_quantile(1 - UNIT_TAIL if upwards else UNIT_TAIL)
+    assert end is not None  # the caller has seen that there are numbers
+    limit = end * UNIT_PADDING if upwards else end / UNIT_PADDING
+    outside = 0
+    for cell, count in new.magnitudes:
+        low, high = magnitude_bounds(cell)
+        outside += count if (low >= limit if upwards else high <= limit) else 0
+    return outside / sum(count for _, count in new.magnitudes)
+
+
+def _rise(
+    check: str, subject: str, detail: str, shares: TwoProportionsResult, window: Window
+) -> Finding | None:
+    """The alarm that a share has risen by far, if chance is ruled out."""
+    if shares.p_value > CERTAIN:
+        return None
+    return Finding(
+        kind=Kind.DATA_QUALITY,
+        check=check,
+        subject=subject,
+        verdict=Verdict.ALARM,
+        detail=f"{detail}.",
+        window=window,
+        n=shares.n_current,
+        value=shares.value,
+        interval=shares.interval,
+        p_value=shares.p_value,
+        threshold=BROKEN_SHARE,
+    )

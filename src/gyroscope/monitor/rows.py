@@ -1,0 +1,100 @@
+"""Is the stream of rows as it was: as many as usual, and not the same ones again and again?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gyroscope.findings import Finding, Kind, Verdict, Window
+from gyroscope.monitor.scarcity import too_few
+from gyroscope.monitor.wording import percent
+
+REPEATED_SHARE = 0.50  # rows that repeat others, beyond what the reference has
+COLLAPSED_TO = 0.10  # share of the rows of a quiet window
+QUIET = 0.05  # a quiet window: the quantile of past windows, so that week-ends and nights are known
+MIN_HISTORY = 14  # windows before a count can be called unusual; two weeks of daily ones
+CERTAIN = 1e-6  # a count so low by chance once in 2700 years of daily windows
+
+
+def duplicate_share(X: npt.NDArray[np.float64]) -> float:
+    """The share of the rows of ``X`` (float64[n, p]) that repeat another; 0 without rows.
+
+    Missing values equal each other.
+    """
+    if len(X) == 0:
+        return 0.0
+    rows = np.ascontiguousarray(np.where(np.isnan(X), np.inf, X) + 0.0)  # + 0.0: no -0.0
+    distinct = np.unique(rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))).size
+    return 1 - distinct / len(X)
+
+
+def duplicate_rows_finding(
+    reference_share: float, share: float, n: int, window: Window, *, min_rows: int
+) -> Finding:
+    """Whether far more rows than in the reference repeat others exactly; at most a warning.
+
+    It may be a sender that repeats itself, or a nightly job that scores the same customers again,
+    which is harmless: rows alone do not say.
+
+    Args:
+        reference_share: :func:`duplicate_share` of the reference.
+        share: the same of the window.
+        n: rows of the window.
+        window: the window.
+        min_rows: rows below which the answer is "not enough data".
+    """
+    if n < min_rows:
+        return too_few(Kind.DATA_QUALITY, "duplicate_rows", "rows", window, n=n, needed=min_rows)
+    suspect = share - reference_share >= REPEATED_SHARE
+    return Finding(
+        kind=Kind.DATA_QUALITY,
+        check="duplicate_rows",
+        subject="rows",
+        verdict=Verdict.WARNING if suspect else Verdict.OK,
+        detail=f"{percent(share)} of {n} rows repeat another row exactly; in the reference "
+        f"{percent(reference_share)} do.",
+        window=window,
+        n=n,
+        value=share,
+        threshold=min(reference_share + REPEATED_SHARE, 1.0),
+    )
+
+
+def row_count_finding(n: int, history: Sequence[int], window: Window) -> Finding:
+    """Whether the stream of rows has collapsed: far fewer than in the quietest past windows.
+
+    Args:
+        n: rows of the window.
+        history: rows of past windows of the same length, at least ``MIN_HISTORY`` of them for an
+            answer; give whole weeks so that week-ends and nights are among them.
+        window: the window.
+    """
+    if len(history) < MIN_HISTORY:
+        verdict, quiet = Verdict.NOT_ENOUGH_DATA, math.nan
+        detail = f"{len(history)} past windows are too few to tell whether {n} rows are usual."
+    else:
+        quiet = float(np.quantile(np.asarray(history), QUIET, method="inverted_cdf"))
+        collapsed = n < COLLAPSED_TO * quiet and _poisson_below(n, quiet) < CERTAIN
+        verdict = Verdict.ALARM if collapsed else Verdict.OK
+        detail = f"{n} rows came; quiet windows have had {quiet:g}."
+    return Finding(
+        kind=Kind.DATA_QUALITY,
+        check="row_count",
+        subject="rows",
+        verdict=verdict,
+        detail=detail,
+        window=window,
+        n=n,
+        value=float(n),
+        threshold=None if math.isnan(quiet) else COLLAPSED_TO * quiet,
+    )
+
+
+def _poisson_below(n: int, mean: float) -> float:
+    """P(N <= n) for a Poisson N."""
+    from scipy.special import pdtr
+
+    return float(pdtr(n, mean))

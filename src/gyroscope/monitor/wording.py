@@ -1,0 +1,115 @@
+"""The words in which findings are put: sizes, shares, and what went from where to where."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from gyroscope.data.contract import Column, ColumnType
+from gyroscope.data.profile import ColumnProfile, binned_counts, quantile
+from gyroscope.data.profile_spec import ColumnSpec
+
+MODERATE_PSI = 0.10  # the customary bands of the population stability index
+LARGE_PSI = 0.25
+
+_NOTABLE_SHIFT = 0.05  # standard deviations by which a mean moves before the text dwells on it
+_NOTABLE_SPREAD = 1.1  # factor by which a standard deviation changes before the text names it
+
+
+def size(psi: float) -> str:
+    """The size of a change in words."""
+    if psi >= LARGE_PSI:
+        return "large"
+    return "moderate" if psi >= MODERATE_PSI else "small"
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] as a percentage with three digits."""
+    return f"{100 * share:.3g} %"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points."""
+    return f"{100 * abs(difference):.3g} points"
+
+
+def moved(what: str, before: str, after: str, *, up: bool) -> str:
+    """What went up or down, from where to where."""
+    return (
+        f"{what} unchanged at {before}"
+        if before == after
+        else (f"{what} {'up' if up else 'down'} from {before} to {after}")
+    )
+
+
+def share_moved(what: str, before: float, after: float) -> str:
+    """Which share went up or down, from where to where."""
+    return moved(what, percent(before), percent(after), up=after > before)
+
+
+def number_change(
+    column: Column | None, spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile
+) -> str:
+    """What changed in a number: mean, median and spread, or else the range that changed most.
+
+    ``column`` gives unit and type; None for scores.
+    """
+    parts = []
+    old_sd, new_sd = reference.standard_deviation, current.standard_deviation
+    datetimes = column is not None and column.type is ColumnType.DATETIME
+    if not datetimes:
+        mean = (_number(reference.mean, column), _number(current.mean, column))
+        parts.append(moved("mean", *mean, up=current.mean > reference.mean))
+    old, new = quantile(reference, spec, 0.5), quantile(current, spec, 0.5)
+    if old is not None and new is not None:
+        parts.append(moved("median", _number(old, column), _number(new, column), up=new > old))
+    respread = not old_sd / _NOTABLE_SPREAD <= new_sd <= old_sd * _NOTABLE_SPREAD
+    if respread and not datetimes:
+        spread = (f"{old_sd:.4g}", f"{new_sd:.4g}")
+        parts.append(moved("standard deviation", *spread, up=new_sd > old_sd))
+    elif abs(current.mean - reference.mean) < _NOTABLE_SHIFT * old_sd:
+        parts.append(_range_change(column, spec, reference, current))
+    return ", ".join(parts)
+
+
+def category_change(column: Column, reference: ColumnProfile, current: ColumnProfile) -> str:
+    """Which category's share changed most, from where to where."""
+    old, new = _shares(reference.counts), _shares(current.counts)
+    code = int(np.argmax(np.abs(new - old)))
+    return share_moved(f"share of {_level(column, code)}", float(old[code]), float(new[code]))
+
+
+def _range_change(
+    column: Column | None, spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile
+) -> str:
+    old = _shares(binned_counts(reference.counts, spec))
+    new = _shares(binned_counts(current.counts, spec))
+    bin_ = int(np.argmax(np.abs(new - old)))
+    ends = [spec.edges[first - 1] for first in spec.bins[1:]]
+    low = "" if bin_ == 0 else f"above {_number(ends[bin_ - 1], column)}"
+    high = "" if bin_ == len(ends) else f"up to {_number(ends[bin_], column)}"
+    where = " and ".join(text for text in (low, high) if text)
+    return share_moved(f"share of values {where}".strip(), float(old[bin_]), float(new[bin_]))
+
+
+def _shares(counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    held = np.asarray(counts, dtype=np.float64)
+    return np.asarray(held / max(float(held.sum()), 1.0))
+
+
+def _level(column: Column, code: int) -> str:
+    if column.type is ColumnType.BOOLEAN:
+        return ("false", "true", "neither")[code]
+    if code == len(column.categories):
+        return "categories not in the contract"
+    return f"'{column.categories[code]}'"
+
+
+def _number(value: float, column: Column | None) -> str:
+    if column is None:
+        return f"{value:.3g}"
+    if column.type is ColumnType.DATETIME:
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}"
+    return f"{value:.4g} {column.unit}".strip()
