@@ -70,13 +70,14 @@ class Standing(msgspec.Struct, frozen=True):
         )
 
 
+# FOR UPDATE makes writers wait for each other. SQLite knows no such words and needs none: there
+# the transaction holds the write lock from its start.
+HEAD = select(chain_head.c.sequence, chain_head.c.digest).with_for_update()
+
+
 def locked_head(connection: Connection) -> Head:
     """The end of the chain, which nobody else can move until this transaction is over."""
-    # SQLite has no FOR UPDATE and needs none: the transaction holds the write lock.
-    row = connection.execute(
-        select(chain_head.c.sequence, chain_head.c.digest).with_for_update()
-    ).one()
-    return Head(*row)
+    return Head(*connection.execute(HEAD).one())
 
 
 def append(connection: Connection, link: Link) -> None:

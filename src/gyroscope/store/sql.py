@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, Insert, Update, select, update
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError, StatementError
 
 from gyroscope.decisions import Care, Decision, Recorded, Status
 from gyroscope.errors import ConflictError, GyroscopeError, NotFoundError
@@ -30,6 +30,7 @@ def open_store(path: Path) -> SQLStore:
         GyroscopeError: the file is not a control store, cannot be written, or was made by a
             newer release.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     store = SQLStore(URL.create("sqlite", database=str(path)))
     try:
         schema.bring_up_to_date(store.engine, path)
@@ -266,7 +267,11 @@ class SQLStore:
         try:
             with engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except StatementError as error:
+            if isinstance(error.orig, GyroscopeError):  # from UTCDateTime
+                raise error.orig from None
+            if not isinstance(error, OperationalError):
+                raise
             where = self.engine.url.render_as_string(hide_password=True)
             raise GyroscopeError(
                 f"the control store {where} cannot be used now: {error.orig}"
