@@ -43,7 +43,9 @@ class PredictionLog(Protocol):
         """Predictions with event time in ``window`` (all if None), joined with their labels.
 
         With ``as_of``, only labels that had arrived by then count. A prediction id written twice
-        (a client's retry) is returned once, as first written. Labels for unknown ids are ignored.
+        (a client's retry) is returned once, as it first arrived; of labels for one prediction the
+        last to arrive counts. Equal arrivals count in the order written. Labels for unknown ids
+        are ignored.
         """
         ...
 
@@ -52,7 +54,7 @@ class PredictionLog(Protocol):
         ...
 
     def span(self) -> Window | None:
-        """First event time to just after the last (1 microsecond); None while empty."""
+        """First event time to just after the last (1 microsecond), retries too; None if empty."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,182 @@
+"""Appending to segments: durable when it returns, all or none, never in somebody else's file."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from gyroscope.errors import LogError, UsageError
+from gyroscope.prediction_log import segments
+from gyroscope.prediction_log.records import Encoded, encode_schema
+
+SUFFIX = ".segment"
+
+_WRITER_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
+_ADVICE = {
+    errno.ENOSPC: "free space on its disk",
+    errno.EDQUOT: "raise the disk quota or free space",
+    errno.EFBIG: "raise the limit on file sizes, or lower segment_bytes",
+    errno.EROFS: "mount its file system for writing",
+    errno.EACCES: "give this user the right to write there",
+    errno.EPERM: "give this user the right to write there",
+    errno.ENOTDIR: "make it a folder",
+    errno.EEXIST: "make it a folder",
+}
+
+_sync = getattr(os, "fdatasync", os.fsync)  # fdatasync is missing on macOS
+
+
+class SegmentWriter:
+    """Writes segments of one folder, each by one process alone; not safe for threads by itself.
+
+    After any failure the segment is given up and the next append begins another, because a file
+    whose last write or sync failed cannot be trusted to hold what is written to it later.
+    """
+
+    def __init__(self, folder: Path, *, fsync: bool, segment_bytes: int, name: str | None) -> None:
+        if segment_bytes < 1:
+            raise UsageError(f"segment_bytes must be at least 1, got {segment_bytes}")
+        if name is not None and not _WRITER_NAME.fullmatch(name):
+            raise UsageError(f"writer must be 1 to 64 letters, digits and '_', got {name!r}")
+        self._folder = folder
+        self._fsync = fsync
+        self._segment_bytes = segment_bytes
+        self._name = name
+        self._segment: _Segment | None = None
+        self._created_ns = 0
+
+    def append(self, records: Sequence[Encoded]) -> None:
+        """Write records, all or none.
+
+        Raises:
+            LogError: says what to do; nothing was acknowledged and the next append may succeed.
+        """
+        try:
+            self._current().write(records)
+        except OSError as error:
+            self._give_up()
+            advice = _ADVICE.get(error.errno or 0, "see whether its disk is sound")
+            raise LogError(
+                f"the prediction log in {self._folder} cannot be written "
+                f"({error.strerror or error}): {advice}. "
+                "Nothing of this append is in the log; the next one is tried afresh"
+            ) from error
+
+    def close(self) -> None:
+        """Close the segment; another append would begin the next."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    def _give_up(self) -> None:
+        if self._segment is not None:
+            self._segment.undo()
+        self.close()
+
+    def _current(self) -> _Segment:
+        segment = self._segment
+        if segment is not None and segment.pid != os.getpid():
+            self.close()  # this process is a fork, and the file is its parent's
+        elif segment is not None and not segment.is_whole:
+            self._give_up()  # an append was interrupted
+        elif segment is not None and (segment.size >= self._segment_bytes or segment.is_unlinked):
+            self.close()
+        if self._segment is None:
+            _make_folder(self._folder)
+            self._segment = _Segment(self._folder / self._new_name(), fsync=self._fsync)
+        return self._segment
+
+    def _new_name(self) -> str:
+        # Names sort by creation, even when the clock is set back under a running writer.
+        self._created_ns = max(time.time_ns(), self._created_ns + 1)
+        writer = os.getpid() if self._name is None else self._name
+        return f"{self._created_ns:020d}-{writer}-{secrets.token_hex(4)}{SUFFIX}"
+
+
+class _Segment:
+    """One file that this process appends to."""
+
+    def __init__(self, path: Path, *, fsync: bool) -> None:
+        self.pid = os.getpid()
+        self.size = 0  # bytes of whole appends
+        self.is_whole = True  # no append is half written
+        self._path = path
+        self._fsync = fsync
+        self._marker = secrets.token_bytes(segments.MARKER_BYTES)
+        self._schema_at: dict[tuple[str, ...], int] = {}  # size when it was last written
+        self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o666)
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Whether somebody deleted the file, so that what is written to it is lost."""
+        return os.fstat(self._file).st_nlink == 0
+
+    def write(self, records: Sequence[Encoded]) -> None:
+        """Append records, on disk when it returns if ``fsync``; raises OSError."""
+        data = self._framed(records)
+        self.is_whole = False
+        written = os.write(self._file, data)
+        while written < len(data):  # a full disk takes a part first and says why the next time
+            written += os.write(self._file, data[written:])
+        if self._fsync:
+            _sync(self._file)
+            if self.size == 0:
+                _sync_folder(self._path.parent)
+        self.is_whole = True
+        self.size += len(data)
+
+    def undo(self) -> None:
+        """Take back what a failed append left in the file, as far as the disk allows.
+
+        Where it does not, readers pass over the torn append all the same.
+        """
+        with suppress(OSError):
+            os.ftruncate(self._file, self.size)
+            if self.size == 0:
+                self._path.unlink()
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+    def _framed(self, records: Sequence[Encoded]) -> bytes:
+        payloads = []
+        for record in records:
+            if record.columns is not None and self._needs_schema(record.columns):
+                payloads.append(encode_schema(record.columns))
+                self._schema_at[record.columns] = self.size
+            payloads.append(record.payload)
+        last = len(payloads) - 1
+        frames = [
+            segments.frame(payload, self._marker, ends_append=number == last)
+            for number, payload in enumerate(payloads)
+        ]
+        opening = segments.header(self._marker) if self.size == 0 else b""
+        return opening + b"".join(frames)
+
+    def _needs_schema(self, columns: tuple[str, ...]) -> bool:
+        # Written again whenever the segment has doubled, lest damage to one copy lose the names.
+        written_at = self._schema_at.get(columns)
+        return written_at is None or (self.size > 2 * max(written_at, segments.HEADER_BYTES))
+
+
+def _make_folder(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
