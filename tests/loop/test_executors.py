@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from gyroscope.errors import UsageError
+from gyroscope.errors import GyroscopeError, UsageError
 from gyroscope.loop.base import Executor
 from gyroscope.loop.executors import InlineExecutor, ProcessExecutor
+from gyroscope.loop.traces import Phase, Traces
 from gyroscope.store.base import Job, JobStatus
 from gyroscope.testing.executor import ExecutorContract, ended, job, perform
 from gyroscope.testing.waiting import wait_for
@@ -124,6 +126,12 @@ class TestDeaths:
         assert "ended with exit status 127" in ended(executor, job("answer-1")).error
         executor.close()
 
+    def test_a_process_that_cannot_be_made_leaves_the_job_queued(self, tmp_path: Path) -> None:
+        executor = ProcessExecutor(["x" * 10_000_000], tmp_path)
+        with pytest.raises(GyroscopeError, match="job answer-1 could not be started and stays que"):
+            executor.submit(job("answer-1"))
+        assert Traces(tmp_path, "answer-1").phase() is Phase.NOT_STARTED
+
     def test_a_job_whose_files_were_removed_is_lost_not_started_again(self, start: Start) -> None:
         lost = start().poll(job("answer-1", status=JobStatus.RUNNING))
         assert lost.status is JobStatus.FAILED
@@ -180,6 +188,17 @@ class TestRestarts:
         assert second.poll(job("wait-1")).pid == first.poll(job("wait-1")).pid
         open_gate(tmp_path)
         assert ended(first, job("wait-1")) == ended(second, job("wait-1"))
+
+    def test_a_job_that_another_executor_is_about_to_start_is_left_to_it(
+        self, start: Start, tmp_path: Path
+    ) -> None:
+        executor = start()
+        with (tmp_path / "jobs" / "answer-1.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            executor.submit(job("answer-1"))
+            assert executor.poll(job("answer-1")).status is JobStatus.RUNNING
+            assert not (tmp_path / "jobs" / "answer-1.log").exists()
+        assert ended(executor, job("answer-1")).status is JobStatus.DONE  # it died before it could
 
     def test_a_process_id_that_went_to_another_program_misleads_nobody(
         self, start: Start, tmp_path: Path

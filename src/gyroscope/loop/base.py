@@ -25,7 +25,11 @@ class Executor(Protocol):
     """
 
     def submit(self, job: Job) -> None:
-        """Start the job, or queue it; nothing happens if it was started before."""
+        """Start the job, or queue it; nothing happens if it was started before.
+
+        Raises:
+            GyroscopeError: it cannot be started now; it stays queued, and polling tries again.
+        """
         ...
 
     def poll(self, job: Job) -> Job:

@@ -153,17 +153,17 @@ class ProcessExecutor:
     def _start(self, job_id: str) -> None:
         """Start the job unless somebody else has: only he who holds the lock may."""
         traces = Traces(self._folder, job_id)
-        lock = os.open(traces.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            with suppress(BlockingIOError):
+            with traces.lock.open("a") as lock, suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if traces.group is None and not traces.outcome.exists():
-                    self._children.add(self._spawn(job_id, traces, lock))
+                    # The child has its own copy of the descriptor, and with it the lock.
+                    self._children.add(self._spawn(job_id, traces, lock.fileno()))
         except OSError as error:
-            failed = Outcome(error=f"the job could not be started: {error}")
-            write_outcome(traces.outcome, failed)
-        finally:
-            os.close(lock)  # the child has its own copy, and with it the lock
+            raise GyroscopeError(
+                f"job {job_id} could not be started and stays queued; its files are in "
+                f"{self._folder}: {error}"
+            ) from error
 
     def _spawn(self, job_id: str, traces: Traces, lock: int) -> int:
         command = [*self._command, "--job", job_id, "--result", str(traces.outcome)]
