@@ -158,7 +158,10 @@ class ProcessExecutor:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if traces.group is None and not traces.outcome.exists():
                     # The child has its own copy of the descriptor, and with it the lock.
-                    self._children.add(self._spawn(job_id, traces, lock.fileno()))
+                    pid = self._spawn(job_id, traces, lock.fileno())
+                    self._children.add(pid)
+                    # The shell writes it too, should this process die before it can.
+                    lock.write(f"{pid}\n")
         except OSError as error:
             raise GyroscopeError(
                 f"job {job_id} could not be started and stays queued; its files are in "

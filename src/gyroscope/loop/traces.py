@@ -79,9 +79,10 @@ class Traces:
     def group(self) -> int | None:
         """The id of the process group; None before the process has started."""
         try:
-            return int(self.lock.read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
+            written = self.lock.read_text(encoding="ascii").split()
+        except FileNotFoundError:
             return None
+        return int(written[0]) if written else None
 
     def kill(self) -> None:
         """Kill what still runs of the process and of its children; nothing if it has ended."""
