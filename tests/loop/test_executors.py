@@ -259,9 +259,7 @@ class TestCare:
         assert ended(executor, job("wait-1")).error == "the job was cancelled"
         wait_for(lambda: not is_alive(grandchild))
 
-    def test_a_job_cancelled_the_moment_it_was_submitted_does_not_go_on(
-        self, start: Start, tmp_path: Path
-    ) -> None:
+    def test_a_job_cancelled_the_moment_it_was_submitted_does_not_go_on(self, start: Start) -> None:
         executor = start()
         executor.submit(job("answer-1"))
         executor.cancel(job("answer-1"))
