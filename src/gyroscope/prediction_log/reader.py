@@ -102,9 +102,10 @@ class SegmentReader:
         starts = np.flatnonzero(np.diff(records, prepend=-1))
         numbers = records[starts]
         positions = table.positions(rows).tolist()
-        ends = [*starts[1:].tolist(), len(rows)]
-        places = zip(numbers.tolist(), self._payloads(numbers), starts.tolist(), ends, strict=True)
-        for number, payload, start, end in places:
+        bounds = pairwise([*starts.tolist(), len(rows)])
+        for number, payload, (start, end) in zip(
+            numbers.tolist(), self._payloads(numbers), bounds, strict=True
+        ):
             yield number, payload, positions[start:end]
 
     def _payloads(self, numbers: Integers) -> Iterator[memoryview]:
@@ -115,9 +116,7 @@ class SegmentReader:
         ends = starts + records.lengths.values[numbers]
         apart = (files[1:] != files[:-1]) | (starts[1:] > ends[:-1] + _GAP_BYTES)
         breaks = (np.flatnonzero(apart) + 1).tolist()
-        for first, last in pairwise([0, *breaks, len(numbers)]):
-            if first == last:
-                return
+        for first, last in pairwise([0, *breaks, len(numbers)] if len(numbers) else []):
             start = int(starts[first])
             data = self._bytes(int(files[first]), start, int(ends[last - 1]) - start)
             for i in range(first, last):
