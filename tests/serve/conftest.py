@@ -20,6 +20,7 @@ from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.profile import Profile
 from gyroscope.data.profile_spec import ProfileSpec
 from gyroscope.serve.app import Application, create_app
+from gyroscope.serve.champions import ServedModel
 from gyroscope.stats.excess_loss import ExcessReference
 
 T = TypeVar("T")
@@ -114,6 +115,7 @@ class Served:
     """An application that has been started, asked without a socket."""
 
     def __init__(self, app: Application, headers: dict[str, str] | None = None) -> None:
+        self.state = app.state
         self._app = app
         self._headers = headers or {}
         self._runner = asyncio.Runner()
@@ -167,6 +169,13 @@ class Served:
         if isinstance(body, bytes):
             return self.post(path, content=body, headers={"content-type": "application/json"})
         return self.post(path, json=body)
+
+    def model(self, name: str) -> ServedModel:
+        """The model as the application holds it."""
+        return self._app.models[name]
+
+    def serves(self, name: str) -> bool:
+        return any(model.name == name and model.champion for model in self._app.models)
 
     def wait_until(self, true: Callable[[], bool]) -> None:
         """Let the server run until something is true; the test's own timeout ends it otherwise."""

@@ -69,18 +69,19 @@ class Application:
         guard: Guard,
         access_log: bool,
     ) -> None:
-        self._models = ModelTable(state, models)
+        self.state = state
+        self.models = ModelTable(state, models)
         self._logs = ServerLogs(state)
-        self._watch = Watch(self._models)
+        self._watch = Watch(self.models)
         self._limits = limits
         self._guard = guard
         self._access_log = access_log
-        self._endpoints = Endpoints(self._models, self._logs, limits)
+        self._endpoints = Endpoints(self.models, self._logs, limits)
         self._writing: dict[str, Endpoint] = {
             "predict": self._endpoints.predict,
             "labels": self._endpoints.label,
         }
-        self._control = control_app(self._models, self._logs, self._watch, limits)
+        self._control = control_app(self.models, self._logs, self._watch, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -153,7 +154,7 @@ class Application:
         """Refuse what can be refused before the body is read."""
         if method != "POST":
             raise RequestError(405, f"method {method} is not possible here, use POST")
-        self._models[model]
+        self.models[model]
         check_content_type(headers)
 
 

@@ -228,10 +228,11 @@ def _column_description(column: Column) -> str:
 
 def example_row(contract: Contract) -> dict[str, Value]:
     """A row that fits the contract, from what was seen in training."""
-    return {column.name: _example(column) for column in contract.features}
+    return {column.name: example_value(column) for column in contract.features}
 
 
-def _example(column: Column) -> Value:
+def example_value(column: Column) -> Value:
+    """A value that fits the column."""
     match column.type:
         case ColumnType.CATEGORY:
             return column.categories[0]

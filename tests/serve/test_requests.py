@@ -1,0 +1,74 @@
+"""The two ways to read a body agree: what the fast one accepts, the exact one reads alike."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gyroscope.errors import RequestError
+from gyroscope.serve.requests import _exact_predict, _fast_predict, predict_request
+
+names = st.sampled_from(["a", "b", ":", '":', "\\", "a:b"]) | st.text(max_size=4)
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([":", '"'])
+)
+rows = st.dictionaries(names, values, max_size=4)
+explains = st.fixed_dictionaries({}, optional={"explain": st.none() | st.integers(-5, 5)})
+bodies = st.builds(
+    lambda given, explain, indent, escaped: json.dumps(
+        {**given, **explain}, indent=indent, ensure_ascii=escaped
+    ),
+    rows.map(lambda row: {"row": row}) | st.lists(rows, max_size=3).map(lambda all: {"rows": all}),
+    explains,
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+
+
+@given(body=bodies)
+@example(body='{"row": {"a": 1, "a" : 2}}')
+@example(body='{"row": {"a:b": 1, "\\u003a": 2, "\\u003a": 2}}')
+@example(body='{"row": {"a": "::", "a": ""}}')
+@example(body='{"row": {"a": -0, "b": -0.0, "c": 1e-400, "d": 9007199254740992}}')
+@example(body='{"row": {"a": 9007199254740993}}')
+@example(body='{"row": {"a": 1e22, "b": 0.1}, "explain": null}')
+def test_what_the_fast_decoder_accepts_the_exact_reader_reads_alike(body: str) -> None:
+    content = body.encode("utf-8", "surrogatepass")
+    fast = _fast_predict(content)
+    if fast is None:
+        return
+    exact = _exact_predict(content)
+    assert msgspec.structs.astuple(fast) == msgspec.structs.astuple(exact)
+    for one, other in zip(fast.rows, exact.rows, strict=True):
+        for mine, theirs in zip(one.values(), other.values(), strict=True):
+            assert type(mine) is type(theirs)
+
+
+def read(body: str) -> Any:
+    try:
+        return predict_request(body.encode(), 10).rows
+    except RequestError as error:
+        return error.status
+
+
+@given(row=rows, again=names)
+def test_a_name_twice_is_found_wherever_it_hides(row: dict[str, Any], again: str) -> None:
+    members = [f"{json.dumps(name)}:{json.dumps(value)}" for name, value in row.items()]
+    twin = f"{json.dumps(again)} : 1"
+    body = f'{{"row":{{{",".join([*members, twin, twin])}}}}}'
+    assert read(body) == 400
+
+
+def test_ordinary_requests_take_the_fast_way() -> None:
+    row = {"age": 41, "time": "2026-01-31T12:00:00Z", "town": "Bern: old", "x": 0.5, "y": None}
+    assert _fast_predict(json.dumps({"row": row}).encode()) is not None
+    assert _fast_predict(json.dumps({"rows": [row] * 3, "explain": 2}).encode()) is not None
