@@ -91,16 +91,21 @@ def _given_roles(
         if name is None:
             continue
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
             raise UsageError(
-                f"--{option}: the data have no column {name!r}; "
-                + (f"did you mean {' or '.join(map(repr, near))}?" if near else "they have ")
-                + ("" if near else quoted(list(names), 20))
+                f"--{option}: the data have no column {name!r}; {_nearest(name, names)}"
             )
         if name in given:
             raise UsageError(f"column {name!r} cannot be both {given[name]} and {role}")
         given[name] = role
     return given
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(folded[text]) for text in near)}?"
+    return f"they have {quoted(list(names), 20)}"
 
 
 def _without_copies(typed: dict[str, Typed], placed: dict[str, Placed]) -> dict[str, Placed]:

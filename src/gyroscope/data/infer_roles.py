@@ -89,9 +89,11 @@ def described(typed: Typed, role: Role, *, why: str = "") -> Column:
     unknown: Literal["reject", "other"] = "reject"
     if typed.type is ColumnType.CATEGORY and len(values.values) <= MOST_CATEGORIES:
         categories, unknown, words = _categories(values)
-    else:
+    elif typed.type is ColumnType.DATETIME:
         words = typed.words
-    absent = percent(values.n_missing / values.codes.size)
+    else:
+        words = ""
+    absent = f"{percent(values.n_missing / values.codes.size)} missing" if values.n_missing else ""
     return Column(
         name=values.name,
         type=typed.type,
@@ -104,7 +106,7 @@ def described(typed: Typed, role: Role, *, why: str = "") -> Column:
         true=typed.true,
         false=typed.false,
         format=None if typed.dates is None else typed.dates.format,
-        why=(why or words) + (f", {absent} missing" if values.n_missing else ""),
+        why=", ".join(part for part in (why or words, absent) if part),
     )
 
 
@@ -124,21 +126,18 @@ def _categories(values: Distinct) -> tuple[tuple[str, ...], Literal["reject", "o
     texts, order = values.texts(), values.most_frequent()
     once = int((values.counts == 1).sum())
     if not once and len(texts) <= COMPLETE_CATEGORIES:
-        return tuple(texts[k] for k in order), "reject", f"{len(texts)} values"
+        return tuple(texts[k] for k in order), "reject", f"complete list of {len(texts)}"
     rows, share = RAREST_LISTED
     for fewest in (max(rows, share * values.n_present), 2):
         listed = tuple(texts[k] for k in order[:LISTED_CATEGORIES] if values.counts[k] >= fewest)
         if listed:
             break
-    words = f"{len(texts):,} values"
-    words += "" if len(listed) == len(texts) else f", {len(listed)} listed"
+    words = f"{len(listed)} most frequent of {len(texts):,} values"
+    if len(listed) == len(texts):
+        words = f"{len(texts)} values"
     if once:
-        return (
-            listed,
-            "other",
-            f"{words}; about 1 in {values.n_present // once:,} rows has a new one",
-        )
-    return listed, "other", f"{words}; new ones may come"
+        return listed, "other", f"{words}, 1 in {values.n_present // once:,} rows brings a new one"
+    return listed, "other", f"{words}, others may come"
 
 
 # -- reasons to ignore a column -------------------------------------------------------------------

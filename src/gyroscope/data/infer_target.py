@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import msgspec
@@ -19,6 +20,7 @@ MOST_CLASSES = 200  # values of a target that may be listed in a contract
 CLASSES_NOT_NUMBERS = 20  # a target with more different numbers is an amount, not a class
 
 _LISTED = 10  # classes named in a message
+_DERIVE = "Derive a yes/no column from it in the data and name that as target"
 # What a positive outcome is usually called; when both values are here, the rarer is taken.
 POSITIVE_WORDS = name_words("""
     yes y true t positive pos up bought buyer cancelled canceled churn churned clicked closed
@@ -116,8 +118,8 @@ def _chosen(name: str, classes: dict[str, tuple[str, int]], positive: Sequence[s
         raise ContractError(f"target {name!r}: nothing is left as negative; its values: {known}")
     if len(classes) > MOST_CLASSES:
         raise ContractError(
-            f"target {name!r} has {len(classes):,} different values, at most {MOST_CLASSES} can be "
-            "listed as negative; derive a yes/no column from it in the data and name that as target"
+            f"target {name!r} has {len(classes):,} different values, too many to list those that "
+            f"are negative. {_DERIVE}"
         )
     return chosen
 
@@ -148,11 +150,13 @@ def _check_binary(values: Distinct, classes: dict[str, tuple[str, int]]) -> None
             f"yes/no column from it in the data, for example {name} > {median:g} (its median), "
             "name that as target, and leave the amount out of the data"
         )
-    rarest = list(classes.values())[-1][0]
+    if len(classes) > MOST_CLASSES:
+        raise ContractError(f"target {name!r} has {len(classes):,} different values. {_DERIVE}")
+    example = list(classes.values())[:_LISTED][-1][0]
     raise ContractError(
         f"target {name!r} has {len(classes):,} classes: {_shares(classes, values.n_present)}. "
         "To predict one or some of them against the rest, pass --positive VALUE (repeatable), "
-        f"for example --positive {rarest!r}"
+        f"for example --positive {shlex.quote(example)}"
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.infer_types import Typed
+from gyroscope.stats.auc import roc_auc
 
 SAMPLE = 100_000  # rows looked at
 FEWEST_PER_CLASS = 10  # rows of each class in each half of the sample, for an AUC
@@ -137,13 +138,11 @@ def _auc_of_numbers(typed: Typed, sample: Sample) -> float:
 
 
 def _auc(scores: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Area under the ROC curve with ties counted half; 0.5 if a class has too few rows."""
+    """Area under the ROC curve; 0.5 if a class has too few rows to say."""
     if min(y.sum(), (1 - y).sum()) < FEWEST_PER_CLASS:
         return 0.5
-    _, place = np.unique(scores, return_inverse=True)
-    positives, negatives = np.bincount(place, y), np.bincount(place, 1 - y)
-    below = np.cumsum(negatives) - negatives / 2
-    return float((positives * below).sum() / (positives.sum() * negatives.sum()))
+    different, rank = np.unique(scores, return_inverse=True)
+    return roc_auc(y, rank / different.size).value
 
 
 def _one_outcomes(groups: _Groups, sample: Sample) -> list[OneOutcome]:
