@@ -109,7 +109,7 @@ class _Segment:
         self._path = path
         self._fsync = fsync
         self._marker = secrets.token_bytes(segments.MARKER_BYTES)
-        self._schema_at: dict[tuple[str, ...], int] = {}  # size when it was last written
+        self._uses: dict[tuple[str, ...], int] = {}  # records that refer to a schema
         self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o666)
 
     @property
@@ -150,7 +150,6 @@ class _Segment:
         for record in records:
             if record.columns is not None and self._needs_schema(record.columns):
                 payloads.append(encode_schema(record.columns))
-                self._schema_at[record.columns] = self.size
             payloads.append(record.payload)
         last = len(payloads) - 1
         frames = [
@@ -161,9 +160,9 @@ class _Segment:
         return opening + b"".join(frames)
 
     def _needs_schema(self, columns: tuple[str, ...]) -> bool:
-        # Written again whenever the segment has doubled, lest damage to one copy lose the names.
-        written_at = self._schema_at.get(columns)
-        return written_at is None or (self.size > 2 * max(written_at, segments.HEADER_BYTES))
+        # With the 1st, 2nd, 4th, 8th ... record: no damage to one copy may cost all rows the names.
+        uses = self._uses[columns] = self._uses.get(columns, 0) + 1
+        return uses & (uses - 1) == 0
 
 
 def _make_folder(folder: Path) -> None:
