@@ -1,1 +1,23 @@
-"""The command gyro."""
+"""The command ``gyro``."""
+
+from __future__ import annotations
+
+import sys
+
+from gyroscope.errors import GyroscopeError
+
+
+def main() -> None:
+    """Run the command line; every known error is one message and an exit code."""
+    from gyroscope.cli.commands import app
+
+    try:
+        app()
+    except GyroscopeError as error:
+        print(f"gyro: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # e.g. gyro decisions | head
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -9,7 +9,8 @@ import numpy as np
 from gyroscope.bundle.base import Vector
 from gyroscope.bundle.reference import Reference
 from gyroscope.data.contract import Contract
-from gyroscope.data.profile import profile, profile_spec, score_spec
+from gyroscope.data.profile import profile
+from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.data.training_set import TrainingSet
 from gyroscope.stats.excess_loss import excess_reference
 from gyroscope.stats.metrics import metrics

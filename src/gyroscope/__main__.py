@@ -1,0 +1,5 @@
+"""``python -m gyroscope`` is the command ``gyro``."""
+
+from gyroscope.cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""All commands of ``gyro`` in one application."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gyroscope import __version__
+from gyroscope.cli import control, data, look, serve
+from gyroscope.cli.demo import demo
+from gyroscope.cli.init import init
+from gyroscope.cli.job import job
+from gyroscope.cli.report import report
+from gyroscope.cli.train import train
+
+app = typer.Typer(
+    name="gyro",
+    help="Keeps tabular machine-learning models right in production.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for command in (
+    init,
+    train,
+    serve.up,
+    serve.serve,
+    serve.pilot,
+    data.predict,
+    data.label,
+    look.status,
+    look.monitor,
+    look.findings,
+    look.decisions,
+    look.versions,
+    control.promote,
+    control.rollback,
+    control.retrain,
+    control.pause,
+    control.resume,
+    look.verify,
+    report,
+    demo,
+):
+    app.command()(command)
+
+for command in (serve.api, serve.publish, job):  # started by the commands above
+    app.command(hidden=True)(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gyroscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Keeps tabular machine-learning models right in production."""

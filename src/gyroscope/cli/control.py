@@ -1,0 +1,100 @@
+"""``gyro promote``, ``rollback``, ``pause``, ``resume`` and ``retrain``: decisions by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gyroscope.cli.options import (
+    HERE,
+    ModelArgument,
+    ReasonOption,
+    WorkspaceOption,
+    console,
+    person,
+)
+
+if TYPE_CHECKING:
+    from gyroscope.decisions import Recorded
+
+
+def promote(
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    version: Annotated[int, typer.Argument(help="Version to make champion.")],
+    reason: ReasonOption = "promoted by hand",
+    workspace: WorkspaceOption = HERE,
+) -> None:
+    """Make a version the champion; the one before it stays ready for a rollback."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.manual import promote as carry_out
+
+    space = Workspace(workspace)
+    _tell(carry_out(space.world, space.model(model), version, actor=person(), reason=reason))
+    space.close()
+
+
+def rollback(
+    model: ModelArgument = None,
+    reason: ReasonOption = "rolled back by hand",
+    workspace: WorkspaceOption = HERE,
+) -> None:
+    """Go back to the previous champion."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.manual import roll_back
+
+    space = Workspace(workspace)
+    _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason))
+    space.close()
+
+
+def pause(
+    model: ModelArgument = None,
+    reason: ReasonOption = "paused by hand",
+    workspace: WorkspaceOption = HERE,
+) -> None:
+    """Stop the pilot from retraining, promoting and rolling back; it goes on watching."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.manual import pause as carry_out
+
+    space = Workspace(workspace)
+    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason))
+    space.close()
+
+
+def resume(
+    model: ModelArgument = None,
+    reason: ReasonOption = "resumed by hand",
+    workspace: WorkspaceOption = HERE,
+) -> None:
+    """Let the pilot act again."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.manual import resume as carry_out
+
+    space = Workspace(workspace)
+    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason))
+    space.close()
+
+
+def retrain(
+    model: ModelArgument = None,
+    reason: ReasonOption = "asked for by hand",
+    workspace: WorkspaceOption = HERE,
+) -> None:
+    """Have the pilot train challengers on the log now."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.manual import retrain as carry_out
+
+    space = Workspace(workspace)
+    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason))
+    space.close()
+
+
+def _tell(recorded: Recorded) -> None:
+    decision = recorded.decision
+    what = decision.action if decision.version is None else f"{decision.action} {decision.version}"
+    console().print(
+        f"{decision.model}: {what}: [bold]{recorded.status}[/] (decision {decision.id})"
+    )
+    if recorded.note:
+        console().print(recorded.note)

@@ -1,0 +1,175 @@
+"""``gyro status``, ``monitor``, ``findings``, ``decisions``, ``versions``, ``verify``: looking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gyroscope.cli.options import (
+    HERE,
+    JsonOption,
+    ModelArgument,
+    WorkspaceOption,
+    console,
+    print_json,
+    table,
+)
+
+if TYPE_CHECKING:
+    from gyroscope.app import Workspace
+    from gyroscope.findings import Finding
+
+LimitOption = Annotated[int, typer.Option(min=1, help="Show the newest so many.")]
+STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "alarm": "bold red"}
+
+
+def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
+    """Show every model: its state, champion, open incidents and what the pilot has seen."""
+    from gyroscope.app import Workspace
+
+    space = Workspace(workspace)
+    cares = [space.store.care(name) for name in space.config.models]
+    if json:
+        print_json(cares)
+        return
+    shown = table(
+        f"Models in {space.config.root}",
+        ("model", "state", "champion", "incident", "quarantine", "checked until", "judged until"),
+    )
+    for care in cares:
+        shown.add_row(
+            care.model,
+            f"{care.state}{' (paused)' if care.paused else ''}",
+            "none" if care.champion is None else f"version {care.champion}",
+            care.incident or "",
+            care.quarantine or "",
+            f"{care.closed_until:%Y-%m-%d %H:%M}" if care.closed_until else "",
+            f"{care.labelled_until:%Y-%m-%d %H:%M}" if care.labelled_until else "",
+        )
+    console().print(shown)
+    space.close()
+
+
+def versions(
+    model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
+) -> None:
+    """List the registered versions of a model and their aliases."""
+    from gyroscope.app import Workspace
+
+    space = Workspace(workspace)
+    found = space.registry.versions(space.model(model))
+    if json:
+        print_json(found)
+        return
+    shown = table("Versions", ("version", "aliases", "family", "trained on", "purpose", "made"))
+    for version in found:
+        shown.add_row(
+            str(version.version),
+            ", ".join(version.aliases),
+            version.tags.get("family", ""),
+            version.tags.get("span", ""),
+            version.tags.get("purpose", ""),
+            f"{version.created:%Y-%m-%d %H:%M}",
+        )
+    console().print(shown)
+    space.close()
+
+
+def decisions(
+    model: ModelArgument = None,
+    workspace: WorkspaceOption = HERE,
+    limit: LimitOption = 50,
+    json: JsonOption = False,
+) -> None:
+    """List what was decided, by whom, why, and how far it has been carried out."""
+    from gyroscope.app import Workspace
+
+    space = Workspace(workspace)
+    found = space.store.decisions(None if model is None else space.model(model), limit=limit)
+    if json:
+        print_json(found)
+        return
+    shown = table("Decisions", ("at", "model", "action", "status", "by", "reason"))
+    for recorded in found:
+        decision = recorded.decision
+        shown.add_row(
+            f"{decision.at:%Y-%m-%d %H:%M}",
+            decision.model,
+            decision.action,
+            recorded.status,
+            decision.actor,
+            decision.reason,
+        )
+    console().print(shown)
+    space.close()
+
+
+def findings(
+    model: ModelArgument = None,
+    workspace: WorkspaceOption = HERE,
+    limit: LimitOption = 50,
+    everything: Annotated[bool, typer.Option("--all", help="Also those with verdict ok.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """List what the pilot found in the windows it has checked."""
+    from gyroscope.app import Workspace
+
+    space = Workspace(workspace)
+    found = space.store.findings(space.model(model), limit=100_000)
+    found = [f for f in found if everything or f.verdict != "ok"][-limit:]
+    _show(space, found, "Findings", json)
+
+
+def monitor(
+    model: ModelArgument = None,
+    workspace: WorkspaceOption = HERE,
+    last: Annotated[
+        str | None, typer.Option(help="Span up to the newest prediction, e.g. 7d; default: all.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the logged predictions of a span now: data quality, drift, performance."""
+    from gyroscope.app import Workspace
+    from gyroscope.config import duration
+    from gyroscope.loop.windows import check_now
+
+    space = Workspace(workspace)
+    name = space.model(model)
+    found = check_now(space.world, name, None if last is None else duration(last))
+    _show(space, found, f"{name}, {found[0].window}", json)
+
+
+def _show(space: Workspace, found: list[Finding], title: str, json: bool) -> None:
+    if json:
+        print_json(found)
+    else:
+        shown = table(title, ("window", "kind", "subject", "check", "verdict", "what"))
+        for finding in found:
+            shown.add_row(
+                str(finding.window or ""),
+                finding.kind,
+                finding.subject,
+                finding.check,
+                f"[{STYLES.get(finding.verdict, 'dim')}]{finding.verdict}[/]",
+                finding.detail,
+            )
+        console().print(shown)
+    space.close()
+
+
+def verify(model: ModelArgument = None, workspace: WorkspaceOption = HERE) -> None:
+    """Score every logged row again and compare bit for bit; check the chain of decisions."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.verification import replay_scores
+
+    space = Workspace(workspace)
+    name = space.model(model)
+    replayed = replay_scores(space.world, name)
+    links = space.store.verify_chain()
+    out = console()
+    out.print(f"{replayed.rows:,} logged predictions scored again, {replayed.different} differ")
+    out.print(f"{links:,} links in the chain of decisions, none altered")
+    space.close()
+    if replayed.different:
+        raise typer.Exit(1)

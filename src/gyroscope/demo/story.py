@@ -1,0 +1,178 @@
+"""The demonstration: a model lives through eight weeks of 2013 in about a minute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from gyroscope.app import Workspace
+from gyroscope.config import MODEL_SETTINGS, Settings
+from gyroscope.data.training_set import load_snapshot
+from gyroscope.decisions import Action, Decision, Status
+from gyroscope.demo.flights import (
+    Flight,
+    after_the_change,
+    as_flights,
+    between,
+    days,
+    in_metres,
+)
+from gyroscope.demo.narrator import Narrator
+from gyroscope.demo.scenes import MODEL, SEED, SETTINGS, Calendar
+from gyroscope.demo.stream import Stream
+from gyroscope.errors import GyroscopeError
+from gyroscope.loop.manual import promote
+from gyroscope.loop.training import BASE_SNAPSHOT, contract_of, make_pipeline
+from gyroscope.train.pipeline import Task
+
+PERSON = "you"
+_PILOT_S = 120.0  # the pilot has caught up by then, or something is wrong
+_LOOK_S = 0.02
+EXPECTED = {
+    "broken data quarantined": Action.QUARANTINE,
+    "drift put on record": Action.NOTICE,
+    "performance alarm": Action.ALARM,
+    "retraining": Action.RETRAIN,
+    "trial": Action.START_TRIAL,
+    "promotion on evidence": Action.PROMOTE,
+    "bad version rolled back": Action.ROLL_BACK,
+}
+
+
+class Story:
+    """Plays the calendar against a running server and tells what the pilot does."""
+
+    def __init__(self, space: Workspace, stream: Stream, out: Console, calendar: Calendar) -> None:
+        self._space, self._stream, self._calendar = space, stream, calendar
+        self._out = out
+        self._narrator = Narrator(space.store, MODEL, out)
+        self._generator = np.random.default_rng(SEED)
+        self.bad_version: int | None = None
+
+    def play(self, flights: Any) -> None:
+        """Stream every day, with its fault, change or bad version, and wait for the pilot."""
+        with self._bar() as move:
+            for day in days(*self._calendar.stream):
+                self._announce(day)
+                today = between(flights, day, day + timedelta(days=1))
+                self._stream.send(day, as_flights(today), self._what_happens_to(day))
+                if day == self._calendar.bad_version:
+                    self._promote_bad_version(day)
+                self._wait_for_pilot(day)
+                move(f"{day}  {self._stream.predictions:,} predictions")
+            self._narrator.catch_up()
+
+    def _announce(self, day: date) -> None:
+        calendar, say = self._calendar, self._narrator.say
+        if day == calendar.fault[0]:
+            say(str(day), "an upstream system begins to send distances in metres")
+        if day == calendar.fault[1]:
+            say(str(day), "the upstream system is repaired")
+        if day == calendar.change:
+            say(str(day), "works at the airports: mornings get late, evenings smooth")
+
+    def _what_happens_to(self, day: date) -> Callable[[Flight], Flight]:
+        broken = self._calendar.fault[0] <= day < self._calendar.fault[1]
+        changed = day >= self._calendar.change
+
+        def change(flight: Flight) -> Flight:
+            flight = after_the_change(flight, self._generator) if changed else flight
+            return in_metres(flight) if broken else flight
+
+        return change
+
+    def _promote_bad_version(self, day: date) -> None:
+        """Train on inverted labels and promote the result past its failed gates."""
+        world = self._space.world
+        champion = world.registry.holder(MODEL, "champion")
+        assert champion is not None  # the demonstration starts with one
+        rows = load_snapshot(champion.tags[BASE_SNAPSHOT], world.snapshots)
+        trained = make_pipeline(world, lambda step, detail: None).run(
+            Task(
+                model=MODEL,
+                purpose="labels inverted on purpose",
+                contract=contract_of(self._space.config.model(MODEL)),
+                settings=Settings(
+                    MODEL_SETTINGS, {**SETTINGS, "candidates": ["logistic_regression"]}, "demo"
+                ),
+                rows=msgspec.structs.replace(rows, y=1 - rows.y),
+                tags={BASE_SNAPSHOT: champion.tags[BASE_SNAPSHOT], "purpose": "sabotage"},
+            )
+        )
+        self.bad_version = trained.version.version
+        self._narrator.say(
+            str(day), f"somebody promotes version {self.bad_version}, trained on inverted labels"
+        )
+        promote(
+            world,
+            MODEL,
+            self.bad_version,
+            actor=PERSON,
+            reason="a deliberately bad version, to see it caught",
+        )
+
+    def _wait_for_pilot(self, day: date) -> None:
+        """Until the pilot has seen all that can be seen by the first flights of ``day``."""
+        reached = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        deadline = time.monotonic() + _PILOT_S
+        while True:
+            self._narrator.catch_up()
+            care = self._space.store.care(MODEL)
+            seen = care.closed_until is not None and care.closed_until >= reached
+            first = reached - timedelta(days=1) <= self._first_day
+            judged = first or (
+                care.labelled_until is not None
+                and care.labelled_until >= reached - timedelta(days=1)
+            )
+            if seen and judged and care.job is None:
+                return
+            if time.monotonic() > deadline:
+                log = self._space.state / "up.log"
+                raise GyroscopeError(f"the pilot did not reach {day}; see {log}")
+            time.sleep(_LOOK_S)
+
+    @property
+    def _first_day(self) -> datetime:
+        day = self._calendar.stream[0]
+        return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+    @contextmanager
+    def _bar(self) -> Iterator[Callable[[str], None]]:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TimeElapsedColumn(),
+        )
+        total = len(days(*self._calendar.stream))
+        with Progress(*columns, console=self._out, transient=True) as bar:
+            task = bar.add_task("streaming", total=total)
+
+            def move(words: str) -> None:
+                bar.update(task, advance=1, description=words)
+
+            yield move
+
+
+def events(space: Workspace) -> dict[str, list[Decision]]:
+    """The carried-out decisions for each thing that the demonstration is to show."""
+    done = [
+        r.decision for r in space.store.decisions(MODEL, limit=10_000) if r.status is Status.DONE
+    ]
+    found = {what: [d for d in done if d.action is action] for what, action in EXPECTED.items()}
+    promoted = found["promotion on evidence"]
+    found["promotion on evidence"] = [d for d in promoted if d.actor == "autopilot"]
+    return found
+
+
+def report_path(folder: Path) -> Path:
+    """Where the report of the demonstration goes."""
+    return folder / "report.html"

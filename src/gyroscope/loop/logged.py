@@ -1,0 +1,80 @@
+"""Rows of the prediction log as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.data.contract import Contract
+from gyroscope.data.encoder import Encoder
+from gyroscope.findings import Window
+from gyroscope.model import Label, Prediction
+from gyroscope.prediction_log.base import PredictionLog
+
+Vector = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class LoggedRows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Predictions of a window in order of event time, encoded by a contract."""
+
+    X: NDArray[np.float64]  # float64[n, p]
+    fits: Mask  # bool[n]: rows that fit the contract
+    time: Vector  # float64[n], seconds since 1970 UTC
+    score: Vector  # float64[n], as served
+    version: NDArray[np.int64]  # int64[n], that served it
+    y: Vector  # float64[n] in {0, 1}; NaN without a label
+    entity: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def labelled(self) -> Mask:
+        """Rows whose label has arrived."""
+        return ~np.isnan(self.y)
+
+
+def labelled_rows(log: PredictionLog, contract: Contract, window: Window | None) -> LoggedRows:
+    """Read and encode the predictions of a window (all if None) with the labels so far."""
+    joined = log.read(window)
+    encoder = Encoder(contract)
+    predictions = joined.predictions
+    X, fits = _encoded(encoder, predictions)
+    return LoggedRows(
+        X=X,
+        fits=fits,
+        time=np.array([p.time.timestamp() for p in predictions], dtype=np.float64),
+        score=np.array([p.score for p in predictions], dtype=np.float64),
+        version=np.array([p.version for p in predictions], dtype=np.int64),
+        y=np.array([_label(encoder, label) for label in joined.labels], dtype=np.float64),
+        entity=[p.entity for p in predictions],
+    )
+
+
+def _encoded(
+    encoder: Encoder, predictions: Sequence[Prediction]
+) -> tuple[NDArray[np.float64], Mask]:
+    """Encode rows, those with the same columns together."""
+    X = np.empty((len(predictions), len(encoder.contract.features)))
+    fits = np.ones(len(predictions), dtype=bool)
+    by_columns: dict[tuple[str, ...], list[int]] = {}
+    for i, prediction in enumerate(predictions):
+        by_columns.setdefault(prediction.columns, []).append(i)
+    for columns, positions in by_columns.items():
+        encoded = encoder.encode_logged(columns, [predictions[i].row for i in positions])
+        X[positions], fits[positions] = encoded.X, encoded.fits
+    return X, fits
+
+
+def _label(encoder: Encoder, label: Label | None) -> float:
+    """0, 1, or NaN for no label or one that the contract no longer knows."""
+    if label is None:
+        return np.nan
+    try:
+        return encoder.label(label.label)
+    except ValueError:
+        return np.nan
