@@ -60,10 +60,10 @@ ROW: dict[str, Any] = {
 }
 
 
-def small_bundle(seed: int = 0, *, model: str = "churn") -> Bundle:
+def small_bundle(seed: int = 0, *, model: str = "churn", balance_scale: float = 1e-4) -> Bundle:
     """A linear model with random weights; the same for the same seed."""
     random = np.random.default_rng(seed)
-    scale = np.array([0.02, 1e-4, 0.0, 0.0, 0.5, 1e-10])
+    scale = np.array([0.02, balance_scale, 0.0, 0.0, 0.5, 1e-10])
     tables = [None, None, random.normal(size=4), random.normal(size=3), None, None]
     scorer = AdditiveScorer(
         intercept=float(random.normal()),
@@ -97,11 +97,11 @@ def small_bundle(seed: int = 0, *, model: str = "churn") -> Bundle:
     )
 
 
-def deploy(state: Path, version: int, *, model: str = "churn", seed: int | None = None) -> Path:
-    """Save a bundle and deploy it; returns its folder. The seed is the version if not given."""
+def deploy(state: Path, version: int, *, model: str = "churn") -> Path:
+    """Deploy a bundle, a new one with the version as seed if there is none; return its folder."""
     folder = state / "bundles" / f"{model}-{version}"
     if not folder.exists():
-        small_bundle(version if seed is None else seed, model=model).save(folder)
+        small_bundle(version, model=model).save(folder)
     deployment = Deployment(state / "serving" / model)
     before = deployment.read()
     deployment.write(
@@ -116,6 +116,7 @@ class Served:
 
     def __init__(self, app: Application, headers: dict[str, str] | None = None) -> None:
         self.state = app.state
+        self.watch = app.watch
         self._app = app
         self._headers = headers or {}
         self._runner = asyncio.Runner()

@@ -12,6 +12,7 @@ from tests.serve.conftest import CONTRACT, N_FEATURES, Served, deploy, small_bun
 from gyroscope.data.codec import Codec
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.serve.app import create_app
+from gyroscope.serve.champions import ModelTable
 from gyroscope.serve.openapi import example_row, example_value, row_schema
 
 
@@ -60,6 +61,32 @@ def test_looking_whether_the_log_can_be_written_leaves_nothing_behind(served: Se
     before = sorted(folder.iterdir())
     assert served.get("/readyz").status_code == 200
     assert sorted(folder.iterdir()) == before
+
+
+def test_ready_says_when_new_champions_are_no_longer_looked_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(ModelTable, "refresh", broken)
+    served.wait_until(lambda: not served.watch.alive)
+    [problem] = served.get("/readyz").json()["problems"]
+    assert problem == "the watch for new champions has stopped: restart the server"
+
+
+def test_a_fault_of_a_route_that_reads_is_answered_in_shape(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: object) -> None:
+        raise ValueError(CONTRACT.positive[0] * 9)
+
+    monkeypatch.setattr("gyroscope.serve.control._details", broken)
+    answer = served.get("/v1/models/churn")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"]
+    assert "failed with ValueError" in caplog.text
+    assert "yesyes" not in caplog.text + answer.text
 
 
 def document(served: Served) -> dict[str, Any]:

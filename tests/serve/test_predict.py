@@ -182,10 +182,30 @@ def test_a_model_without_champion_answers_503_and_an_unknown_one_404(tmp_path: P
         assert unknown.json()["error"]["message"] == "no such model; this server has: churn"
 
 
-def test_a_score_that_overflows_is_refused_with_its_rows(served: Served) -> None:
-    big = 1.7e308
-    answer = served.predict({"rows": [ROW, {**ROW, "balance": big}]})
-    assert answer.status_code in (200, 422)
-    text = answer.text
-    assert "null" not in text
-    assert "NaN" not in text
+def test_a_score_that_overflows_is_refused_with_its_rows(tmp_path: Path) -> None:
+    small_bundle(1, balance_scale=1e3).save(tmp_path / "bundles" / "churn-1")
+    deploy(tmp_path, 1)
+    with Served(create_app(tmp_path)) as server:
+        for explain in (0, 2):
+            body = {"rows": [ROW, {**ROW, "balance": 1.7e308}], "explain": explain}
+            answer = server.predict(body)
+            assert answer.status_code == 422
+            [problem] = answer.json()["error"]["problems"]
+            assert problem["row"] == 1
+            assert problem["given"] == "numbers so large that the score overflows"
+
+
+def test_a_fault_of_the_server_is_answered_in_shape_and_logged_without_values(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError(ROW["job"])
+
+    monkeypatch.setattr("gyroscope.serve.endpoints.score", broken)
+    answer = served.predict()
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal_server_error"
+    request_id = answer.headers["x-request-id"]
+    assert f"request {request_id} failed with ValueError" in caplog.text
+    assert "endpoints.py" in caplog.text
+    assert "nurse" not in caplog.text + answer.text

@@ -72,7 +72,7 @@ class Application:
         self.state = state
         self.models = ModelTable(state, models)
         self._logs = ServerLogs(state)
-        self._watch = Watch(self.models)
+        self.watch = Watch(self.models)
         self._limits = limits
         self._guard = guard
         self._access_log = access_log
@@ -81,7 +81,7 @@ class Application:
             "predict": self._endpoints.predict,
             "labels": self._endpoints.label,
         }
-        self._control = control_app(self.models, self._logs, self._watch, limits)
+        self._control = control_app(self.models, self._logs, self.watch, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -92,10 +92,10 @@ class Application:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        await self._watch.start()
+        await self.watch.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._watch.stop()
+        await self.watch.stop()
         await self._logs.close()
         self._endpoints.close()
         await send({"type": "lifespan.shutdown.complete"})

@@ -29,6 +29,7 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
 
     deployed: Deployed
     bundle: Bundle
+    features: tuple[str, ...]  # names, in the order of the encoded vector
     since: datetime  # UTC
 
     @property
@@ -92,7 +93,12 @@ class ServedModel:
             raise BundleError(
                 f"bundle {deployed.bundle} is of model {bundle.manifest.model}, not {self.name}"
             )
-        return Champion(deployed=deployed, bundle=bundle, since=datetime.now(UTC))
+        return Champion(
+            deployed=deployed,
+            bundle=bundle,
+            features=tuple(column.name for column in bundle.contract.features),
+            since=datetime.now(UTC),
+        )
 
     def _fallback(self, previous: Deployed | None) -> Champion | None:
         """The version before, kept in memory so that a rollback needs nothing from the disk."""

@@ -45,11 +45,9 @@ class Endpoints:
         champion = self._models[model].current()
         large = len(body) > _BYTES_AT_ONCE
         request = await self._run(large, lambda: predict_request(body, self._limits.rows))
-        at_once = _ROWS_AT_ONCE
-        if contributions_wanted(request, champion.bundle):
-            at_once = _EXPLAINED_ROWS_AT_ONCE
-        many = len(request.rows) > at_once
-        scored = await self._run(many, lambda: score(champion, request, arrival))
+        k = contributions_wanted(champion, request)
+        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if k else _ROWS_AT_ONCE)
+        scored = await self._run(many, lambda: score(champion, request, k, arrival))
         await self._logs.of(model).append(scored.predictions)
         return scored.answer
 

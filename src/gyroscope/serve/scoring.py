@@ -42,13 +42,13 @@ class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
     k: int  # how many to list
 
 
-def contributions_wanted(request: PredictRequest, bundle: Bundle) -> int:
+def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
     """How many contributions to list for each row.
 
     Raises:
         RequestError: status 422, more than there are features or fewer than none.
     """
-    n_features = len(bundle.contract.features)
+    n_features = len(champion.features)
     if request.explain is None:
         return min(CONTRIBUTIONS_OF_ONE_ROW, n_features) if request.single else 0
     if not 0 <= request.explain <= n_features:
@@ -58,17 +58,15 @@ def contributions_wanted(request: PredictRequest, bundle: Bundle) -> int:
     return request.explain
 
 
-def score(champion: Champion, request: PredictRequest, arrival: datetime) -> Scored:
-    """Score all rows of a request by one champion.
+def score(champion: Champion, request: PredictRequest, k: int, arrival: datetime) -> Scored:
+    """Score all rows of a request by one champion, and list ``k`` contributions of each.
 
     ``arrival``, UTC, is the event time of rows that do not bring their own.
 
     Raises:
         RowError: names every field of every row that breaks the contract.
-        RequestError: the number of contributions is out of range.
     """
     bundle = champion.bundle
-    k = contributions_wanted(request, bundle)
     X = _encoded(bundle, request)
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         margins = bundle.margins(X)
@@ -156,7 +154,7 @@ def _one_answer(
     explanation: _Explanation | None,
 ) -> OnePrediction:
     bundle, prediction = champion.bundle, predictions[0]
-    listed, rest = _listed(bundle, rows[0], explanation, 0)
+    listed, rest = _listed(champion.features, rows[0], explanation, 0)
     return OnePrediction(
         model=champion.deployed.model,
         version=champion.version,
@@ -182,7 +180,7 @@ def _many_answers(
     bundle = champion.bundle
     answers = []
     for i, prediction in enumerate(predictions):
-        listed, rest = _listed(bundle, rows[i], explanation, i)
+        listed, rest = _listed(champion.features, rows[i], explanation, i)
         answers.append(
             RowPrediction(
                 prediction_id=prediction.id,
@@ -204,18 +202,15 @@ def _many_answers(
 
 
 def _listed(
-    bundle: Bundle, row: dict[str, Value], explanation: _Explanation | None, i: int
+    features: Sequence[str], row: dict[str, Value], explanation: _Explanation | None, i: int
 ) -> tuple[tuple[FeatureContribution, ...] | UnsetType, float | UnsetType]:
     """The largest contributions to the margin of row ``i``, and the sum of the others."""
     if explanation is None:
         return UNSET, UNSET
     values = explanation.contributions.values[i].tolist()
     order = explanation.order[i].tolist()
-    features = bundle.contract.features
     listed = tuple(
-        FeatureContribution(
-            feature=features[j].name, value=row[features[j].name], contribution=values[j]
-        )
+        FeatureContribution(feature=features[j], value=row[features[j]], contribution=values[j])
         for j in order[: explanation.k]
     )
     return listed, math.fsum(values[j] for j in order[explanation.k :])
