@@ -13,10 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.profile_spec import (
+from gyroscope.data.cells import (
     ColumnSpec,
     FloatArray,
     ProfileSpec,
+    category_codes,
     cell_counts,
     checked_matrix,
 )
@@ -33,7 +34,7 @@ class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     m2: float = 0.0  # sum of squared deviations from the mean; at most the largest float
     low: float | None = None  # None if there is no finite number
     high: float | None = None
-    magnitudes: tuple[tuple[int, int], ...] = ()  # (cell of |x|, count), ascending; see _magnitudes
+    magnitudes: tuple[tuple[int, int], ...] = ()  # (cell of |x|, count), ascending; nonzero only
 
     @property
     def n(self) -> int:
@@ -193,8 +194,7 @@ def _number_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
 
 def _category_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
     present = values[~np.isnan(values)]
-    codes = np.where((present >= 0) & (present < spec.levels), present, spec.levels)
-    counts = np.bincount(codes.astype(np.int64), minlength=spec.cells)
+    counts = np.bincount(category_codes(present, spec.levels), minlength=spec.cells)
     return ColumnProfile(counts=tuple(counts.tolist()), missing=values.size - present.size)
 
 

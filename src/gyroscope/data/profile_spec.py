@@ -1,4 +1,4 @@
-"""The cells in which the values of each column are counted, fixed once by a reference."""
+"""Fixes the cells of each column by a reference: equal shares, heavy values by themselves."""
 
 from __future__ import annotations
 
@@ -6,44 +6,22 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from gyroscope.data.cells import (
+    BINS,
+    SCORE,
+    ColumnSpec,
+    FloatArray,
+    ProfileSpec,
+    bin_edges,
+    category_codes,
+    cell_counts,
+    checked_matrix,
+)
 from gyroscope.data.contract import Column, ColumnType
-from gyroscope.errors import DataError
-
-FloatArray = NDArray[np.float64]
+from gyroscope.data.variation import variation
 
 FINE_CELLS = 250  # cells of equal reference share: a distribution function is known within 0.004
-BINS = 10  # coarse bins; the bands 0.10 and 0.25 of the PSI are customary for deciles
-PARTS = 50  # consecutive parts of the reference in which missing values are counted ...
-PART_ROWS = 100  # ... of at least so many rows
-SCORE = "score"  # name of the one column of a profile of scores
-
-
-class ColumnSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The cells in which the values of one column are counted.
-
-    The cells of a number are (-inf, edges[0]], (edges[0], edges[1]], ..., (edges[-1], inf). Those
-    of a category are its codes 0 .. levels - 1 and a last one for every other code.
-    """
-
-    name: str
-    levels: int = 0  # categories; 0 for a number
-    edges: tuple[float, ...] = ()  # ascending and finite; numbers only
-    bins: tuple[int, ...] = (0,)  # first cell of each coarse bin, ascending from 0; numbers only
-    longest_run: int | None = None  # most consecutive reference rows of one value; None if unknown
-    most_missing: float = 0.0  # largest share missing in any part of the reference, see PARTS
-
-    @property
-    def cells(self) -> int:
-        """Number of cells."""
-        return 1 + (self.levels or len(self.edges))
-
-
-class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """The cells of all columns, made once from the reference and kept with the model."""
-
-    columns: tuple[ColumnSpec, ...]
 
 
 def profile_spec(
@@ -54,8 +32,8 @@ def profile_spec(
     Args:
         X: float64[n, p] as encoded: NaN is missing, a category is its code.
         features: the p columns, in order.
-        in_time_order: whether the rows are sorted by time; only then are runs of equal values
-            measured, which tell a column that stopped from one that changes slowly.
+        in_time_order: whether the rows are sorted by time; only then is the variation within the
+            reference measured, which tells season from drift and a slow column from a dead one.
 
     Raises:
         DataError: ``X`` is not a matrix with a column for every feature.
@@ -79,20 +57,6 @@ def score_spec(scores: FloatArray, *, in_time_order: bool = False) -> ProfileSpe
     return ProfileSpec(columns=(_column_spec(SCORE, 0, np.asarray(scores), in_time_order),))
 
 
-def checked_matrix(X: FloatArray, columns: int) -> FloatArray:
-    """Return ``X`` as float64[n, columns]; raises DataError for any other shape."""
-    X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or X.shape[1] != columns:
-        raise DataError(f"expected a matrix with {columns} columns, got shape {X.shape}")
-    return X
-
-
-def cell_counts(ascending: FloatArray, edges: FloatArray) -> NDArray[np.int64]:
-    """Counts of sorted values: looking up edges among values beats values among edges."""
-    upto = np.searchsorted(ascending, edges, side="right")
-    return np.diff(upto, prepend=0, append=ascending.size)
-
-
 def _levels(column: Column) -> int:
     """How many levels a column has, 0 if it is a number; false and true are levels 0 and 1."""
     if column.type is ColumnType.BOOLEAN:
@@ -102,14 +66,15 @@ def _levels(column: Column) -> int:
 
 def _column_spec(name: str, levels: int, values: FloatArray, in_time_order: bool) -> ColumnSpec:
     edges = () if levels else _edges(values)
-    return ColumnSpec(
-        name=name,
-        levels=levels,
-        edges=tuple(edges),
-        bins=_bins(values, edges) if len(edges) else (0,),
-        longest_run=_longest_run(values) if in_time_order else None,
-        most_missing=_most_missing(values),
-    )
+    bins = _bins(values, edges) if len(edges) else (0,)
+    spec = ColumnSpec(name=name, levels=levels, edges=tuple(edges), bins=bins)
+    if not in_time_order:
+        return spec
+    if levels:
+        cells, unlisted = category_codes(values, levels), levels
+    else:
+        cells, unlisted = np.searchsorted(np.asarray(bin_edges(spec)), values), None
+    return msgspec.structs.replace(spec, variation=variation(values, cells, unlisted=unlisted))
 
 
 def _edges(values: FloatArray) -> Sequence[float]:
@@ -133,19 +98,3 @@ def _bins(values: FloatArray, edges: Sequence[float]) -> tuple[int, ...]:
     middles = np.cumsum(shares) - shares / 2
     bins = np.minimum((middles * BINS).astype(np.int64), BINS - 1)
     return (0, *(np.flatnonzero(np.diff(bins)) + 1).tolist())
-
-
-def _most_missing(values: FloatArray) -> float:
-    """Largest share missing in any of the consecutive parts of the rows."""
-    missing = np.isnan(values)
-    parts = np.array_split(missing, min(PARTS, max(1, values.size // PART_ROWS)))
-    return max((float(part.mean()) for part in parts if part.size), default=0.0)
-
-
-def _longest_run(values: FloatArray) -> int:
-    """Most consecutive rows with one value; a missing value ends a run."""
-    values = np.asarray(values)
-    if values.size == 0:
-        return 0
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
-    return int(np.diff(starts, append=values.size).max())

@@ -3,6 +3,8 @@
 A column has drifted only if the change is material and significant: the lower end of the 95 %
 interval of its size lies above a threshold, and its p-value passes after correction over all checks
 of the window. So a million rows do not make a warning of a trifle, nor twenty columns of chance.
+The threshold is what the settings call material, or what the parts of the reference differed by
+among themselves if that is more: a season that the reference has been through is no drift.
 Drift never raises an alarm: whether it costs anything is for the checks of performance to say.
 """
 
@@ -14,9 +16,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from gyroscope.data.cells import BINS, SCORE, ColumnSpec
 from gyroscope.data.contract import Column, Contract
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
-from gyroscope.data.profile_spec import BINS, SCORE, ColumnSpec
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
@@ -27,6 +29,7 @@ from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_from_counts
 from gyroscope.stats.multiplicity import benjamini_hochberg
 from gyroscope.stats.psi import psi, rows_needed
 from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
+from gyroscope.stats.unseen import unseen_share
 
 ALPHA = 0.001  # chance of any finding in a window without change: one in three years of daily ones
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
@@ -61,8 +64,8 @@ def drift_findings(
 ) -> list[Finding]:
     """Hold the columns of a window against the reference; the worst finding comes first.
 
-    Every column has a finding "psi"; its p-value is that of the Kolmogorov-Smirnov test for numbers
-    and of the chi-square test for categories. Columns with missing values have one for the
+    Every column has a finding "psi"; its p-value is that of the chi-square test, together with the
+    Kolmogorov-Smirnov test for numbers. Columns with missing values have one for the
     "missing_rate", those with categories outside the contract one for the "unseen_share".
 
     Args:
@@ -132,12 +135,13 @@ def _distribution(
 ) -> _Examined:
     """The change of the values that are not missing; ``column`` is None for scores."""
     cells = _pooled(spec, old, new)
-    distance = psi(*cells)
+    distance, p_value = psi(*cells), chi_square(*cells).p_value
     if spec.levels and column is not None:
-        p_value = chi_square(*cells).p_value
         change = wording.category_change(column, old, new)
     else:
-        p_value = kolmogorov_smirnov_from_counts(old.counts, new.counts).p_value
+        # The one sees a shift best, the other a spread; each is given half of the error.
+        shift = kolmogorov_smirnov_from_counts(old.counts, new.counts).p_value
+        p_value = min(2 * min(shift, p_value), 1.0)
         change = wording.number_change(column, spec, old, new)
     low, high = distance.interval.low, distance.interval.high
     effect = max(distance.effect, 0.0)
@@ -149,9 +153,9 @@ def _distribution(
         value=effect,
         interval=distance.interval,
         p_value=p_value,
-        threshold=material_psi,
+        threshold=max(material_psi, spec.variation.psi if spec.variation else 0.0),
         found=f"{wording.size(effect)} change of {spec.name}",
-        numbers=f"PSI {effect:.3f}, 95 % interval {low:.3f} to {high:.3f}",
+        numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
         change=change,
     )
 
@@ -168,20 +172,21 @@ def _missing_rate(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> l
     if not old.missing and not new.missing:
         return []
     shares = two_proportions(old.missing, old.missing + old.n, new.missing, new.missing + new.n)
-    return [_share(spec, "missing_rate", "missing values", shares, MATERIAL_MISSING)]
+    usual = spec.variation.missing - shares.reference if spec.variation else 0.0
+    threshold = max(MATERIAL_MISSING, usual if shares.value > 0 else 0.0)
+    return [_share(spec, "missing_rate", "missing values", shares, threshold)]
 
 
 def _unseen_share(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> list[_Examined]:
     """The share of categories that are not in the contract.
 
     A reference that the contract's categories were taken from holds none of them, yet the next
-    sample of the same population will: about as many as the reference has categories seen just
-    once (Good 1953, The population frequencies of species, Biometrika 40).
+    sample of the same population will; what counts is the excess over that.
     """
     if not spec.levels or not (old.counts[-1] or new.counts[-1]) or not new.n:
         return []
-    expected = old.counts[-1] + sum(count == 1 for count in old.counts[:-1])
-    shares = two_proportions(expected, old.n, new.counts[-1], new.n)
+    expected = unseen_share(old.counts[:-1], unlisted=old.counts[-1])
+    shares = two_proportions(expected.successes, expected.n, new.counts[-1], new.n)
     return [_share(spec, "unseen_share", "categories not in the contract", shares, MATERIAL_UNSEEN)]
 
 

@@ -7,26 +7,29 @@ suspect is a warning. Drift proper is in ``drift``.
 
 from __future__ import annotations
 
+from gyroscope.data.cells import SCORE, ColumnSpec
 from gyroscope.data.contract import Contract
 from gyroscope.data.profile import ColumnProfile, Profile, magnitude_bounds
-from gyroscope.data.profile_spec import SCORE, ColumnSpec
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.agreement import check_agreement
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import percent
 from gyroscope.stats.intervals import proportion
 from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
+from gyroscope.stats.unseen import unseen_share
 
 # Chance is ruled out below this p-value: 100 columns with five checks each on daily windows are
 # 180,000 tests a year, so less than one in five years passes by chance, before the size is asked.
 CERTAIN = 1e-6
 
-BROKEN_SHARE = 0.20  # a rise of missing or unknown values by 20 points is no matter of mix
+MISSING_RISE = 0.20  # a rise of the missing share by 20 points over the worst part is no mix
+UNSEEN_RISE = 0.50  # half of all values unknown: other codes are sent; one new agent brings 20 %
+CONSTANT_SHARE = 0.50  # where one value holds more than half already, all is drift, not breakage
 UNIT_FACTOR = 5.0  # smaller factors happen: prices, inflation, a new product
 UNIT_PADDING = 3.0  # and must leave the range of nearly all reference values threefold
 UNIT_TAIL = 0.01  # "nearly all": without the smallest and the largest 1 %
 UNIT_OUTSIDE = 0.20  # the share that must have left it; a harmless window has about 1 %
-RUN_FACTOR = 3  # a window is stuck only if three times longer than any run of the reference
+RUN_FACTOR = 3  # rows are many only if three times more than any run of one value in the reference
 
 
 def quality_findings(
@@ -90,38 +93,35 @@ def missing_finding(
     spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window
 ) -> Finding | None:
     """A rise of the missing share that no part of the reference comes near to."""
-    n_old, n_new = old.n + old.missing, new.n + new.missing
-    shares = two_proportions(old.missing, n_old, new.missing, n_new)
-    if not shares.current - max(spec.most_missing, shares.reference) >= BROKEN_SHARE:
+    shares = two_proportions(old.missing, old.missing + old.n, new.missing, new.missing + new.n)
+    worst = max(shares.reference, spec.variation.missing if spec.variation else 0.0)
+    if not shares.current - worst >= MISSING_RISE:
         return None
     dead = new.n == 0
-    what = "no values at all" if dead else f"{percent(shares.current)} of the values missing"
-    return _rise(
-        "dead_column" if dead else "missing_rate",
-        spec.name,
-        f"{spec.name} has {what}; in the reference {percent(shares.reference)} are missing",
-        shares,
-        window,
-    )
+    what = "no values at all" if dead else f"{percent(shares.current)} of its values missing"
+    detail = f"{spec.name} has {what}; in the reference {percent(shares.reference)} are missing"
+    check = "dead_column" if dead else "missing_rate"
+    return _rise(check, spec, shares, window, detail=detail, threshold=MISSING_RISE)
 
 
 def unseen_finding(
     spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window
 ) -> Finding | None:
-    """A rise of the share of categories that are not in the contract."""
-    if not spec.levels:
+    """A rise of the share of categories that are not in the contract, as if other codes were sent.
+
+    Columns that change slowly, such as the month, turn unknown as a whole and are not broken.
+    """
+    if not spec.levels or _is_slow(spec, new.n):
         return None
-    shares = two_proportions(old.counts[-1], old.n, new.counts[-1], new.n)
-    if shares.value < BROKEN_SHARE:
+    expected = unseen_share(old.counts[:-1], unlisted=old.counts[-1])
+    shares = two_proportions(expected.successes, expected.n, new.counts[-1], new.n)
+    if shares.value < UNSEEN_RISE:
         return None
-    return _rise(
-        "unseen_share",
-        spec.name,
-        f"{percent(shares.current)} of {spec.name} are categories not in the contract; in the "
-        f"reference {percent(shares.reference)} are",
-        shares,
-        window,
+    detail = (
+        f"{percent(shares.current)} of the values of {spec.name} are not in the contract; by the "
+        f"reference {percent(shares.reference)} would be"
     )
+    return _rise("unseen_share", spec, shares, window, detail=detail, threshold=UNSEEN_RISE)
 
 
 def constant_finding(
@@ -130,24 +130,29 @@ def constant_finding(
     """One single value all through a window, in a column that varies within the reference.
 
     Columns that change slowly, such as the month or a rate of interest, are constant within most
-    windows and not broken. So the window must be longer than any run of one value in the reference;
-    without an order in time that is not known and the finding is a warning.
+    windows and not broken. Without an order in time these are not known, and the finding is a
+    notice unless it is about the score.
     """
-    if new.n < min_rows or not _is_constant(spec, new) or _chance_of_constant(old, new) > CERTAIN:
+    if new.n < min_rows or old.n == 0 or not _is_constant(spec, new) or _is_slow(spec, new.n):
         return None
-    if spec.longest_run is not None and new.n <= RUN_FACTOR * spec.longest_run:
+    commonest = proportion(max(old.counts), old.n, alpha=0.001).interval.high
+    if commonest**new.n > CERTAIN:
         return None
-    surely = spec.longest_run is not None or spec.name == SCORE
+    if spec.variation is None and spec.name != SCORE:
+        verdict = Verdict.NOTICE
+    else:
+        verdict = Verdict.WARNING if commonest > CONSTANT_SHARE else Verdict.ALARM
     return Finding(
         kind=Kind.DATA_QUALITY,
         check="constant",
         subject=spec.name,
-        verdict=Verdict.ALARM if surely else Verdict.WARNING,
-        detail=f"All {new.n} values of {spec.name} are the same; in the reference they vary"
-        + (f" and at most {spec.longest_run} in a row are equal." if spec.longest_run else "."),
+        verdict=verdict,
+        detail=f"All {new.n} values of {spec.name} are the same; in the reference no value has "
+        f"more than {percent(commonest)}.",
         window=window,
         n=new.n,
         value=1.0,
+        threshold=commonest,
     )
 
 
@@ -156,19 +161,22 @@ def unit_finding(
 ) -> Finding | None:
     """A change of unit: the median of |x| is off by a factor, and values have left their range.
 
-    Zeros have no magnitude and are left out.
+    Off from every part of the reference, that is, where its order in time is known, and not in a
+    column that changes slowly. Zeros have no magnitude and are left out.
     """
-    sizes = [sum(count for _, count in column.magnitudes) for column in (old, new)]
+    numbers = min(sum(count for _, count in column.magnitudes) for column in (old, new))
     before, after = old.magnitude_quantile(0.5), new.magnitude_quantile(0.5)
-    if min(sizes) < min_rows or before is None or after is None:
+    if numbers < min_rows or before is None or after is None or _is_slow(spec, new.n):
         return None
-    factor = after / before
-    if 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
+    usual = spec.variation.magnitudes if spec.variation else None
+    lowest, highest = usual or (before, before)
+    if lowest / UNIT_FACTOR < after < highest * UNIT_FACTOR:
         return None
-    outside = _share_outside(old, new, upwards=factor > 1)
+    up = after > before
+    outside = _share_outside(old, new, upwards=up)
     if outside < UNIT_OUTSIDE:
         return None
-    shown = f"{factor:.3g} times larger" if factor > 1 else f"{1 / factor:.3g} times smaller"
+    shown = f"{after / before:.3g} times larger" if up else f"{before / after:.3g} times smaller"
     return Finding(
         kind=Kind.DATA_QUALITY,
         check="unit_change",
@@ -179,8 +187,8 @@ def unit_finding(
         "outside the range known: has the unit changed?",
         window=window,
         n=new.n,
-        value=factor,
-        threshold=UNIT_FACTOR if factor > 1 else 1 / UNIT_FACTOR,
+        value=after,
+        threshold=highest * UNIT_FACTOR if up else lowest / UNIT_FACTOR,
     )
 
 
@@ -206,18 +214,15 @@ def constant_score_finding(
     )
 
 
+def _is_slow(spec: ColumnSpec, rows: int) -> bool:
+    """Whether the column keeps one value for so long that so few rows may well all be alike."""
+    return spec.variation is not None and rows <= RUN_FACTOR * spec.variation.longest_run
+
+
 def _is_constant(spec: ColumnSpec, column: ColumnProfile) -> bool:
-    if spec.levels:
-        return column.n > 0 and max(column.counts) == column.n
+    if spec.levels:  # values outside the contract are counted together and need not be one
+        return column.n > 0 and max(column.counts[:-1]) == column.n
     return column.low is not None and column.low == column.high and not column.infinite
-
-
-def _chance_of_constant(old: ColumnProfile, new: ColumnProfile) -> float:
-    """An upper bound of the chance that values of the reference are all equal in the window."""
-    if old.n == 0:
-        return 1.0
-    commonest = proportion(max(old.counts), old.n, alpha=0.001).interval.high
-    return float(commonest**new.n)
 
 
 def _share_outside(old: ColumnProfile, new: ColumnProfile, *, upwards: bool) -> float:
@@ -233,7 +238,13 @@ def _share_outside(old: ColumnProfile, new: ColumnProfile, *, upwards: bool) -> 
 
 
 def _rise(
-    check: str, subject: str, detail: str, shares: TwoProportionsResult, window: Window
+    check: str,
+    spec: ColumnSpec,
+    shares: TwoProportionsResult,
+    window: Window,
+    *,
+    detail: str,
+    threshold: float,
 ) -> Finding | None:
     """The alarm that a share has risen by far, if chance is ruled out."""
     if shares.p_value > CERTAIN:
@@ -241,7 +252,7 @@ def _rise(
     return Finding(
         kind=Kind.DATA_QUALITY,
         check=check,
-        subject=subject,
+        subject=spec.name,
         verdict=Verdict.ALARM,
         detail=f"{detail}.",
         window=window,
@@ -249,5 +260,5 @@ def _rise(
         value=shares.value,
         interval=shares.interval,
         p_value=shares.p_value,
-        threshold=BROKEN_SHARE,
+        threshold=threshold,
     )

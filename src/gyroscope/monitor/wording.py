@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 
+from gyroscope.data.cells import ColumnSpec, bin_edges
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.data.profile import ColumnProfile, binned_counts, quantile
-from gyroscope.data.profile_spec import ColumnSpec
 
 MODERATE_PSI = 0.10  # the customary bands of the population stability index
 LARGE_PSI = 0.25
@@ -30,18 +31,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def points(difference: float) -> str:
-    """A difference of shares in percentage points."""
-    return f"{100 * abs(difference):.3g} points"
-
-
 def moved(what: str, before: str, after: str, *, up: bool) -> str:
     """What went up or down, from where to where."""
-    return (
-        f"{what} unchanged at {before}"
-        if before == after
-        else (f"{what} {'up' if up else 'down'} from {before} to {after}")
-    )
+    if before == after:
+        return f"{what} unchanged at {before}"
+    return f"{what} {'up' if up else 'down'} from {before} to {after}"
 
 
 def share_moved(what: str, before: float, after: float) -> str:
@@ -60,11 +54,12 @@ def number_change(
     old_sd, new_sd = reference.standard_deviation, current.standard_deviation
     datetimes = column is not None and column.type is ColumnType.DATETIME
     if not datetimes:
-        mean = (_number(reference.mean, column), _number(current.mean, column))
+        mean = (_number(x, column, old_sd) for x in (reference.mean, current.mean))
         parts.append(moved("mean", *mean, up=current.mean > reference.mean))
     old, new = quantile(reference, spec, 0.5), quantile(current, spec, 0.5)
     if old is not None and new is not None:
-        parts.append(moved("median", _number(old, column), _number(new, column), up=new > old))
+        median = (_number(x, column, old_sd) for x in (old, new))
+        parts.append(moved("median", *median, up=new > old))
     respread = not old_sd / _NOTABLE_SPREAD <= new_sd <= old_sd * _NOTABLE_SPREAD
     if respread and not datetimes:
         spread = (f"{old_sd:.4g}", f"{new_sd:.4g}")
@@ -87,9 +82,10 @@ def _range_change(
     old = _shares(binned_counts(reference.counts, spec))
     new = _shares(binned_counts(current.counts, spec))
     bin_ = int(np.argmax(np.abs(new - old)))
-    ends = [spec.edges[first - 1] for first in spec.bins[1:]]
-    low = "" if bin_ == 0 else f"above {_number(ends[bin_ - 1], column)}"
-    high = "" if bin_ == len(ends) else f"up to {_number(ends[bin_], column)}"
+    spread = reference.standard_deviation
+    ends = bin_edges(spec)
+    low = "" if bin_ == 0 else f"above {_number(ends[bin_ - 1], column, spread)}"
+    high = "" if bin_ == len(ends) else f"up to {_number(ends[bin_], column, spread)}"
     where = " and ".join(text for text in (low, high) if text)
     return share_moved(f"share of values {where}".strip(), float(old[bin_]), float(new[bin_]))
 
@@ -107,9 +103,11 @@ def _level(column: Column, code: int) -> str:
     return f"'{column.categories[code]}'"
 
 
-def _number(value: float, column: Column | None) -> str:
-    if column is None:
-        return f"{value:.3g}"
-    if column.type is ColumnType.DATETIME:
+def _number(value: float, column: Column | None, spread: float) -> str:
+    """A number with the decimals that matter in a column with this standard deviation."""
+    if column is not None and column.type is ColumnType.DATETIME:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}"
-    return f"{value:.4g} {column.unit}".strip()
+    fine = spread > 0 and abs(value) < 1e6
+    decimals = min(max(2 - math.floor(math.log10(spread)), 0), 9) if fine else 0
+    shown = f"{value:.{decimals}f}" if fine else f"{value:.4g}"
+    return shown if column is None else f"{shown} {column.unit}".strip()

@@ -15,6 +15,21 @@ MIN_EXPECTED = 5.0  # Cochran (1954): smallest expected count for chi-square the
 SURPRISING = 1e-6  # chance, over all rare cells, below which one of them is looked at by itself
 
 
+def checked_counts(counts: npt.ArrayLike, name: str) -> FloatArray:
+    """Return a count vector as float64[cells] after checking it.
+
+    Raises:
+        DataError: it is not a vector, or holds a negative or missing count.
+    """
+    held = np.asarray(counts, dtype=np.float64)
+    if held.ndim != 1:
+        raise DataError(f"{name} counts must be an array of one dimension, got {held.ndim}")
+    wrong = np.flatnonzero(~(np.isfinite(held) & (held >= 0)))
+    if wrong.size:
+        raise DataError(f"{name} counts must be 0 or more, got {held[wrong[0]]} in cell {wrong[0]}")
+    return held
+
+
 def paired_counts(
     reference: npt.ArrayLike, current: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
@@ -23,19 +38,12 @@ def paired_counts(
     Raises:
         DataError: they differ in length, are not vectors, or hold a negative or missing count.
     """
-    a, b = np.asarray(reference, dtype=np.float64), np.asarray(current, dtype=np.float64)
-    if a.ndim != 1 or a.shape != b.shape:
+    a, b = checked_counts(reference, "reference"), checked_counts(current, "current")
+    if a.shape != b.shape:
         raise DataError(
-            f"counts of the two samples must be over the same cells, got shapes {a.shape} "
-            f"and {b.shape}"
+            "counts of the two samples must be over the same cells, got "
+            f"{a.size} cells for the reference and {b.size} for the current sample"
         )
-    for name, counts in (("reference", a), ("current", b)):
-        wrong = np.flatnonzero(~(np.isfinite(counts) & (counts >= 0)))
-        if wrong.size:
-            raise DataError(
-                f"counts must be 0 or more, got {counts[wrong[0]]} in cell {wrong[0]} "
-                f"of the {name} sample"
-            )
     return a, b
 
 

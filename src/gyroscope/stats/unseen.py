@@ -1,0 +1,47 @@
+"""How much of a population is of levels that a sample has not seen."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gyroscope.stats.counts import checked_counts
+
+
+class UnseenShare(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of unseen levels, known as well as from ``successes`` in ``n`` trials."""
+
+    value: float  # in [0, 1]; 0 for an empty sample
+    successes: int
+    n: int  # at most the sample's size
+
+
+def unseen_share(counts: npt.ArrayLike, *, unlisted: int = 0) -> UnseenShare:
+    """The expected share, in the next sample, of levels that this sample has none of.
+
+    It is about the share of levels seen exactly once (Good 1953). Its squared error is about that
+    of (f1 + 2 f2) / n^2, with f1 levels seen once and f2 seen twice (Esty 1983): larger than that
+    of a proportion of f1 in n, which the result makes up for by counting fewer trials.
+
+    Args:
+        counts: counts[levels] of the levels known.
+        unlisted: observations of other levels, which are as unseen as those never observed.
+
+    Raises:
+        DataError: the counts cannot be used.
+
+    Source:
+        Good (1953), The population frequencies of species and the estimation of population
+        parameters, Biometrika 40; Esty (1983), A normal limit law for a nonparametric estimator of
+        the coverage of a random sample, Annals of Statistics 11.
+    """
+    held = checked_counts(counts, "level")
+    n = float(held.sum()) + unlisted
+    successes = float(np.count_nonzero(held == 1)) + unlisted
+    if successes == 0:
+        return UnseenShare(value=0.0, successes=0, n=round(n))
+    weight = successes / (successes + 2 * np.count_nonzero(held == 2))
+    return UnseenShare(
+        value=successes / n, successes=round(successes * weight), n=round(n * weight)
+    )
