@@ -143,6 +143,7 @@ def test_a_killed_server_has_every_acknowledged_prediction_on_record(
     load.stop()
     ids = load.acknowledged()
     assert len(ids) >= moment
+    assert read_address(process.state) is None
     assert not_on_record(process.state, ids) == set()
     again = start()
     with again.client() as client:

@@ -16,7 +16,7 @@ import msgspec
 
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.deployment import Deployed, Deployment
-from gyroscope.errors import BundleError, NotFoundError, RequestError, UsageError
+from gyroscope.errors import BundleError, GyroscopeError, NotFoundError, RequestError, UsageError
 from gyroscope.model import checked_model_name
 
 _RETRY_S = 5.0  # until a refused bundle is looked at again
@@ -62,7 +62,7 @@ class ServedModel:
         """Serve what is deployed; go on with the old champion if that cannot be loaded."""
         try:
             deployed = self._deployment.read()
-        except (BundleError, OSError) as error:
+        except (GyroscopeError, OSError) as error:
             self._refuse(None, str(error))
             return
         if deployed is None:
@@ -76,7 +76,7 @@ class ServedModel:
     def _switch(self, champion: Deployed, previous: Deployed | None) -> None:
         try:
             loaded = self._loaded(champion)
-        except (BundleError, OSError) as error:
+        except (GyroscopeError, OSError) as error:
             self._refuse(champion, str(error))
             return
         self.previous = self._fallback(previous)
@@ -106,7 +106,7 @@ class ServedModel:
             return None
         try:
             return self._loaded(previous)
-        except (BundleError, OSError) as error:
+        except (GyroscopeError, OSError) as error:
             logger.warning("model %s: no version to roll back to: %s", self.name, error)
             return None
 

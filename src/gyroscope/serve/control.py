@@ -181,13 +181,14 @@ async def _refused(request: Request, error: Exception) -> Response:
     request_id = request.state.request_id
     match error:
         case HTTPException(status_code=404):
-            message = f"no such path; the routes are listed under {request.base_url}docs"
-            answer = error_of_status(404, message, request_id)
-        case HTTPException():
+            answer = error_of_status(404, "no such path; /docs lists the routes", request_id)
+        case HTTPException(status_code=405):
             allowed = (error.headers or {}).get("allow", "GET")
             message = f"method {request.method} is not possible here, use {allowed}"
-            answer = error_of_status(error.status_code, message, request_id)
+            answer = error_of_status(405, message, request_id)
             answer = msgspec.structs.replace(answer, headers=[(b"allow", allowed.encode())])
+        case HTTPException():
+            answer = error_of_status(error.status_code, error.detail, request_id)
         case RequestError() | NotFoundError():
             answer = error_answer(error, request_id)
     return _json_response(answer.body, answer.status, answer.headers)

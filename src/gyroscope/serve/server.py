@@ -102,11 +102,25 @@ class _Server(uvicorn.Server):
 
 
 def read_address(state: Path) -> Address | None:
-    """Where the server of a state folder listens; None if none does."""
+    """Where the server of a state folder listens; None if none does.
+
+    What a killed server left behind does not count.
+    """
     try:
-        return msgspec.json.decode((state / ADDRESS_FILE).read_bytes(), type=Address)
+        address = msgspec.json.decode((state / ADDRESS_FILE).read_bytes(), type=Address)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None
+    return address if _is_alive(address.pid) else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # it is somebody else's
+    return True
 
 
 def _guard(host: str, key: str | None) -> Guard:
