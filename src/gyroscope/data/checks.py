@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.codec import Codec, encode_column, shorten
+from gyroscope.data.arrow import encode_column
+from gyroscope.data.codec import Codec, label_text, shorten
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.distinct import Distinct, distinct_values
-from gyroscope.data.encoder import label_text
 from gyroscope.data.remarks import counted, percent, quoted
 from gyroscope.findings import Finding, Kind, Verdict
 
@@ -114,10 +114,12 @@ def _column(column: Column, array: Any, values: Distinct) -> tuple[list[Finding]
 
 
 def _without_value(column: Column, values: Distinct) -> Mask:
-    """Rows that have no value, or a text that the contract says means missing."""
-    if values.kind == "text":
-        values = values.without({text.strip() for text in column.missing})
-    return values.codes < 0
+    """Rows that have no value, or one that the contract says means missing."""
+    if not column.missing:
+        return values.codes < 0
+    missing = map(Codec(column).is_missing, values.values.to_pylist())
+    absent: Mask = np.array([*missing, True])[values.codes]
+    return absent
 
 
 def _missing(column: Column, rows: Mask) -> Iterator[Finding]:
@@ -193,43 +195,42 @@ def _useless(column: Column, numbers: NDArray[np.float64]) -> Iterator[Finding]:
 def _target(contract: Contract, values: Distinct) -> tuple[list[Finding], NDArray[np.float64]]:
     """Findings about the target, and the label of each row: 1, 0, or NaN for none."""
     name, n = contract.target.name, values.codes.size
-    if values.kind == "text":
-        values = values.without({text.strip() for text in contract.target.missing})
+    absent = _without_value(contract.target, values)
     known = {label_text(text): 1.0 for text in contract.positive}
     known |= {label_text(text): 0.0 for text in contract.negative}
     texts = values.texts()
-    labels = np.array([*(known.get(label_text(text), np.nan) for text in texts), np.nan])
+    y = np.array([*(known.get(label_text(text), np.nan) for text in texts), np.nan])[values.codes]
+    unknown = np.isnan(y) & ~absent
     found = []
-    strange = [text for text in texts if label_text(text) not in known]
-    if strange:
-        rows = np.isnan(labels[:-1])[values.codes] & (values.codes >= 0)
+    if unknown.any():
+        strange = [texts[code] for code in np.unique(values.codes[unknown])]
         listed = quoted([*contract.positive, *contract.negative])
         found.append(
             _finding(
                 "known_classes",
                 name,
                 Verdict.ALARM,
-                f"{counted(int(rows.sum()), 'row')} have {quoted(strange)}, first row "
-                f"{int(rows.argmax()) + 1}, but the contract lists only {listed}; add them to "
+                f"{counted(int(unknown.sum()), 'row')} have {quoted(strange)}, first row "
+                f"{int(unknown.argmax()) + 1}, but the contract lists only {listed}; add them to "
                 "`positive` or `negative`, or to `missing` of the target",
                 n=n,
-                value=float(rows.mean()),
+                value=float(unknown.mean()),
             )
         )
-    if values.n_missing:
+    if absent.any():
         found.append(
             _finding(
                 "missing",
                 name,
                 Verdict.WARNING,
-                f"{counted(values.n_missing, 'row')} ({percent(values.n_missing / n)}) have no "
+                f"{counted(int(absent.sum()), 'row')} ({percent(float(absent.mean()))}) have no "
                 "target; training leaves them out",
                 n=n,
-                value=values.n_missing / n,
+                value=float(absent.mean()),
             )
         )
     ok = _finding("known_classes", name, Verdict.OK, "every value is in a class", n=n)
-    return found or [ok], labels[values.codes]
+    return found or [ok], np.where(absent, np.nan, y)
 
 
 def _classes(contract: Contract, y: NDArray[np.float64]) -> Finding:

@@ -1,4 +1,4 @@
-"""From a value of one column, as text or JSON or Arrow, to the float64 the model sees.
+"""From a value of one column, as text or JSON, to the float64 the model sees.
 
 This is the only place that turns values into numbers; training, serving and replays all pass
 through it, so they cannot disagree. Missing is NaN, a category is its position in the contract
@@ -9,26 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.model import Value
 
+Vector = NDArray[np.float64]
+
 MISSING = math.nan
 EXACT_INTEGERS = 2**53  # beyond this a float64 cannot tell neighbouring integers apart
-
-
-class EncodedColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole column after encoding."""
-
-    values: NDArray[np.float64]  # float64[n]; NaN for missing and for values that do not fit
-    bad: NDArray[np.int64]  # positions of values that do not fit, ascending
-    first_bad: str  # the first of them as text, empty if there is none
+_NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
 
 
 class Codec:
@@ -39,12 +33,17 @@ class Codec:
 
     def __init__(self, column: Column) -> None:
         self.column = column
-        self._missing = frozenset({"", *(text.strip() for text in column.missing)})
+        self.numeric = column.type in _NUMERIC
+        self.missing_texts = frozenset({"", *(text.strip() for text in column.missing)})
+        self._missing_numbers = _numbers_among(self.missing_texts)
         self._low, self._high = column.limits or (None, None)
-        self._codes = {text: float(code) for code, text in enumerate(column.categories)}
+        self._codes = _positions([text.strip() for text in column.categories])
+        # What a number or boolean may stand for; a category spelt just like it comes first.
+        self._spelt = _positions([label_text(text) for text in column.categories]) | self._codes
         self._other = float(len(column.categories)) if column.unknown == "other" else None
-        self._words = {word.casefold(): 1.0 for word in column.true}
-        self._words |= {word.casefold(): 0.0 for word in column.false}
+        self._words = {"true": 1.0, "false": 0.0}
+        self._words |= {label_text(word): 1.0 for word in column.true}
+        self._words |= {label_text(word): 0.0 for word in column.false}
         self._read: Callable[[Any], float] = {
             ColumnType.NUMBER: self._number,
             ColumnType.INTEGER: self._number,
@@ -55,39 +54,63 @@ class Codec:
         }[column.type]
         self.expected = self._describe()
 
+    # -- single values --------------------------------------------------------------------------
+
     def number(self, value: Value) -> float:
         """The float64 for a value as JSON carries it; numbers in quotes do not fit.
 
         Raises:
             ValueError: the value does not fit; ``expected`` says what would.
         """
-        if value is None or (isinstance(value, str) and value.strip() in self._missing):
-            if not self.column.nullable:
-                raise ValueError(self.expected)
-            return MISSING
-        return self._read(value)
+        if not self.is_missing(value):
+            return self._read(value)
+        if not self.column.nullable:
+            raise ValueError(self.expected)
+        return MISSING
 
     def number_of_text(self, text: str) -> float:
         """The float64 for a field of a CSV file, where everything is text; raises as above."""
         text = text.strip()
-        if self.column.type not in (ColumnType.NUMBER, ColumnType.INTEGER) or text in self._missing:
+        if not self.numeric or text in self.missing_texts:
             return self.number(text)
-        if "_" in text:  # float() reads 1_000, no data file means that
+        number = plain_number(text)
+        if number is None:
             raise ValueError(self.expected)
+        return self.number(number)
+
+    def is_missing(self, value: Value) -> bool:
+        """Whether a value stands for "no value": null, blank, or listed as missing."""
+        if isinstance(value, str):
+            return value.strip() in self.missing_texts
+        if self._missing_numbers and isinstance(value, int | float):
+            return value in self._missing_numbers and not isinstance(value, bool)
+        return value is None
+
+    def moment(self, value: object) -> datetime:
+        """The zone-aware time that a value of a datetime column stands for; raises ValueError."""
+        form = self.column.format
+        if form is not None and _is_whole(value):
+            value = label_text(value)  # 20260131 in a column written as %Y%m%d
+        if not isinstance(value, str):
+            raise ValueError(self.expected)
+        text = value.strip()
         try:
-            return self._number(float(text))
-        except ValueError:
+            moment = _read_time(text, form)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            return moment.astimezone(UTC)
+        except (ValueError, OverflowError):
             raise ValueError(self.expected) from None
 
     def _number(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, float | int):
             raise ValueError(self.expected)
-        if isinstance(value, int) and abs(value) > EXACT_INTEGERS:
-            raise ValueError(self.expected)
-        number = float(value)
+        try:
+            number = float(value) + 0.0  # -0.0 becomes 0.0: as an integer it has no sign
+        except OverflowError:
+            raise ValueError(self.expected) from None
         if (
             not math.isfinite(number)
-            or (self.column.type is ColumnType.INTEGER and not number.is_integer())
+            or (self.column.type is ColumnType.INTEGER and not _is_exact(value))
             or (self._low is not None and number < self._low)
             or (self._high is not None and number > self._high)
         ):
@@ -97,21 +120,20 @@ class Codec:
     def _boolean(self, value: object) -> float:
         if isinstance(value, bool):
             return float(value)
-        word = value.strip().casefold() if isinstance(value, str) else str(value)
-        if word not in self._words:
+        word = self._words.get(label_text(value)) if isinstance(value, str | int | float) else None
+        if word is None:
             raise ValueError(self.expected)
-        return self._words[word]
+        return word
 
     def _category(self, value: object) -> float:
-        if isinstance(value, bool):
-            value = "true" if value else "false"
-        elif isinstance(value, int):
-            value = str(value)
-        if not isinstance(value, str):
-            raise ValueError(self.expected)
-        code = self._codes.get(value)
-        if code is None:
+        if isinstance(value, str):
             code = self._codes.get(value.strip(), self._other)
+        elif isinstance(value, bool) or _is_whole(value):
+            code = self._spelt.get(label_text(value), self._other)
+        elif isinstance(value, float):  # a fraction is surely no category unless it is listed
+            code = self._spelt.get(label_text(value)) if math.isfinite(value) else None
+        else:
+            code = None
         if code is None:
             raise ValueError(self.expected)
         return code
@@ -119,25 +141,32 @@ class Codec:
     def _datetime(self, value: object) -> float:
         return self.moment(value).timestamp()
 
-    def moment(self, value: object) -> datetime:
-        """The zone-aware time that a value of a datetime column stands for; raises ValueError."""
-        if not isinstance(value, str):
-            raise ValueError(self.expected)
-        text = value.strip()
-        try:
-            if self.column.format is None:
-                moment = datetime.fromisoformat(text)
-            else:
-                moment = datetime.strptime(text, self.column.format)  # noqa: DTZ007 (zone below)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            raise ValueError(self.expected) from None
-
     def _text(self, value: object) -> float:
         if not isinstance(value, str | int):
             raise ValueError(self.expected)
         return MISSING  # text is carried along, never computed with
+
+    # -- whole columns --------------------------------------------------------------------------
+
+    def numbers(self, given: Vector) -> tuple[Vector, NDArray[np.bool_]]:
+        """What :meth:`number` makes of numbers, for a whole column of numbers at once.
+
+        Returns:
+            The encoded values, ``float64[n]``, with missing where one does not fit; and which fit,
+            ``bool[n]``. NaN among those given is missing.
+        """
+        absent = np.isnan(given)
+        if self._missing_numbers:
+            absent |= np.isin(given, sorted(self._missing_numbers))
+        fits = np.isfinite(given)
+        if self.column.type is ColumnType.INTEGER:
+            fits &= (np.floor(given) == given) & (np.abs(given) <= EXACT_INTEGERS)
+        if self._low is not None:
+            fits &= given >= self._low
+        if self._high is not None:
+            fits &= given <= self._high
+        encoded = np.where(fits & ~absent, given + 0.0, MISSING)
+        return encoded, np.where(absent, self.column.nullable, fits)
 
     def _describe(self) -> str:
         column = self.column
@@ -146,115 +175,37 @@ class Codec:
             ColumnType.INTEGER: "a whole number",
             ColumnType.DATETIME: f"a time like {column.format or '2026-01-31T12:00:00Z'}",
             ColumnType.TEXT: "a text",
-            ColumnType.BOOLEAN: "true or false",
+            ColumnType.BOOLEAN: " or ".join(["true or false", *column.true, *column.false]),
             ColumnType.CATEGORY: "a text",
         }[column.type]
         if column.type is ColumnType.CATEGORY and column.unknown == "reject":
             shown = ", ".join(column.categories[:8])
             kind = f"one of {shown}" + (", ..." if len(column.categories) > 8 else "")
         if self._low is not None:
-            kind += f", at least {self._low:g}"
+            kind += f", at least {self._low:.15g}"
         if self._high is not None:
-            kind += f", at most {self._high:g}"
+            kind += f", at most {self._high:.15g}"
         return kind + (" or null" if column.nullable else "")
 
 
-def encode_column(codec: Codec, given: Any) -> EncodedColumn:
-    """Encode an Arrow array or chunked array of any type the column can be stored in.
-
-    Numbers are converted as a whole; everything else goes through :class:`Codec` once for each
-    distinct value.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    array = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
-    kind = array.type
-    numeric = codec.column.type in (ColumnType.NUMBER, ColumnType.INTEGER)
-    if numeric and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return _checked(codec, array, _floats(array))
-    if numeric and pa.types.is_decimal(kind):
-        return _checked(codec, array, _floats(pc.cast(array, pa.float64())))
-    if numeric and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        parsed = _parsed_numbers(codec, array)
-        if parsed is not None:
-            return _checked(codec, array, parsed)
-    if codec.column.type is ColumnType.DATETIME and pa.types.is_temporal(kind):
-        seconds = _floats(pc.cast(pc.cast(array, pa.timestamp("us")), pa.int64())) / 1e6
-        return _checked(codec, array, seconds)
-    return _by_distinct_value(codec, array)
-
-
-def _floats(array: Any) -> NDArray[np.float64]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    numbers: NDArray[np.float64] = pc.cast(array, pa.float64(), safe=False).to_numpy(
-        zero_copy_only=False
-    )
-    return numbers.astype(np.float64)
-
-
-def _parsed_numbers(codec: Codec, array: Any) -> NDArray[np.float64] | None:
-    """Texts as numbers in one go; None if some text is no plain number."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    trimmed = pc.utf8_trim_whitespace(array)
-    absent = pc.is_in(trimmed, value_set=pa.array(sorted(codec._missing), type=trimmed.type))
-    try:
-        numbers = _floats(pc.cast(pc.if_else(absent, None, trimmed), pa.float64()))
-    except pa.ArrowInvalid:
+def plain_number(text: str) -> float | None:
+    """The number that a text of a data file stands for; None if it is none, or not finite."""
+    if "_" in text:  # float() reads 1_000, no data file means that
         return None
-    plain = np.isfinite(numbers) | _floats(pc.or_(absent, pc.is_null(array))).astype(bool)
-    return numbers if plain.all() else None
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _checked(codec: Codec, array: Any, numbers: NDArray[np.float64]) -> EncodedColumn:
-    """Let through what is plainly right at once and ask the codec about the rest."""
-    plain = np.isfinite(numbers)
-    if codec.column.type is ColumnType.INTEGER:
-        plain &= (np.floor(numbers) == numbers) & (np.abs(numbers) <= EXACT_INTEGERS)
-    if codec._low is not None:
-        plain &= numbers >= codec._low
-    if codec._high is not None:
-        plain &= numbers <= codec._high
-    if codec.column.nullable:
-        plain |= np.isnan(numbers)
-    bad = np.flatnonzero(~plain)
-    numbers[bad] = MISSING
-    return EncodedColumn(values=numbers, bad=bad, first_bad=_shown(array, bad))
-
-
-def _by_distinct_value(codec: Codec, array: Any) -> EncodedColumn:
-    import pyarrow as pa
-
-    if not pa.types.is_dictionary(array.type):
-        array = array.dictionary_encode(null_encoding="encode")
-    numbers = np.empty(len(array.dictionary) + 1)
-    wrong = np.zeros(len(numbers), dtype=bool)
-    for position, value in enumerate([*array.dictionary.to_pylist(), None]):
-        try:
-            numbers[position] = _plain_number(codec, value)
-        except ValueError:
-            numbers[position], wrong[position] = MISSING, True
-    indices = array.indices.fill_null(len(numbers) - 1).to_numpy(zero_copy_only=False)
-    bad = np.flatnonzero(wrong[indices])
-    return EncodedColumn(values=numbers[indices], bad=bad, first_bad=_shown(array, bad))
-
-
-def _plain_number(codec: Codec, value: object) -> float:
-    if isinstance(value, str):
-        return codec.number_of_text(value)
-    if isinstance(value, float) and math.isnan(value):
-        value = None
-    if isinstance(value, date | datetime | time):
-        value = value.isoformat()
-    return codec.number(value)  # type: ignore[arg-type]  # other types do not fit and say so
-
-
-def _shown(array: Any, bad: NDArray[np.int64]) -> str:
-    return "" if bad.size == 0 else shorten(array[int(bad[0])].as_py())
+def label_text(value: object) -> str:
+    """One spelling for the same class: ``1``, ``1.0`` and ``"1"``; ``True`` and ``"true"``."""
+    text = str(value).strip()
+    number = plain_number(text)
+    if number is None:
+        return text.casefold()
+    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def shorten(value: object) -> str:
@@ -264,3 +215,30 @@ def shorten(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= 40 else text[:37] + "..."
     return repr(text) if isinstance(value, str) else text
+
+
+def _read_time(text: str, form: str | None) -> datetime:
+    if form is None:
+        return datetime.fromisoformat(text)
+    return datetime.strptime(text, form)  # noqa: DTZ007 (the caller adds the zone)
+
+
+def _positions(texts: list[str]) -> dict[str, float]:
+    """Where each text stands first."""
+    return {text: float(k) for k, text in reversed(list(enumerate(texts)))}
+
+
+def _numbers_among(texts: frozenset[str]) -> frozenset[float]:
+    numbers = (plain_number(text) for text in texts)
+    return frozenset(number for number in numbers if number is not None)
+
+
+def _is_whole(value: object) -> bool:
+    """Whether a value is a number without a fraction, written as 7 or as 7.0."""
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_exact(value: float) -> bool:
+    return abs(value) <= EXACT_INTEGERS and float(value).is_integer()

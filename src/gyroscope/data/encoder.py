@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,9 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.codec import MISSING, Codec, EncodedColumn, encode_column, shorten
+from gyroscope.data.arrow import EncodedColumn, encode_column
+from gyroscope.data.codec import MISSING, Codec, label_text, shorten
 from gyroscope.data.contract import Column, Contract, Role
-from gyroscope.errors import DataError, FieldProblem, RowError
+from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
 
 Matrix = NDArray[np.float64]
@@ -28,19 +30,25 @@ class EncodedTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Encoder:
-    """Encodes rows, tables and logged rows by one contract."""
+    """Encodes rows, tables and logged rows by one contract.
+
+    Raises ContractError if a value of the target is positive in one spelling and negative in
+    another.
+    """
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self._features = [Codec(column) for column in contract.features]
         self._carried = [Codec(column) for column in contract.sensitive]
+        self._target = Codec(contract.target)
         self._time = None if contract.time is None else Codec(contract.time)
+        self._id = None if contract.id is None else Codec(contract.id)
+        self._checked = [*self._carried, *([] if self._time is None else [self._time])]
         self._optional = {
             c.name for c in contract.columns if c.role not in (Role.FEATURE, Role.TARGET)
         }
         self._known = self._optional | {c.name for c in contract.features}
-        self._labels = {label_text(text): 1.0 for text in contract.positive}
-        self._labels |= {label_text(text): 0.0 for text in contract.negative}
+        self._labels = _labels(contract)
         self.logged_columns = tuple(c.column.name for c in (*self._features, *self._carried))
 
     # -- rows, as a client sends them -----------------------------------------------------------
@@ -80,8 +88,7 @@ class Encoder:
                 problems.append(
                     FieldProblem(row=i, field=name, given=shorten(row[name]), expected=expected)
                 )
-        carried = self._carried if self._time is None else [*self._carried, self._time]
-        for codec in carried:
+        for codec in self._checked:
             value = row.get(codec.column.name)
             if value is None:
                 continue
@@ -93,17 +100,19 @@ class Encoder:
 
     def event_times(self, rows: Sequence[Row]) -> list[datetime | None]:
         """The event time of each row that has one, zone-aware; rows must have passed encoding."""
-        if self._time is None:
+        codec = self._time
+        if codec is None:
             return [None] * len(rows)
-        codec, name = self._time, self._time.column.name
-        return [None if not row.get(name) else codec.moment(row[name]) for row in rows]
+        given = [row.get(codec.column.name) for row in rows]
+        return [None if codec.is_missing(value) else codec.moment(value) for value in given]
 
     def entities(self, rows: Sequence[Row]) -> list[str | None]:
         """The value of the id column of each row as text; None where there is none."""
-        if self.contract.id is None:
+        codec = self._id
+        if codec is None:
             return [None] * len(rows)
-        name = self.contract.id.name
-        return [None if row.get(name) is None else str(row[name]) for row in rows]
+        given = [row.get(codec.column.name) for row in rows]
+        return [None if codec.is_missing(value) else str(value).strip() for value in given]
 
     def logged(self, row: Row) -> tuple[Value, ...]:
         """The values of a row that the prediction log keeps, in the order of logged_columns."""
@@ -133,7 +142,8 @@ class Encoder:
                 except ValueError:
                     fits[i] = False
                     if first:
-                        problems.append(_problem(i, codec, {codec.column.name: value}))
+                        given = {} if k is None else {codec.column.name: value}
+                        problems.append(_problem(i, codec, given))
                         first = False
         return EncodedTable(X=X, fits=fits, problems=tuple(problems))
 
@@ -164,22 +174,21 @@ class Encoder:
         """
         array = _column_of(table, self.contract.target).combine_chunks()
         array = array if hasattr(array, "dictionary") else array.dictionary_encode()
-        absent = {"", *self.contract.target.missing}
-        numbers = []
-        for value in array.dictionary.to_pylist():
-            if value is None or (isinstance(value, str) and value.strip() in absent):
-                numbers.append(MISSING)
-                continue
-            try:
-                numbers.append(self.label(value))
-            except ValueError as error:
-                raise DataError(
-                    f"target column {self.contract.target.name}: found {shorten(value)}, {error}"
-                ) from None
-        lookup = np.array([*numbers, MISSING])
-        indices = array.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
-        encoded: NDArray[np.float64] = lookup[indices]
+        lookup = np.array([*map(self._target_number, array.dictionary.to_pylist()), MISSING])
+        indices = array.indices.cast("int64").fill_null(len(lookup) - 1)
+        encoded: NDArray[np.float64] = lookup[indices.to_numpy(zero_copy_only=False)]
         return encoded
+
+    def _target_number(self, value: Any) -> float:
+        if self._target.is_missing(value) or (isinstance(value, float) and math.isnan(value)):
+            return MISSING
+        try:
+            return self.label(value)
+        except ValueError as error:
+            raise DataError(
+                f"target column {self.contract.target.name}: found {shorten(value)}, {error}; "
+                "leave such rows out, or list the value as positive, negative or missing"
+            ) from None
 
     def encode_role(self, table: Any, column: Column) -> EncodedColumn:
         """Encode one column outside the features, such as the time or the weight."""
@@ -201,14 +210,15 @@ class Encoder:
         return number
 
 
-def label_text(value: Value) -> str:
-    """One spelling for the same class: ``1``, ``1.0`` and ``"1"``; ``True`` and ``"true"``."""
-    text = str(value).strip()
-    try:
-        number = float(text)
-    except ValueError:
-        return text.casefold()
-    return str(int(number)) if number.is_integer() else repr(number)
+def _labels(contract: Contract) -> dict[str, float]:
+    """The class of each spelling of a label."""
+    positive, negative = (set(map(label_text, c)) for c in (contract.positive, contract.negative))
+    if positive & negative:
+        raise ContractError(
+            "positive and negative values of the target cannot be told apart: "
+            f"{sorted(positive & negative)[0]!r} is both, in different spellings"
+        )
+    return dict.fromkeys(positive, 1.0) | dict.fromkeys(negative, 0.0)
 
 
 def _column_of(table: Any, column: Column) -> Any:

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gyroscope.data.codec import label_text
 from gyroscope.data.contract import Column, ColumnType, Role
 from gyroscope.data.distinct import Distinct
-from gyroscope.data.encoder import label_text
 from gyroscope.data.infer_types import MARKERS
 from gyroscope.data.remarks import Remark, counted, name_words, percent, quoted
 from gyroscope.errors import ContractError
