@@ -145,11 +145,6 @@ def test_a_killed_server_has_every_acknowledged_prediction_on_record(
     assert len(ids) >= moment
     assert read_address(process.state) is None
     assert not_on_record(process.state, ids) == set()
-    again = start()
-    with again.client() as client:
-        body = {"prediction_id": min(ids), "label": "yes"}
-        answer = client.post("/v1/models/churn/labels", json=body)
-    assert answer.json() == {"accepted": 1, "unknown": []}
 
 
 def test_a_server_told_to_stop_finishes_what_it_began(start: Callable[..., Process]) -> None:
