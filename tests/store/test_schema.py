@@ -22,7 +22,7 @@ from gyroscope.store.tables import metadata
 from gyroscope.testing.store import day, decision, finding, job
 
 if TYPE_CHECKING:
-    from conftest import Spawn
+    from tests.store.conftest import Spawn
 
 RELEASED = sorted(Path(__file__).with_name("released").glob("*.sql"))
 

@@ -24,7 +24,7 @@ from gyroscope.store.sql import SQLStore, open_store
 from gyroscope.testing.store import NOON, StoreContract, day, decision, finding
 
 if TYPE_CHECKING:
-    from conftest import Spawn
+    from tests.store.conftest import Spawn
 
 
 def go(processes: list[subprocess.Popen[str]]) -> list[subprocess.Popen[str]]:
