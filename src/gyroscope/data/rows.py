@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any
 
-from gyroscope.data.contract import Column, ColumnType, Contract, Role
+from gyroscope.data.codec import EXACT_INTEGERS, Codec, plain_number
+from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.model import Value
 
 Row = dict[str, Value]
-_NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 
 
 def json_rows(table: Any, contract: Contract, *, batch: int = 1000) -> Iterator[list[Row]]:
@@ -35,29 +37,23 @@ def json_rows(table: Any, contract: Contract, *, batch: int = 1000) -> Iterator[
 
 
 def _reader(column: Column) -> Callable[[Any], Value]:
-    missing = {"", *(text.strip() for text in column.missing)}
+    codec = Codec(column)
 
     def read(value: Any) -> Value:
-        if value is None or value != value:  # noqa: PLR0124 (NaN)
+        if value is None or value != value or codec.is_missing(value):  # noqa: PLR0124 (NaN)
             return None
         if isinstance(value, datetime | date):
-            return value.isoformat()
+            return value.strftime(column.format) if column.format else value.isoformat()
         if isinstance(value, bool | int | float):
             return value
         text = str(value).strip()
-        if text in missing:
-            return None
-        return _number(text) if column.type in _NUMERIC else text
+        return _number(text) if codec.numeric else text
 
     return read
 
 
 def _number(text: str) -> Value:
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
+    number = plain_number(text)
+    if number is None:
         return text
+    return int(text) if _INTEGER.fullmatch(text) and abs(number) < EXACT_INTEGERS else number

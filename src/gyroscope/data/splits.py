@@ -29,14 +29,18 @@ def split_rows(rows: TrainingSet, *, seed: int) -> Split:
     Raises:
         DataError: a part would have fewer than 5 rows of a class.
     """
-    entities = np.unique(rows.group[rows.group >= 0])
+    first, second = round(len(rows) * SHARES[0]), round(len(rows) * (SHARES[0] + SHARES[1]))
+    known = rows.group[rows.group >= 0]
     if rows.timed:
         order, how = np.argsort(rows.time, kind="stable"), "by time"
-    elif 0 < len(entities) < (rows.group >= 0).sum():
+    elif len(np.unique(known)) < len(known):
         order, how = _by_entity(rows, seed), "by entity"
+        starts = _entity_starts(rows.group[order])
+        first, second = _nearest(starts, first), _nearest(starts, second)
     else:
         order, how = _by_class(rows, seed), "at random, by class"
-    return _cut(rows, order, how)
+    split = Split(train=order[:first], validation=order[first:second], test=order[second:], how=how)
+    return _checked(rows, split)
 
 
 def split_recent(rows: TrainingSet, since: float) -> Split:
@@ -57,13 +61,6 @@ def split_recent(rows: TrainingSet, since: float) -> Split:
         test=order[test:],
         how="by time",
     )
-    return _checked(rows, split)
-
-
-def _cut(rows: TrainingSet, order: Positions, how: str) -> Split:
-    first = round(len(order) * SHARES[0])
-    second = round(len(order) * (SHARES[0] + SHARES[1]))
-    split = Split(train=order[:first], validation=order[first:second], test=order[second:], how=how)
     return _checked(rows, split)
 
 
@@ -95,3 +92,13 @@ def _by_entity(rows: TrainingSet, seed: int) -> Positions:
     place = generator.permutation(int(rows.group.max()) + 1).astype(np.float64)
     alone = generator.uniform(0, len(place), len(rows))  # rows without an entity
     return np.argsort(np.where(rows.group >= 0, place[rows.group], alone), kind="stable")
+
+
+def _entity_starts(group: NDArray[np.int64]) -> Positions:
+    """Where another entity begins, in rows of which those of an entity stand together."""
+    begins = (group[1:] != group[:-1]) | (group[1:] < 0)
+    return np.concatenate([[0], np.flatnonzero(begins) + 1, [len(group)]])
+
+
+def _nearest(starts: Positions, wanted: int) -> int:
+    return int(starts[np.argmin(np.abs(starts - wanted))])

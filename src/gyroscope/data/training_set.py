@@ -12,9 +12,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.contract import Contract
+from gyroscope.data.codec import Codec, shorten
+from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.data.encoder import Encoder
-from gyroscope.errors import DataError, FieldProblem
+from gyroscope.data.files import write_atomically
+from gyroscope.errors import DataError, FieldProblem, RowError
 
 Vector = NDArray[np.float64]
 _ARRAYS = ("X", "y", "weight", "time", "group")
@@ -69,40 +71,30 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 def load_training_set(table: Any, contract: Contract) -> Loaded:
     """Encode an Arrow table, leaving out rows that have no label or do not fit the contract.
 
+    A row needs an event time and a positive weight if the contract has columns for them.
+
     Raises:
         DataError: a column is absent, the target has unknown values, or no row is left.
     """
     encoder = Encoder(contract)
     encoded = encoder.encode_table(table)
     y = encoder.encode_target(table)
+    fits, problems = encoded.fits.copy(), list(encoded.problems)
     weight, time = np.ones(len(y)), np.full(len(y), np.nan)
-    group = np.full(len(y), -1, dtype=np.int64)
-    fits = encoded.fits.copy()
-    problems = list(encoded.problems)
-    for column, target in ((contract.weight, weight), (contract.time, time)):
+    for column, found in ((contract.weight, weight), (contract.time, time)):
         if column is None:
             continue
-        values = encoder.encode_role(table, column)
-        target[:] = values.values
-        fits &= ~np.isnan(values.values)
-        if values.bad.size:
-            problems.append(
-                FieldProblem(
-                    row=int(values.bad[0]),
-                    field=column.name,
-                    given=values.first_bad,
-                    expected=f"a value of the {column.role} column",
-                )
-            )
-    fits &= weight > 0
-    if contract.id is not None and contract.id.name in table.column_names:
-        group = _groups(table.column(contract.id.name))
+        found[:] = encoder.encode_role(table, column).values
+        usable = found > 0 if column.role is Role.WEIGHT else ~np.isnan(found)
+        fits &= usable
+        if not usable.all():
+            problems.append(_unusable(table, column, int(np.argmin(usable))))
     labelled = ~np.isnan(y)
+    group = _groups(table, contract)
     whole = TrainingSet(X=encoded.X, y=y, weight=weight, time=time, group=group)
     rows = whole.take(fits & labelled)
     if not len(rows):
-        first = f"; the first misfit: {problems[0]}" if problems else ""
-        raise DataError(f"none of the {len(y)} rows can be trained on{first}")
+        raise DataError(f"none of the {len(y)} rows can be trained on{_first(problems)}")
     return Loaded(
         rows=rows,
         unlabelled=int((~labelled).sum()),
@@ -111,11 +103,35 @@ def load_training_set(table: Any, contract: Contract) -> Loaded:
     )
 
 
-def _groups(column: Any) -> NDArray[np.int64]:
-    array = column.combine_chunks()
+def _unusable(table: Any, column: Column, row: int) -> FieldProblem:
+    """The first row without a time or a positive weight."""
+    expected = Codec(column).expected.removesuffix(" or null")
+    return FieldProblem(
+        row=row,
+        field=column.name,
+        given=shorten(table.column(column.name)[row].as_py()),
+        expected=f"{expected} above 0" if column.role is Role.WEIGHT else expected,
+    )
+
+
+def _first(problems: Sequence[FieldProblem]) -> str:
+    if not problems:
+        return ": none has a value in the target column"
+    return f"; the first misfit of each column: {RowError(problems)}"
+
+
+def _groups(table: Any, contract: Contract) -> NDArray[np.int64]:
+    """A number for each entity, -1 where the id column is absent or has no value."""
+    if contract.id is None or contract.id.name not in table.column_names:
+        return np.full(table.num_rows, -1, dtype=np.int64)
+    array = table.column(contract.id.name).combine_chunks()
     array = array if hasattr(array, "dictionary") else array.dictionary_encode()
-    codes: NDArray[np.int64] = array.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes.astype(np.int64)
+    codec = Codec(contract.id)
+    known = [not codec.is_missing(value) for value in array.dictionary.to_pylist()]
+    lookup = np.append(np.where(known, np.arange(len(known)), -1), -1)
+    indices = array.indices.cast("int64").fill_null(len(known))
+    groups: NDArray[np.int64] = lookup[indices.to_numpy(zero_copy_only=False)]
+    return groups
 
 
 def concatenate(parts: Sequence[TrainingSet]) -> TrainingSet:
@@ -133,15 +149,13 @@ def concatenate(parts: Sequence[TrainingSet]) -> TrainingSet:
 
 def save_snapshot(rows: TrainingSet, folder: Path) -> str:
     """Keep the rows under their digest, once; returns the digest."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     digest = rows.digest
-    path = folder / f"{digest}.safetensors"
+    path = _snapshot(digest, folder)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        save_file({n: np.ascontiguousarray(getattr(rows, n)) for n in _ARRAYS}, str(temporary))
-        temporary.replace(path)
+        arrays = {name: np.ascontiguousarray(getattr(rows, name)) for name in _ARRAYS}
+        write_atomically(path, save(arrays))
     return digest
 
 
@@ -151,12 +165,26 @@ def load_snapshot(digest: str, folder: Path) -> TrainingSet:
     Raises:
         DataError: there are none, or they were altered.
     """
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
-    path = folder / f"{digest}.safetensors"
-    if not path.is_file():
-        raise DataError(f"no snapshot {digest[:12]} in {folder}")
-    rows = TrainingSet(**load_file(str(path)))
+    path = _snapshot(digest, folder)
+    try:
+        arrays = load(path.read_bytes())
+        rows = TrainingSet(**{name: arrays[name] for name in _ARRAYS})
+    except FileNotFoundError:
+        raise DataError(f"no snapshot {path}; train on the data again: gyro train") from None
+    except (SafetensorError, KeyError) as error:
+        raise DataError(
+            f"snapshot {path} is damaged: {error}; train on the data again: gyro train"
+        ) from None
     if rows.digest != digest:
-        raise DataError(f"{path} was altered: its rows do not have its digest")
+        raise DataError(
+            f"snapshot {path} was altered: its rows do not have its digest; "
+            "train on the data again: gyro train"
+        )
     return rows
+
+
+def _snapshot(digest: str, folder: Path) -> Path:
+    return folder / f"{digest}.safetensors"
