@@ -112,7 +112,10 @@ def _coded(array: Any, kind: ValueKind) -> tuple[Any, NDArray[np.int32]]:
     if kind == "text":
         encoded = pc.cast(array, pa.large_string()).dictionary_encode()
         trimmed = pc.utf8_trim_whitespace(encoded.dictionary)
-        clean = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.large_string()), trimmed)
+        blank = pc.equal(trimmed, "")
+        if trimmed.equals(encoded.dictionary) and not pc.any(blank).as_py():
+            return trimmed, _positions(encoded.indices)
+        clean = pc.if_else(blank, pa.scalar(None, pa.large_string()), trimmed)
         merged = clean.dictionary_encode()  # two spellings may be one after trimming
         lookup = np.append(_positions(merged.indices), np.int32(-1))
         return merged.dictionary, lookup[_positions(encoded.indices)]

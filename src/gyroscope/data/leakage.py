@@ -28,6 +28,7 @@ MISSING_ALONE = 0.01  # largest share of the other rows in which it is
 
 _BINS = 256  # of a number; fewer if that leaves under _ROWS_PER_BIN rows in a bin
 _ROWS_PER_BIN = 50
+_STREAM = 0x1EA4  # of random numbers, unlike one that synthetic data may have been drawn from
 _PRIOR_ROWS = 5  # weight of the base rate in the target mean of a value
 
 
@@ -66,7 +67,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
 
 def draw_sample(y: NDArray[np.float64], *, seed: int = 0) -> Sample:
     """Choose rows among those whose label in ``y`` (float64[n], NaN for none) is known."""
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng([seed, _STREAM])
     rows = np.flatnonzero(~np.isnan(y))
     if rows.size > SAMPLE:
         rows = np.sort(random.choice(rows, SAMPLE, replace=False))
