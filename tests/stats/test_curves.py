@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from gyroscope.errors import DataError, UsageError
+from gyroscope.stats.confusion import confusion, f1
 from gyroscope.stats.curves import precision_recall_curve, roc_curve
 from gyroscope.stats.thresholds import cost_threshold, f1_threshold
 
@@ -35,8 +36,8 @@ def test_the_curves_are_scikit_learns(seed: int) -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_no_threshold_has_a_higher_f1_than_the_chosen_one(seed: int) -> None:
     y, p = draw(seed)
-    best = sk.f1_score(y, p >= f1_threshold(y, p))
-    assert best == pytest.approx(max(sk.f1_score(y, p >= t) for t in np.unique(p)))
+    best = f1(confusion(y, p, f1_threshold(y, p))).value
+    assert best == pytest.approx(max(f1(confusion(y, p, t)).value for t in np.unique(p)))
 
 
 def test_acting_pays_from_the_share_of_the_costs_on() -> None:
