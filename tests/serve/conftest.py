@@ -16,9 +16,9 @@ from gyroscope.bundle.bundle import Bundle, Manifest
 from gyroscope.bundle.deployment import Deployed, Deployment
 from gyroscope.bundle.links import Link
 from gyroscope.bundle.reference import Reference
+from gyroscope.data.cells import ProfileSpec
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.profile import Profile
-from gyroscope.data.profile_spec import ProfileSpec
 from gyroscope.serve.app import Application, create_app
 from gyroscope.serve.champions import ServedModel
 from gyroscope.stats.excess_loss import ExcessReference
