@@ -70,7 +70,7 @@ def exact(value: object) -> object:
 
 
 @pytest.mark.parametrize("make", [lambda _: MemoryLog(), lambda f: FileLog(f, fsync=False)])
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     written=st.lists(st.tuples(predictions(), values, times, times), unique_by=lambda x: x[0].id)
 )

@@ -32,19 +32,18 @@ def written(folder: Path) -> tuple[Path, ENDS]:
     return segment, ends
 
 
-def read(folder: Path) -> set[str]:
+def until(size: int, ends: ENDS) -> set[str]:
+    """The ids of the appends that lie whole in the first ``size`` bytes."""
+    return max((end for end in ends if end[0] <= size), key=lambda end: end[0])[1]
+
+
+def read(folder: Path) -> tuple[set[str], list[tuple[int, int]]]:
+    """The ids in the log, and offset and length of what is damaged."""
     log = FileLog(folder)
     found = {p.id for p in log.read().predictions}
-    assert found == log.known([*found, "stranger"])
+    damage = [(damage.offset, damage.length) for damage in log.damage()]
     log.close()
-    return found
-
-
-def damage(folder: Path) -> list[tuple[int, int]]:
-    log = FileLog(folder)
-    found = [(damage.offset, damage.length) for damage in log.damage()]
-    log.close()
-    return found
+    return found, damage
 
 
 def test_a_segment_torn_at_any_byte_keeps_all_appends_before(tmp_path: Path) -> None:
@@ -52,8 +51,7 @@ def test_a_segment_torn_at_any_byte_keeps_all_appends_before(tmp_path: Path) -> 
     whole = segment.read_bytes()
     for size in range(len(whole)):
         segment.write_bytes(whole[:size])
-        assert read(tmp_path) == max((e for e in ends if e[0] <= size), key=lambda e: e[0])[1]
-        assert damage(tmp_path) == []
+        assert read(tmp_path) == (until(size, ends), [])
 
 
 def test_after_a_torn_segment_the_log_goes_on(tmp_path: Path) -> None:
@@ -62,7 +60,7 @@ def test_after_a_torn_segment_the_log_goes_on(tmp_path: Path) -> None:
     log = FileLog(tmp_path)
     log.append([prediction("after")])
     log.close()
-    assert read(tmp_path) == ends[-2][1] | {"after"}
+    assert read(tmp_path) == (ends[-2][1] | {"after"}, [])
 
 
 def test_a_torn_append_of_several_records_is_not_there_at_all(tmp_path: Path) -> None:
@@ -76,7 +74,7 @@ def test_a_torn_append_of_several_records_is_not_there_at_all(tmp_path: Path) ->
     rng = random.Random(1)
     for size in [before, len(data) - 1, *(rng.randrange(before, len(data)) for _ in range(20))]:
         segment.write_bytes(data[:size])
-        assert read(tmp_path) == {"whole"}
+        assert read(tmp_path) == ({"whole"}, [])
 
 
 def test_a_flipped_bit_loses_its_append_alone_and_is_reported(tmp_path: Path) -> None:
@@ -89,8 +87,9 @@ def test_a_flipped_bit_loses_its_append_alone_and_is_reported(tmp_path: Path) ->
         data[position] ^= 1 << rng.randrange(8)
         segment.write_bytes(data)
         hit = next(i for i, (end, _) in enumerate(ends[1:]) if position < end)
-        assert read(tmp_path) >= ends[-1][1] - appends[hit]
-        assert any(offset <= position < offset + n for offset, n in damage(tmp_path)), position
+        found, damage = read(tmp_path)
+        assert found >= ends[-1][1] - appends[hit]
+        assert any(offset <= position < offset + length for offset, length in damage)
 
 
 def test_overwritten_stretches_lose_only_the_appends_they_touch(tmp_path: Path) -> None:
@@ -102,14 +101,14 @@ def test_overwritten_stretches_lose_only_the_appends_they_touch(tmp_path: Path) 
         length = rng.randrange(1, 60)
         rubbish = rng.choice([bytes(length), rng.randbytes(length)])
         segment.write_bytes((whole[:start] + rubbish + whole[start + length :])[: len(whole)])
-        found = read(tmp_path)
+        found, damage = read(tmp_path)
         touched = [
             after - before
             for (begin, before), (end, after) in pairwise(ends)
             if begin < start + length and start < end
         ]
         assert found >= ends[-1][1].difference(*touched)
-        assert found == ends[-1][1] or damage(tmp_path)
+        assert found == ends[-1][1] or damage
 
 
 def test_damage_that_loses_the_only_copy_of_the_column_names_raises(tmp_path: Path) -> None:
@@ -122,7 +121,7 @@ def test_damage_that_loses_the_only_copy_of_the_column_names_raises(tmp_path: Pa
     with pytest.raises(LogError, match=r"\.segment, offset \d+: the names of the columns"):
         FileLog(tmp_path).read()
     log.append([prediction("b")])  # which repeats the names
-    assert read(tmp_path) == {"a", "b"}
+    assert read(tmp_path)[0] == {"a", "b"}
 
 
 def test_damage_after_the_first_look_raises_with_file_and_offset(tmp_path: Path) -> None:
@@ -158,6 +157,16 @@ def test_a_segment_of_a_later_format_is_refused(tmp_path: Path) -> None:
         FileLog(tmp_path).read()
 
 
+def test_a_record_of_an_unknown_kind_is_refused_each_time(tmp_path: Path) -> None:
+    segment, _ = written(tmp_path)
+    marker = b"12345678"
+    segment.write_bytes(header(marker) + frame(b"\x91\x09", marker, ends_append=True))
+    log = FileLog(tmp_path)
+    for _ in range(2):
+        with pytest.raises(LogError, match=r"\.segment, offset 45: a record of an unknown kind"):
+            log.read()
+
+
 def test_bytes_still_on_their_way_are_read_when_they_are_there(tmp_path: Path) -> None:
     segment, ends = written(tmp_path / "source")
     whole = segment.read_bytes()
@@ -166,8 +175,7 @@ def test_bytes_still_on_their_way_are_read_when_they_are_there(tmp_path: Path) -
     log = FileLog(target.parent)
     for size in range(0, len(whole) + 1, 7):
         target.write_bytes(whole[:size])
-        expected = max((e for e in ends if e[0] <= size), key=lambda e: e[0])[1]
-        assert log.known([*ends[-1][1]]) == expected
+        assert log.known([*ends[-1][1]]) == until(size, ends)
     assert log.damage() == ()
 
 
@@ -185,7 +193,7 @@ def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     segment, ends = written(tmp_path / "log")
     (tmp_path / "log" / f"{segment.name}.bak").write_bytes(segment.read_bytes())
-    assert read(tmp_path / "log") == ends[-1][1]
+    assert read(tmp_path / "log") == (ends[-1][1], [])
 
 
 def test_a_client_who_writes_frames_into_a_field_forges_no_record(tmp_path: Path) -> None:
@@ -198,4 +206,4 @@ def test_a_client_who_writes_frames_into_a_field_forges_no_record(tmp_path: Path
     data = bytearray(segment.read_bytes())
     data[data.index(b"12345678") - 1] ^= 1  # a reader has to look for the next frame
     segment.write_bytes(data)
-    assert read(tmp_path) == {"b"}
+    assert read(tmp_path)[0] == {"b"}

@@ -93,7 +93,7 @@ def test_the_error_says_what_to_do(
         with pytest.raises(LogError, match=advice) as raised:
             log.append([prediction("a")])
     assert str(tmp_path) in str(raised.value)
-    assert "Nothing of this append is in the log" in str(raised.value)
+    assert "Nothing of this append was acknowledged" in str(raised.value)
 
 
 def test_what_could_not_be_synced_is_taken_back(

@@ -144,10 +144,10 @@ class Catalog:
             start = max(segment.end, HEADER_BYTES)
             file.seek(start)
             data = file.read()
-        segment.size = start + len(data)
         found = scan(data, start, segment.marker, str(segment.path))
         heads = (_head(data, start, frame, segment.path) for frame in found.frames)
         self._take_in(segment, found, heads)
+        segment.size = start + len(data)
 
     def _take_in(self, segment: _Segment, found: Scan, heads: Iterable[RecordHead]) -> None:
         predictions, labels = Batch(), Batch()

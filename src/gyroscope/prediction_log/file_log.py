@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class FileLog:
     """A :class:`PredictionLog` in a folder; any number of processes and threads may use it.
 
-    Each process that appends writes its own segment files, so writers need no lock between them.
-    A reader keeps about 80 bytes for each row in memory and scans only what is new since it last
+    Each process that appends writes its own segment files, so writers need no lock between them;
+    of records with equal arrival, those in the segment that was begun first count as written first.
+    A reader keeps 50 to 120 bytes for each row in memory and scans only what is new since it last
     looked; the first look scans everything.
 
     Args:

@@ -20,7 +20,7 @@ class GroupCommit:
     """Awaitable appends to a log, for the tasks of one event loop.
 
     The first append goes to the writing thread at once. What arrives before that thread takes it
-    up, or while it still syncs the group before, joins the group and is made durable by the same
+    up, as it cannot while it syncs the group before, joins it and is made durable by the same
     sync. So there is no timer: groups are small when there is little to do and grow with the load.
     """
 
@@ -47,6 +47,8 @@ class GroupCommit:
     async def close(self) -> None:
         """Wait until all that was handed in is written; the log itself stays open."""
         self._is_closed = True
+        await self._predictions.finish()
+        await self._labels.finish()
         await asyncio.to_thread(self._thread.shutdown)
 
     def _check_open(self) -> None:
@@ -59,7 +61,7 @@ class _Group(Generic[_Row]):
 
     def __init__(self) -> None:
         self.appends: list[Sequence[_Row]] = []
-        self.outcomes: asyncio.Future[_Outcomes]
+        self.outcomes: asyncio.Task[_Outcomes]
 
 
 class _Gatherer(Generic[_Row]):
@@ -82,12 +84,22 @@ class _Gatherer(Generic[_Row]):
         if error is not None:
             raise error
 
+    async def finish(self) -> None:
+        """Wait until the group that is gathering has been taken up and written."""
+        group = self._gathering
+        if group is not None:
+            await asyncio.wait([group.outcomes])
+
     def _new_group(self) -> _Group[_Row]:
         group: _Group[_Row] = _Group()
-        loop = asyncio.get_running_loop()
-        group.outcomes = loop.run_in_executor(self._thread, self._write_group, group)
+        # A task of its own begins after all tasks that are ready now: they join the group.
+        group.outcomes = asyncio.create_task(self._written(group))
         self._gathering = group
         return group
+
+    async def _written(self, group: _Group[_Row]) -> _Outcomes:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._write_group, group)
 
     def _write_group(self, group: _Group[_Row]) -> _Outcomes:
         with self._lock:

@@ -114,18 +114,20 @@ class SegmentReader:
         files = records.segments.values[numbers]
         starts = records.offsets.values[numbers]
         ends = starts + records.lengths.values[numbers]
+        checksums = records.checksums.values[numbers]
+        places = list(zip(*(x.tolist() for x in (numbers, starts, ends, checksums)), strict=True))
         apart = (files[1:] != files[:-1]) | (starts[1:] > ends[:-1] + _GAP_BYTES)
         breaks = (np.flatnonzero(apart) + 1).tolist()
-        for first, last in pairwise([0, *breaks, len(numbers)] if len(numbers) else []):
-            start = int(starts[first])
-            data = self._bytes(int(files[first]), start, int(ends[last - 1]) - start)
-            for i in range(first, last):
-                payload = data[starts[i] - start : ends[i] - start]
-                if crc32(payload) != records.checksums.values[numbers[i]]:
+        for first, last in pairwise([0, *breaks, len(numbers)] if places else []):
+            origin = int(starts[first])
+            data = self._bytes(int(files[first]), origin, int(ends[last - 1]) - origin)
+            for number, start, end, checksum in places[first:last]:
+                payload = data[start - origin : end - origin]
+                if crc32(payload) != checksum:
                     raise LogError(
-                        f"{self._place(int(numbers[i]))}: this record was whole when it was first "
-                        "read and is damaged now: see whether its disk is sound, and restore the "
-                        "file from a backup"
+                        f"{self._place(number)}: this record was whole when it was first read and "
+                        "is damaged now: see whether its disk is sound, and restore the file from "
+                        "a backup"
                     )
                 yield payload
 

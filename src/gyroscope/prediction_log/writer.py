@@ -65,19 +65,20 @@ class SegmentWriter:
             raise LogError(
                 f"the prediction log in {self._folder} cannot be written "
                 f"({error.strerror or error}): {advice}. "
-                "Nothing of this append is in the log; the next one is tried afresh"
+                "Nothing of this append was acknowledged; the next one is tried afresh"
             ) from error
 
     def close(self) -> None:
         """Close the segment; another append would begin the next."""
-        if self._segment is not None:
-            self._segment.close()
-            self._segment = None
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
 
     def _give_up(self) -> None:
         if self._segment is not None:
             self._segment.undo()
-        self.close()
+        with suppress(OSError):  # the failure that led here is the one to report
+            self.close()
 
     def _current(self) -> _Segment:
         segment = self._segment
@@ -128,13 +129,15 @@ class _Segment:
             _sync(self._file)
             if self.size == 0:
                 _sync_folder(self._path.parent)
-        self.is_whole = True
         self.size += len(data)
+        self.is_whole = True
 
     def undo(self) -> None:
         """Take back what a failed append left in the file, as far as the disk allows.
 
-        Where it does not, readers pass over the torn append all the same.
+        Where it does not, readers pass over the append if it is torn. One that is whole and could
+        only not be synced may then show up in the log, which harms nobody: a client who tries
+        again has the same id.
         """
         with suppress(OSError):
             os.ftruncate(self._file, self.size)
