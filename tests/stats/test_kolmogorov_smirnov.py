@@ -15,7 +15,9 @@ values = arrays(np.float64, st.integers(1, 40), elements=st.sampled_from([-1.5, 
 
 @given(values, values)
 def test_the_distance_is_that_of_scipy_ties_and_all(a: np.ndarray, b: np.ndarray) -> None:
-    assert kolmogorov_smirnov(a, b).value == pytest.approx(ks_2samp(a, b, method="asymp").statistic)
+    with np.errstate(all="ignore"):  # its p-value, which is not looked at, divides by zero
+        expected = ks_2samp(a, b, method="asymp").statistic
+    assert kolmogorov_smirnov(a, b).value == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("m", "n"), [(60, 60), (500, 80), (3000, 2000)])

@@ -1,0 +1,173 @@
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gyroscope.data.cells import ProfileSpec
+from gyroscope.data.contract import Column, ColumnType
+from gyroscope.data.profile import Profile, binned_counts, magnitude_bounds, profile, quantile
+from gyroscope.data.profile_spec import profile_spec, score_spec
+from gyroscope.errors import DataError
+
+NUMBER = Column(name="amount", type=ColumnType.NUMBER)
+CATEGORY = Column(name="plan", type=ColumnType.CATEGORY, categories=("a", "b", "c"))
+FLAG = Column(name="new", type=ColumnType.BOOLEAN)
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+numbers = arrays(np.float64, st.tuples(st.integers(0, 40), st.just(1)), elements=anything)
+few_values = st.sampled_from([0.0, -0.0, 1.0, 2.0, -3.5, 1e300, math.nan])
+tables = arrays(np.float64, st.tuples(st.integers(0, 60), st.just(1)), elements=few_values)
+
+
+def spec_of(values: list[float] | np.ndarray, column: Column = NUMBER) -> ProfileSpec:
+    return profile_spec(np.reshape(np.asarray(values, dtype=np.float64), (-1, 1)), [column])
+
+
+def matrix(values: list[float]) -> np.ndarray:
+    return np.array(values, dtype=np.float64)[:, np.newaxis]
+
+
+@given(numbers, numbers, numbers)
+def test_the_profile_of_two_parts_merged_is_that_of_the_whole(
+    reference: np.ndarray, a: np.ndarray, b: np.ndarray
+) -> None:
+    spec = spec_of(reference)
+    merged = profile(a, spec).merged(profile(b, spec))
+    whole = profile(np.concatenate([a, b]), spec)
+    assert merged.n == whole.n
+    one, other = merged.columns[0], whole.columns[0]
+    for name in ("counts", "missing", "infinite", "low", "high", "magnitudes"):
+        assert getattr(one, name) == getattr(other, name)
+
+
+@given(tables, tables)
+def test_merged_moments_are_those_of_the_whole_but_for_rounding(
+    a: np.ndarray, b: np.ndarray
+) -> None:
+    small = [np.where(np.abs(x) > 10, 7.0, x) for x in (a, b)]
+    spec = spec_of(small[0])
+    merged = profile(small[0], spec).merged(profile(small[1], spec)).columns[0]
+    whole = profile(np.concatenate(small), spec).columns[0]
+    assert merged.mean == pytest.approx(whole.mean, abs=1e-12)
+    assert merged.m2 == pytest.approx(whole.m2, abs=1e-9)
+
+
+@given(numbers)
+def test_every_row_is_counted_once_in_whatever_order(X: np.ndarray) -> None:
+    spec = spec_of([0.5, 1.5, 1.5, 9.0])
+    result = profile(X, spec).columns[0]
+    assert result.n + result.missing == len(X)
+    assert profile(X[::-1], spec).columns[0].counts == result.counts
+
+
+@given(numbers, numbers)
+def test_json_carries_every_profile(reference: np.ndarray, X: np.ndarray) -> None:
+    result = profile(X, spec_of(reference))
+    assert msgspec.json.decode(msgspec.json.encode(result), type=Profile) == result
+
+
+@given(numbers)
+def test_moments_and_extremes_are_of_the_finite_values(X: np.ndarray) -> None:
+    small = np.where(np.isfinite(X) & (np.abs(X) > 1e100), 1.0, X)
+    finite = small[np.isfinite(small)]
+    result = profile(small, spec_of([1.0, 2.0])).columns[0]
+    assert result.infinite == np.isinf(small).sum()
+    if finite.size:
+        assert result.mean == pytest.approx(finite.mean())
+        assert (result.low, result.high) == (finite.min(), finite.max())
+    if finite.size > 1:
+        assert result.standard_deviation == pytest.approx(finite.std(ddof=1), rel=1e-6, abs=1e-9)
+
+
+def test_a_code_that_the_contract_does_not_list_is_other() -> None:
+    result = profile(matrix([0, 0, 1, 3, 7, -1, math.nan]), spec_of([], CATEGORY)).columns[0]
+    assert result.counts == (2, 1, 0, 3)
+    assert result.missing == 1
+
+
+def test_false_and_true_are_the_levels_of_a_flag() -> None:
+    result = profile(matrix([0, 1, 1, math.nan]), spec_of([], FLAG)).columns[0]
+    assert result.counts == (1, 2, 0)
+
+
+def test_infinite_values_stand_in_the_outer_cells() -> None:
+    result = profile(matrix([-math.inf, math.inf, 1.0]), spec_of([0.0, 1.0, 2.0])).columns[0]
+    assert result.counts[0] == 1
+    assert result.counts[-1] == 1
+    assert (result.infinite, result.mean, result.low) == (2, 1.0, 1.0)
+
+
+def test_overflow_is_kept_in_what_json_can_carry() -> None:
+    result = profile(matrix([1.7e308, 1.7e308, -1.7e308]), spec_of([1.0])).columns[0]
+    assert result.mean == pytest.approx(1.7e308 / 3)
+    assert math.isfinite(result.m2)
+
+
+def test_columns_without_values_have_an_empty_profile() -> None:
+    spec = spec_of([math.nan, math.nan])
+    result = profile(matrix([math.nan]), spec).columns[0]
+    assert (result.counts, result.missing, result.low) == ((0,), 1, None)
+    assert quantile(result, spec.columns[0], 0.5) is None
+    assert result.magnitude_quantile(0.5) is None
+
+
+def test_quantiles_are_close_to_those_of_the_values() -> None:
+    x = np.random.default_rng(1).lognormal(size=20_000)
+    spec = spec_of(x)
+    result = profile(x[:, np.newaxis], spec).columns[0]
+    for share in (0.0, 0.1, 0.5, 0.9, 1.0):
+        found = quantile(result, spec.columns[0], share)
+        assert found == pytest.approx(np.quantile(x, share), rel=0.02)
+
+
+def test_quantiles_of_a_few_values_are_among_them() -> None:
+    x = np.repeat([1.0, 2.0, 5.0], [30, 50, 20])
+    spec = spec_of(x)
+    result = profile(x[:, np.newaxis], spec).columns[0]
+    found = [quantile(result, spec.columns[0], share) for share in (0.1, 0.5, 0.95)]
+    assert found == pytest.approx([1.0, 2.0, 5.0])
+
+
+@given(st.floats(min_value=5e-324, max_value=1.7e308))
+def test_a_magnitude_lies_in_its_cell(size: float) -> None:
+    ((cell, count),) = profile(matrix([-size]), spec_of([1.0])).columns[0].magnitudes
+    low, high = magnitude_bounds(cell)
+    assert count == 1
+    assert low <= size <= high
+
+
+def test_the_median_magnitude_is_known_to_an_eighth_and_ignores_zeros() -> None:
+    x = np.concatenate([np.zeros(5000), np.random.default_rng(2).normal(0, 1e-4, 5000)])
+    result = profile(x[:, np.newaxis], spec_of([1.0])).columns[0]
+    assert result.magnitude_quantile(0.5) == pytest.approx(np.median(np.abs(x[5000:])), rel=0.13)
+
+
+def test_bins_hold_a_tenth_of_the_reference_each() -> None:
+    x = np.random.default_rng(3).normal(size=10_000)
+    spec = spec_of(x)
+    counts = binned_counts(profile(x[:, np.newaxis], spec).columns[0].counts, spec.columns[0])
+    assert counts.sum() == 10_000
+    assert counts.size == 10
+    assert counts.tolist() == pytest.approx([1000] * 10, rel=0.05)
+
+
+def test_scores_have_a_profile_of_one_column() -> None:
+    scores = np.random.default_rng(4).random(500)
+    result = profile(scores, score_spec(scores))
+    assert result.n == 500
+    assert result.spec.columns[0].name == "score"
+
+
+def test_a_table_with_other_columns_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"expected a matrix with 1 columns, got shape \(3, 2\)"):
+        profile(np.zeros((3, 2)), spec_of([1.0]))
+
+
+def test_profiles_on_different_cells_do_not_merge() -> None:
+    one, other = (profile(matrix([1.0]), spec_of(values)) for values in ([1.0, 2.0], [5.0]))
+    with pytest.raises(DataError, match="counted on different cells cannot be merged"):
+        one.merged(other)
