@@ -134,7 +134,7 @@ def test_a_model_that_exists_is_replaced_only_by_force(app: typer.Typer, folder:
         ("2026-01.parquet", "2026-01"),
         ("_übung.CSV", "bung"),
         ("日本.csv", "model"),
-        ("days/*.csv", "model"),
+        ("days/*.csv", "days"),
         ("x" * 80 + ".csv", "x" * 64),
         ("sales.v2.csv", "sales_v2"),
     ],
@@ -191,6 +191,16 @@ def test_no_bad_input_ends_in_anything_but_a_message(
     Path("a.csv").write_text(content)
     assert message in str(refusal(app, "a.csv", "--target", target))
     assert [path.name for path in folder.iterdir()] == ["a.csv"]
+
+
+def test_a_pattern_stays_a_pattern_in_the_file(app: typer.Typer, folder: Path) -> None:
+    (folder / "days").mkdir()
+    for day in ("days/1.csv", "days/2.csv"):
+        write(day, customers())
+    result = run(app, "days/*.csv", "--target", "left")
+    assert result.exit_code == 0, result.output
+    assert "days/*.csv: 600 rows, 3 columns" in result.output
+    assert load_config(folder).model("days").data == folder.resolve() / "days" / "*.csv"
 
 
 def test_a_file_that_is_not_there_is_a_usage_error(app: typer.Typer, folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,25 @@ def test_an_empty_column_cannot_be_sensitive() -> None:
     typed = infer_type(distinct_values("c", pa.array([None, ""])), untyped=True)
     with pytest.raises(ContractError, match="'c' cannot be sensitive"):
         given_role(typed, Role.SENSITIVE)
+
+
+def test_too_many_values_cannot_make_groups() -> None:
+    typed = infer_type(distinct_values("c", pa.array(texts("v{}", 1001))), untyped=True)
+    with pytest.raises(ContractError, match="'c' cannot be sensitive: 1,001 different values"):
+        given_role(typed, Role.SENSITIVE)
+
+
+def test_what_cannot_be_used_says_how_it_is_stored() -> None:
+    one = placed([[1], None])
+    assert one.column == Column(
+        name="column",
+        type=ColumnType.TEXT,
+        role=Role.IGNORED,
+        why="values of type list<item: int64>",
+    )
+    assert [(r.level, r.kind) for r in one.remarks] == [("warning", "unsupported")]
+
+
+def test_times_show_their_span() -> None:
+    times = [dt.datetime(2026, 1, 1, 5, tzinfo=dt.UTC), dt.datetime(2026, 3, 1, tzinfo=dt.UTC)]
+    assert placed(times).column.why == "times from 2026-01-01 to 2026-03-01"

@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -56,6 +57,8 @@ def test_the_type_of_texts_is_guessed_from_all_of_them(texts: list[str], expecte
     ("values", "kind", "expected"),
     [
         ([1, 2, None], pa.int32(), "integer"),
+        ([20260131, 20260201], pa.int64(), "datetime"),
+        ([20260131, 20260299], pa.int64(), "integer"),
         ([1, 2**63], pa.uint64(), "integer"),
         ([1.0, 2.0], pa.float32(), "number"),
         ([Decimal("1.50"), None], pa.decimal128(5, 2), "number"),
@@ -69,6 +72,15 @@ def test_the_type_of_texts_is_guessed_from_all_of_them(texts: list[str], expecte
 )
 def test_types_of_the_source_are_kept(values: list[Any], kind: Any, expected: str) -> None:
     assert typed(values, kind=kind, untyped=False).type == expected
+
+
+def test_dates_kept_as_numbers_are_read_by_the_codec() -> None:
+    array = pa.array([20260131, None, 20260201])
+    column = infer_role(infer_type(distinct_values("day", array), untyped=False)).column
+    assert (column.format, column.nullable) == ("%Y%m%d", True)
+    encoded = encode_column(Codec(column), array)
+    assert encoded.bad.size == 0
+    assert np.nanmax(encoded.values) - np.nanmin(encoded.values) == 86_400
 
 
 def test_dictionaries_count_as_their_values() -> None:

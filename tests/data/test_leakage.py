@@ -111,6 +111,11 @@ def test_a_column_missing_where_the_target_is_missing_was_recorded_with_it(y: An
     assert signs(x, y).missing_together == 0.0
 
 
+def test_infinite_numbers_count_as_missing(y: Any) -> None:
+    x = np.random.default_rng(1).normal(size=N)
+    assert signs(np.where(x > 1, np.inf, x), y) == signs(np.where(x > 1, np.nan, x), y)
+
+
 def test_a_sample_is_seeded_and_bounded() -> None:
     y = np.where(np.arange(SAMPLE + 500) % 7 == 0, 1.0, 0.0)
     y[:100] = np.nan

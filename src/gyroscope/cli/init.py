@@ -66,10 +66,13 @@ def init(
 
 
 def model_name(data: Path) -> str:
-    """A name for the model made from the name of its data file."""
+    """A name for the model made from the name of its data file, or else of the folder."""
     stem = re.sub(r"(?i)(\.(csv|tsv|txt|parquet|pq|gz))+$", "", data.name)
-    name = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")
-    return name[:64] or "model"
+    for text in (stem, data.parent.name, "model"):
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_-")[:64]
+        if name:
+            break
+    return name
 
 
 def _summary(name: str, file: Path, rows: int, inferred: Inferred) -> dict[str, Any]:

@@ -28,6 +28,8 @@ MANY_ROWS = 1000  # so many whole numbers hardly all differ by chance
 FREE_TEXT_BLANKS = 3  # mean number of blanks in a text from which it is prose
 FREE_TEXT_LENGTH = 60  # mean length from which it is
 
+NAMING_OR_PROSE = ("unsupported", "empty", "id-like", "free-text")  # kinds with nothing to list
+
 Reason = tuple[str, Remark]  # in a few words for the file; in sentences
 
 
@@ -53,9 +55,12 @@ def infer_role(typed: Typed) -> Placed:
         reason = rule(typed)
         if reason is not None:
             why, remark = reason
-            column = described(typed, Role.IGNORED, why=why)
-            if remark.kind in ("empty", "id-like", "free-text") and typed.numbers is None:
-                column = Column(name=column.name, type=ColumnType.TEXT, role=column.role, why=why)
+            if typed.numbers is None and remark.kind in NAMING_OR_PROSE:
+                column = Column(
+                    name=remark.column, type=ColumnType.TEXT, role=Role.IGNORED, why=why
+                )
+            else:
+                column = described(typed, Role.IGNORED, why=why)
             hints = tuple(hint for hint in typed.remarks if hint.kind == "number-like")
             return Placed(column=column, remarks=(remark, *hints))
     column = described(typed, Role.FEATURE)
@@ -79,6 +84,11 @@ def given_role(typed: Typed, role: Role) -> Placed:
         )
     if typed.type is ColumnType.TEXT or not len(typed.values.values):
         raise ContractError(f"column {name!r} cannot be {role}: it has no values that can be read")
+    if typed.type is ColumnType.CATEGORY and len(typed.values.values) > MOST_CATEGORIES:
+        raise ContractError(
+            f"column {name!r} cannot be {role}: {len(typed.values.values):,} different values are "
+            "too many for groups; put them into fewer in the data"
+        )
     return Placed(column=described(typed, role), remarks=typed.remarks)
 
 
@@ -282,7 +292,7 @@ def _clock_like(typed: Typed) -> tuple[Remark, ...]:
     if typed.numbers is None or typed.numbers.size <= COMPLETE_CATEGORIES:
         return ()
     rows = np.append(typed.numbers, np.nan)[typed.values.codes]
-    steps = np.diff(rows[~np.isnan(rows)])
+    steps = np.diff(rows[np.isfinite(rows)])
     if not ((steps >= 0).all() or (steps <= 0).all()):
         return ()
     return (

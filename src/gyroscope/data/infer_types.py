@@ -59,15 +59,28 @@ def infer_type(column: Distinct, *, untyped: bool) -> Typed:
         numbers = column.values.to_numpy(zero_copy_only=False).astype(np.float64)
     if column.kind == "integer" and _are_codes(column):
         return _codes(column)
+    if column.kind == "integer" and (dated := _dates_as_numbers(column)) is not None:
+        return dated
     types = {
         "integer": (ColumnType.INTEGER, "whole numbers"),
         "float": (ColumnType.NUMBER, "numbers"),
         "boolean": (ColumnType.BOOLEAN, "true or false"),
-        "time": (ColumnType.DATETIME, "times"),
+        "time": (ColumnType.DATETIME, _span_of_times(column)),
         "unsupported": (ColumnType.TEXT, f"values of type {column.stored}"),
     }
     kind, words = types[column.kind]
     return Typed(type=kind, values=column, words=words, numbers=numbers)
+
+
+def _span_of_times(column: Distinct) -> str:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.kind != "time" or not len(column.values):
+        return "no times"
+    ends = (function(column.values) for function in (pc.min, pc.max))
+    first, last = (end.cast(pa.string()).as_py()[:10] for end in ends)
+    return f"times from {first} to {last}"
 
 
 def _text_type(column: Distinct, *, untyped: bool) -> Typed:
@@ -170,6 +183,15 @@ def _date(values: Distinct) -> Typed | None:
         dates=dates,
         remarks=remarks,
     )
+
+
+def _dates_as_numbers(values: Distinct) -> Typed | None:
+    """Whole numbers such as 20260131 as dates."""
+    import pyarrow as pa
+
+    texts = values.values.cast(pa.large_string())
+    typed = _date(msgspec.structs.replace(values, values=texts))
+    return None if typed is None else msgspec.structs.replace(typed, values=values)
 
 
 def _number(values: Distinct) -> Typed | None:

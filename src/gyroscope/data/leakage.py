@@ -94,7 +94,7 @@ class _Groups:
             self.names = [repr(text) for text in typed.values.texts()]
             self.of_row = np.where(codes < 0, len(self.names), codes)
         else:
-            numbers = np.append(typed.numbers, np.nan)[codes]
+            numbers = _usable(typed.numbers, codes)
             upper = _upper_edges(typed.numbers, numbers, self.exact)
             self.names = [f"{edge:g}" for edge in upper]
             self.of_row = np.searchsorted(upper, numbers)  # NaN goes to the end
@@ -104,11 +104,18 @@ class _Groups:
         self.positives = np.bincount(self.of_row, sample.y, minlength=self.count)
 
 
+def _usable(distinct: NDArray[np.float64], codes: NDArray[np.int32]) -> NDArray[np.float64]:
+    """The number in each row; NaN for missing and for the infinite, which no model can use."""
+    usable = np.where(np.isfinite(distinct), distinct, np.nan)
+    numbers: NDArray[np.float64] = np.append(usable, np.nan)[codes]
+    return numbers
+
+
 def _upper_edges(
     distinct: NDArray[np.float64], numbers: NDArray[np.float64], exact: bool
 ) -> NDArray[np.float64]:
     if exact:
-        return np.sort(distinct)
+        return np.sort(distinct[np.isfinite(distinct)])
     bins = int(np.clip(numbers.size / 2 / _ROWS_PER_BIN, 2, _BINS))
     present = numbers[~np.isnan(numbers)]
     if not present.size:
@@ -130,7 +137,7 @@ def _auc_of_numbers(typed: Typed, sample: Sample) -> float:
     """AUC of the number itself, up or down, among the rows that have one."""
     if typed.numbers is None:
         return 0.5
-    numbers = np.append(typed.numbers, np.nan)[typed.values.codes[sample.rows]]
+    numbers = _usable(typed.numbers, typed.values.codes[sample.rows])
     present = ~np.isnan(numbers)
     if present.mean() < 0.5:  # says little about the column as a whole
         return 0.5
