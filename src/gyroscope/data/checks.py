@@ -194,43 +194,49 @@ def _useless(column: Column, numbers: NDArray[np.float64]) -> Iterator[Finding]:
 
 def _target(contract: Contract, values: Distinct) -> tuple[list[Finding], NDArray[np.float64]]:
     """Findings about the target, and the label of each row: 1, 0, or NaN for none."""
-    name, n = contract.target.name, values.codes.size
-    absent = _without_value(contract.target, values)
     known = {label_text(text): 1.0 for text in contract.positive}
     known |= {label_text(text): 0.0 for text in contract.negative}
+    of_value = [known.get(label_text(text), np.nan) for text in values.texts()]
+    absent = _without_value(contract.target, values)
+    y = np.where(absent, np.nan, np.array([*of_value, np.nan])[values.codes])
+    found = [
+        *_unknown_classes(contract, values, np.isnan(y) & ~absent),
+        *_without_target(contract.target, absent),
+    ]
+    ok = _finding("known_classes", values.name, Verdict.OK, "every value is in a class", n=y.size)
+    return found or [ok], y
+
+
+def _unknown_classes(contract: Contract, values: Distinct, rows: Mask) -> Iterator[Finding]:
+    if not rows.any():
+        return
     texts = values.texts()
-    y = np.array([*(known.get(label_text(text), np.nan) for text in texts), np.nan])[values.codes]
-    unknown = np.isnan(y) & ~absent
-    found = []
-    if unknown.any():
-        strange = [texts[code] for code in np.unique(values.codes[unknown])]
-        listed = quoted([*contract.positive, *contract.negative])
-        found.append(
-            _finding(
-                "known_classes",
-                name,
-                Verdict.ALARM,
-                f"{counted(int(unknown.sum()), 'row')} have {quoted(strange)}, first row "
-                f"{int(unknown.argmax()) + 1}, but the contract lists only {listed}; add them to "
-                "`positive` or `negative`, or to `missing` of the target",
-                n=n,
-                value=float(unknown.mean()),
-            )
-        )
-    if absent.any():
-        found.append(
-            _finding(
-                "missing",
-                name,
-                Verdict.WARNING,
-                f"{counted(int(absent.sum()), 'row')} ({percent(float(absent.mean()))}) have no "
-                "target; training leaves them out",
-                n=n,
-                value=float(absent.mean()),
-            )
-        )
-    ok = _finding("known_classes", name, Verdict.OK, "every value is in a class", n=n)
-    return found or [ok], np.where(absent, np.nan, y)
+    strange = quoted([texts[code] for code in np.unique(values.codes[rows])])
+    listed = quoted([*contract.positive, *contract.negative])
+    yield _finding(
+        "known_classes",
+        values.name,
+        Verdict.ALARM,
+        f"{counted(int(rows.sum()), 'row')} have {strange}, first row {int(rows.argmax()) + 1}, "
+        f"but the contract lists only {listed}; add them to `positive` or `negative`, or to "
+        "`missing` of the target",
+        n=rows.size,
+        value=float(rows.mean()),
+    )
+
+
+def _without_target(target: Column, rows: Mask) -> Iterator[Finding]:
+    if not rows.any():
+        return
+    yield _finding(
+        "missing",
+        target.name,
+        Verdict.WARNING,
+        f"{counted(int(rows.sum()), 'row')} ({percent(float(rows.mean()))}) have no target; "
+        "training leaves them out",
+        n=rows.size,
+        value=float(rows.mean()),
+    )
 
 
 def _classes(contract: Contract, y: NDArray[np.float64]) -> Finding:

@@ -139,17 +139,7 @@ def _check_binary(values: Distinct, classes: dict[str, tuple[str, int]]) -> None
         )
     if len(classes) == 2:
         return
-    numbers = _as_numbers(list(classes))
-    if numbers is not None and (
-        len(classes) > CLASSES_NOT_NUMBERS or not all(x.is_integer() for x in numbers)
-    ):
-        median = np.median(np.repeat(numbers, [rows for _, rows in classes.values()]))
-        raise ContractError(
-            f"target {name!r} holds {len(classes):,} different numbers from {min(numbers):g} to "
-            f"{max(numbers):g}: predicting an amount (regression) is not supported yet. Derive a "
-            f"yes/no column from it in the data, for example {name} > {median:g} (its median), "
-            "name that as target, and leave the amount out of the data"
-        )
+    _check_no_amount(name, classes)
     if len(classes) > MOST_CLASSES:
         raise ContractError(f"target {name!r} has {len(classes):,} different values. {_DERIVE}")
     example = list(classes.values())[:_LISTED][-1][0]
@@ -157,6 +147,21 @@ def _check_binary(values: Distinct, classes: dict[str, tuple[str, int]]) -> None
         f"target {name!r} has {len(classes):,} classes: {_shares(classes, values.n_present)}. "
         "To predict one or some of them against the rest, pass --positive VALUE (repeatable), "
         f"for example --positive {shlex.quote(example)}"
+    )
+
+
+def _check_no_amount(name: str, classes: dict[str, tuple[str, int]]) -> None:
+    numbers = _as_numbers(list(classes))
+    if numbers is None:
+        return
+    if len(classes) <= CLASSES_NOT_NUMBERS and all(x.is_integer() for x in numbers):
+        return
+    median = np.median(np.repeat(numbers, [rows for _, rows in classes.values()]))
+    raise ContractError(
+        f"target {name!r} holds {len(classes):,} different numbers from {min(numbers):g} to "
+        f"{max(numbers):g}: predicting an amount (regression) is not supported yet. Derive a "
+        f"yes/no column from it in the data, for example {name} > {median:g} (its median), name "
+        "that as target, and leave the amount out of the data"
     )
 
 

@@ -256,28 +256,32 @@ def _number_like(values: Distinct) -> tuple[Remark, ...]:
     if len(texts) == 0 or pc.any(pc.match_substring_regex(texts, _LEADING_ZERO)).as_py():
         return ()
     odd = pc.invert(pc.match_substring_regex(texts, _NUMBER))
-    written = pc.match_substring_regex(texts.filter(odd), _WRITTEN_NUMBER)
-    odd_texts, odd_rows = texts.filter(odd).to_pylist(), pa.array(values.counts).filter(odd)
-    n_odd = sum(odd_rows.to_pylist())
+    odd_texts, odd_rows = texts.filter(odd), pa.array(values.counts).filter(odd)
+    written = odd_rows.filter(pc.match_substring_regex(odd_texts, _WRITTEN_NUMBER))
+    n_odd, n_written = sum(odd_rows.to_pylist()), sum(written.to_pylist())
     if 0 < len(odd_texts) <= FEW and n_odd <= FEW_SLIPS * values.n_present:
-        message = f"Numbers but for {quoted(odd_texts)}; taken for texts."
-        advice = (
-            "If those mean missing, write `type: number` and `nullable: true`, list them under "
-            "`missing` and leave out `categories`."
-        )
-    elif n_odd and sum(odd_rows.filter(written).to_pylist()) >= (1 - FEW_SLIPS) * n_odd:
-        message = (
-            f"Values such as {quoted(odd_texts[:2])} look like numbers with a decimal comma, "
-            "thousands separators or a unit; taken for texts."
-        )
-        advice = "To use them as numbers, write them like 1234.5 in the data."
+        told = _slips(odd_texts.to_pylist())
+    elif n_odd and n_written >= (1 - FEW_SLIPS) * n_odd:
+        told = _written_for_people(odd_texts[:2].to_pylist())
     else:
         return ()
-    return (
-        Remark(
-            column=values.name, level="warning", kind="number-like", message=message, advice=advice
-        ),
-    )
+    return (Remark(column=values.name, level="warning", kind="number-like", **told),)
+
+
+def _slips(texts: list[str]) -> dict[str, str]:
+    return {
+        "message": f"Numbers but for {quoted(texts)}; taken for texts.",
+        "advice": "If those mean missing, write `type: number` and `nullable: true`, list them "
+        "under `missing` and leave out `categories`.",
+    }
+
+
+def _written_for_people(texts: list[str]) -> dict[str, str]:
+    return {
+        "message": f"Values such as {quoted(texts)} look like numbers with a decimal comma, "
+        "thousands separators or a unit; taken for texts.",
+        "advice": "To use them as numbers, write them like 1234.5 in the data.",
+    }
 
 
 def _missing_texts(column: Distinct, markers: list[str]) -> tuple[Remark, ...]:
