@@ -33,6 +33,8 @@ class AdditiveScorer:
         self._intercept = intercept
         self._slopes, self._missing, self._expected = slopes, missing, expected
         self._tables = list(tables)
+        if not len(slopes) == len(missing) == len(expected) == len(self._tables):
+            raise ValueError("the arrays of an additive scorer differ in length")
 
     def margins(self, X: Matrix) -> Vector:
         terms = np.empty((X.shape[0], X.shape[1] + 1))
@@ -45,6 +47,8 @@ class AdditiveScorer:
         return Contributions(values=self._terms(X) - self._expected, base=base)
 
     def _terms(self, X: Matrix) -> Matrix:
+        if X.shape[1] != len(self._slopes):
+            raise ValueError(f"expected {len(self._slopes)} columns, got {X.shape[1]}")
         absent = np.isnan(X)
         terms = np.where(absent, self._missing, X * self._slopes)
         for j, table in enumerate(self._tables):
@@ -73,6 +77,8 @@ class AdditiveScorer:
         for length in np.asarray(arrays["table_lengths"], dtype=np.int64).tolist():
             tables.append(None if length < 0 else flat[start : start + length])
             start += max(length, 0)
+        if start != len(flat):
+            raise ValueError("the tables of an additive scorer do not have the lengths listed")
         return cls(
             intercept=float(np.asarray(arrays["intercept"], dtype=np.float64)[0]),
             slopes=np.asarray(arrays["slopes"], dtype=np.float64),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
+import uuid
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -22,13 +23,22 @@ from gyroscope.bundle.reference import Reference
 from gyroscope.bundle.trees import TreeScorer
 from gyroscope.data.contract import Contract
 from gyroscope.data.encoder import Encoder
-from gyroscope.errors import BundleError
+from gyroscope.errors import BundleError, ContractError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 _CONTRACT, _ARRAYS, _REFERENCE = "contract.json", "arrays.safetensors", "reference.json"
 _FILES = (_CONTRACT, _ARRAYS, _REFERENCE)
 _LARGEST_MANIFEST = 1 << 20  # bytes
+# What reading rubbish raises: malformed JSON, missing or odd arrays, a contract against itself.
+_UNREADABLE = (
+    msgspec.MsgspecError,
+    ContractError,
+    KeyError,
+    ValueError,
+    IndexError,
+    RecursionError,
+)
 _SCORERS: dict[str, type[AdditiveScorer] | type[TreeScorer]] = {
     AdditiveScorer.kind: AdditiveScorer,
     TreeScorer.kind: TreeScorer,
@@ -54,9 +64,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]  # on the test rows, e.g. "roc_auc"
     snapshot: str  # digest of the training data
     trained_from: str | None = None  # event time of the first training row, ISO 8601
-    trained_until: str | None = None  # event time of the last row used in any way, ISO 8601
+    trained_until: str | None = None  # event time of the last row fitted or chosen on, ISO 8601
     gyroscope: str = gyroscope.__version__
     files: dict[str, FileEntry] = {}
+
+
+class _Version(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of a manifest first, whatever its format."""
+
+    format: Annotated[int, msgspec.Meta(ge=1)]
+    gyroscope: str = "of a later release"
 
 
 class Bundle:
@@ -117,16 +134,14 @@ class Bundle:
             for name, content in contents.items()
         }
         contents[MANIFEST] = _pretty(msgspec.structs.replace(self.manifest, files=entries))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".bundle-"))
+        temporary = folder.with_name(f".bundle-{uuid.uuid4().hex}")
+        temporary.mkdir(parents=True)
         try:
             for name, content in contents.items():
                 (temporary / name).write_bytes(content)
-            temporary.chmod(0o755)
             temporary.rename(folder)
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
 
     @classmethod
     def load(cls, folder: Path) -> Bundle:
@@ -139,18 +154,38 @@ class Bundle:
         from safetensors.numpy import load
 
         manifest = read_manifest(folder)
+        if manifest.scorer not in _SCORERS:
+            raise BundleError(
+                f"bundle {folder} needs a scorer {manifest.scorer!r}, unknown to this release; "
+                f"known: {', '.join(_SCORERS)}"
+            )
         contents = {name: _verified(folder, name, manifest) for name in _FILES}
         try:
-            contract = msgspec.json.decode(contents[_CONTRACT], type=Contract)
-            reference = msgspec.json.decode(contents[_REFERENCE], type=Reference)
             arrays = load(contents[_ARRAYS])
-            scorer = _SCORERS[manifest.scorer].from_arrays(_part(arrays, "scorer"))
-            link = Link.from_arrays(manifest.link, _part(arrays, "link"))
-        except (msgspec.MsgspecError, SafetensorError, KeyError, ValueError) as error:
+            bundle = cls(
+                manifest=manifest,
+                contract=msgspec.json.decode(contents[_CONTRACT], type=Contract),
+                scorer=_SCORERS[manifest.scorer].from_arrays(_part(arrays, "scorer")),
+                link=Link.from_arrays(manifest.link, _part(arrays, "link")),
+                reference=msgspec.json.decode(contents[_REFERENCE], type=Reference),
+            )
+            bundle._try_out()
+        except _UNREADABLE as error:
             raise BundleError(f"bundle {folder} cannot be read: {error}") from None
-        return cls(
-            manifest=manifest, contract=contract, scorer=scorer, link=link, reference=reference
-        )
+        except SafetensorError as error:
+            raise BundleError(f"{folder / _ARRAYS} holds no arrays: {error}") from None
+        return bundle
+
+    def _try_out(self) -> None:
+        """Score and explain rows at the ends of what can be encoded, before any request does.
+
+        A scorer made for other columns or categories fails here; raises ValueError or IndexError.
+        """
+        codes = [len(column.categories) for column in self.contract.features]
+        X = np.array([np.full(len(codes), np.nan), codes])
+        if not (np.isfinite(self.margins(X)).all() and np.isfinite(self.probabilities(X)).all()):
+            raise ValueError("it does not score rows of its own contract")
+        self.contributions(X)  # collects the paths of trees, which takes a while
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -160,17 +195,19 @@ def read_manifest(folder: Path) -> Manifest:
         if path.stat().st_size > _LARGEST_MANIFEST:
             raise BundleError(f"{path} is too large to be a manifest")
         content = path.read_bytes()
-        given = msgspec.json.decode(content, type=dict)
-    except (OSError, msgspec.MsgspecError) as error:
-        raise BundleError(f"no bundle in {folder}: {error}") from None
-    if isinstance(given.get("format"), int) and given["format"] > FORMAT:
+        version = msgspec.json.decode(content, type=_Version)
+    except OSError as error:
+        raise BundleError(f"no bundle in {folder}: {error.strerror}: {MANIFEST}") from None
+    except _UNREADABLE as error:
+        raise BundleError(f"{path} is not a manifest: {error}") from None
+    if version.format > FORMAT:
         raise BundleError(
-            f"bundle {folder} has format {given['format']}, made by gyroscope "
-            f"{given.get('gyroscope')}; this release reads up to {FORMAT}: upgrade gyroscope"
+            f"bundle {folder} has format {version.format}, made by gyroscope "
+            f"{version.gyroscope}; this release reads up to {FORMAT}: upgrade gyroscope"
         )
     try:
         return msgspec.json.decode(content, type=Manifest)
-    except msgspec.ValidationError as error:
+    except _UNREADABLE as error:
         raise BundleError(f"{path} is not a manifest: {error}") from None
 
 

@@ -6,11 +6,11 @@ need neither the registry nor its libraries and go on when it is down.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from gyroscope.data.files import write_atomically
 from gyroscope.errors import BundleError
 
 _FILE = "deployed.json"
@@ -46,13 +46,11 @@ class Deployment:
             content = msgspec.json.decode(self.path.read_bytes(), type=_Content)
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BundleError(f"{self.path} is damaged: {error}") from None
         return content.champion, content.previous
 
     def write(self, champion: Deployed, previous: Deployed | None) -> None:
-        """Replace the file in one atomic step."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(msgspec.json.encode(_Content(champion=champion, previous=previous)))
-        temporary.replace(self.path)
+        """Replace the file in one atomic step; raises OSError if it cannot be written."""
+        content = msgspec.json.encode(_Content(champion=champion, previous=previous))
+        write_atomically(self.path, content)

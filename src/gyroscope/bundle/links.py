@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Literal, Self
 
 import msgspec
@@ -14,12 +16,14 @@ from gyroscope.bundle.base import Arrays, Vector
 LinkKind = Literal["logistic", "identity", "isotonic"]
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class Link(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """``probability = f(scale * raw + shift)``.
 
     ``logistic``: f is the logistic function and the margin is in log-odds (Platt scaling when
     scale and shift are fitted). ``identity``: the margin is a probability already.
     ``isotonic``: f interpolates a non-decreasing table.
+
+    Raises ValueError for numbers that make no link.
     """
 
     kind: LinkKind
@@ -27,6 +31,24 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     shift: float = 0.0
     margins: tuple[float, ...] = ()  # ascending, for isotonic
     probabilities: tuple[float, ...] = ()  # non-decreasing, same length
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and math.isfinite(self.shift)):
+            raise ValueError("scale and shift of the link must be finite")
+        if len(self.margins) != len(self.probabilities):
+            raise ValueError("the table of the link has columns of different length")
+        if self.kind == "isotonic" and not self._is_monotone():
+            raise ValueError("the table of an isotonic link must not fall, nor leave [0, 1]")
+
+    def _is_monotone(self) -> bool:
+        margins, probabilities = self._table
+        inside = ((probabilities >= 0) & (probabilities <= 1)).all()
+        rising = (np.diff(margins) > 0).all() and (np.diff(probabilities) >= 0).all()
+        return bool(len(margins) and np.isfinite(margins).all() and inside and rising)
+
+    @cached_property
+    def _table(self) -> tuple[Vector, Vector]:
+        return np.array(self.margins), np.array(self.probabilities)
 
     @property
     def unit(self) -> str:
@@ -42,7 +64,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind == "logistic":
             return expit(margin)
         if self.kind == "isotonic":
-            return np.interp(margin, self.margins, self.probabilities)
+            return np.interp(margin, *self._table)
         return np.clip(margin, 0.0, 1.0)
 
     def arrays(self) -> Arrays:
