@@ -8,7 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from gyroscope.data.checks import check_table
 from gyroscope.data.contract import Role
 from gyroscope.data.encoder import Encoder
 from gyroscope.data.infer import Inferred, infer_contract
@@ -155,6 +158,46 @@ def test_a_table_of_a_few_rows_can_be_asked_about() -> None:
     for rows in (1, 2, 3, 10):
         with pytest.raises(GyroscopeError):
             infer_contract(customers().slice(0, rows).select(["left"]), target="left")
+
+
+cells = st.sampled_from(
+    [
+        "",
+        " ",
+        "0",
+        "1",
+        "2.5",
+        "-3",
+        "1e400",
+        "yes",
+        "no",
+        "NA",
+        "?",
+        "a",
+        "b",
+        "2026-01-31",
+        "31.1.26",
+    ]
+) | st.text(max_size=4)
+kinds_of_columns = st.sampled_from([cells, st.sampled_from(["0", "1"]), st.integers(0, 9).map(str)])
+
+
+@settings(max_examples=60)
+@given(st.data(), st.integers(1, 80), st.integers(1, 4))
+def test_any_table_of_texts_ends_in_a_contract_or_a_message(
+    data: st.DataObject, n_rows: int, n_columns: int
+) -> None:
+    random = np.random.default_rng(n_rows)
+    table = {"y": random.choice(["yes", "no", ""], n_rows).tolist()}
+    for k in range(n_columns):
+        pool = data.draw(st.lists(data.draw(kinds_of_columns), min_size=1, max_size=12))
+        table[f"x{k}"] = random.choice(pool, n_rows).tolist()
+    try:
+        contract = infer_contract(pa.table(table), target="y").contract
+    except ContractError:
+        return
+    assert Encoder(contract).encode_table(pa.table(table)).X.shape[0] == n_rows
+    assert check_table(pa.table(table), contract)
 
 
 @cache
