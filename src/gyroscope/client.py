@@ -53,8 +53,8 @@ class Client:
 
         try:
             response = self._http.request(method, path, **request)
-        except httpx.TransportError as error:
-            raise RequestError(503, f"no answer from {self._http.base_url}: {error}") from None
+        except httpx.TransportError as failure:
+            raise RequestError(503, f"no answer from {self.url}: {failure}") from None
         answer: dict[str, Any] = response.json()
         if response.is_success:
             return answer

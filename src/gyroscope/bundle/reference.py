@@ -7,6 +7,7 @@ import msgspec
 from gyroscope.data.profile import Profile
 from gyroscope.stats.excess_loss import ExcessReference
 from gyroscope.stats.intervals import Estimate
+from gyroscope.stats.random_effects import RandomEffects
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,4 +19,5 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     positives: int  # among them
     metrics: dict[str, Estimate]  # on the test rows; only those that are defined
     excess: ExcessReference  # how the excess loss varied from window to window
+    ranking: RandomEffects | None = None  # how the ROC AUC did
     rows_per_day: float | None = None  # of the training set; None without event times

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -22,7 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (
+COMMANDS: tuple[Callable[..., None], ...] = (
     init,
     train,
     serve.up,
@@ -43,10 +44,13 @@ for command in (
     look.verify,
     report,
     demo,
-):
+)
+INTERNAL: tuple[Callable[..., None], ...] = (serve.api, serve.publish, job)  # started by others
+
+for command in COMMANDS:
     app.command()(command)
 
-for command in (serve.api, serve.publish, job):  # started by the commands above
+for command in INTERNAL:
     app.command(hidden=True)(command)
 
 

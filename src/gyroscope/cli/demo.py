@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gyroscope.app import Workspace
-    from gyroscope.demo.story import Story
 
 
 def demo(

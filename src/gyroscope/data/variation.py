@@ -54,11 +54,15 @@ def _longest_run(values: FloatArray) -> int:
 
 
 def _largest_psi(counts: NDArray[np.int64], rare: Sequence[int]) -> float:
-    """The lower end of the interval of each part's PSI against all the others; the largest."""
+    """The lower end of the interval of each part's PSI against all the others; the largest.
+
+    All the intervals together hold with 95 %, so that a reference without any variation in time
+    shows none for being cut into many parts.
+    """
     total = counts.sum(axis=0)
-    present = [rare_cell for rare_cell in rare if rare_cell < total.size]
+    present = [cell for cell in rare if cell < total.size]
     pairs = (pool_rare_cells(total - part, part, rare=present) for part in counts)
-    return max(psi(*pair).interval.low for pair in pairs)
+    return max(psi(*pair, alpha=0.05 / len(counts)).interval.low for pair in pairs)
 
 
 def _magnitudes(parts: Sequence[FloatArray]) -> tuple[float, float] | None:

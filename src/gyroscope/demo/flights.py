@@ -45,17 +45,15 @@ def load_flights() -> pa.Table:
     departs = hour.cast(pa.int64()).to_numpy() + 60 * arrived["minute"].to_numpy()
     leaves = _minutes(arrived["sched_dep_time"].to_numpy())
     lands = _minutes(arrived["sched_arr_time"].to_numpy())
-    local = {name: arrived[name].to_numpy() for name in ("year", "month", "day")}
     table = pa.table(
         {
             "departs": pa.array(departs).cast(_UTC_SECONDS),
             "airline": arrived["carrier"].to_numpy(dtype=object),
             "origin": arrived["origin"].to_numpy(dtype=object),
             "destination": arrived["dest"].to_numpy(dtype=object),
-            "distance_miles": arrived["distance"].to_numpy().astype(np.float64),
+            "distance_miles": arrived["distance"].to_numpy(),
             "departure_minute": leaves,
             "arrival_minute": lands,
-            "weekday": _weekdays(**local),
             "late": pa.array(np.where(arrived["arr_delay"].to_numpy() > LATE_MINUTES, "yes", "no")),
         }
     )
@@ -66,7 +64,7 @@ def between(table: pa.Table, first: date, last: date) -> pa.Table:
     """The flights that leave from ``first`` up to, not including, ``last`` (UTC days)."""
     import pyarrow.compute as pc
 
-    start, end = _midnight(first), _midnight(last)
+    start, end = midnight(first), midnight(last)
     departs = table.column("departs")
     inside = pc.and_(pc.greater_equal(departs, pa.scalar(start)), pc.less(departs, pa.scalar(end)))
     return table.filter(inside)
@@ -85,8 +83,8 @@ def as_flights(table: pa.Table) -> list[Flight]:
 def in_metres(flight: Flight) -> Flight:
     """The upstream fault: the distance comes in metres instead of miles."""
     miles = flight.row["distance_miles"]
-    assert isinstance(miles, float)
-    row = {**flight.row, "distance_miles": round(miles * METRES_A_MILE, 1)}
+    assert isinstance(miles, int)
+    row = {**flight.row, "distance_miles": round(miles * METRES_A_MILE)}
     return msgspec.structs.replace(flight, row=row)
 
 
@@ -110,17 +108,11 @@ def _minutes(clock: Any) -> Any:
     return (clock // 100 * 60 + clock % 100).astype(np.int64)
 
 
-def _weekdays(*, year: Any, month: Any, day: Any) -> list[str]:
-    days = (year - 1970).astype("datetime64[Y]") + (month - 1).astype("timedelta64[M]")
-    number = (days.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")).astype(np.int64)
-    names = np.array(["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"], dtype=object)
-    return list(names[number % 7])  # 1 January 1970 was a Thursday
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
 def days(first: date, last: date) -> list[date]:
     """Every day from ``first`` up to, not including, ``last``."""
     return [first + timedelta(days=n) for n in range((last - first).days)]
+
+
+def midnight(day: date) -> datetime:
+    """When a day begins, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -28,13 +28,14 @@ class Narrator:
 
     def __init__(self, store: Store, model: str, out: Console) -> None:
         self._store, self._model, self._out = store, model, out
-        self._told: set[str] = set()
+        self._told = {recorded.decision.id for recorded in store.decisions(model)}
         self._notices = 0
 
     def catch_up(self) -> None:
         """Tell what has been decided since the last call."""
         for recorded in self._store.decisions(self._model):
-            if recorded.decision.id not in self._told and recorded.status is not Status.DECIDED:
+            under_way = recorded.status in (Status.DECIDED, Status.ACTING)
+            if recorded.decision.id not in self._told and not under_way:
                 self._told.add(recorded.decision.id)
                 self._tell(recorded)
 

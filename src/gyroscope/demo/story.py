@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from gyroscope.demo.flights import (
     between,
     days,
     in_metres,
+    midnight,
 )
 from gyroscope.demo.narrator import Narrator
 from gyroscope.demo.scenes import MODEL, SEED, SETTINGS, Calendar
@@ -37,6 +38,8 @@ from gyroscope.train.pipeline import Task
 PERSON = "you"
 _PILOT_S = 120.0  # the pilot has caught up by then, or something is wrong
 _LOOK_S = 0.02
+_DAY = timedelta(days=1)
+_RECENT = timedelta(days=28)  # that the bad version is trained on
 EXPECTED = {
     "broken data quarantined": Action.QUARANTINE,
     "drift put on record": Action.NOTICE,
@@ -63,7 +66,7 @@ class Story:
         with self._bar() as move:
             for day in days(*self._calendar.stream):
                 self._announce(day)
-                today = between(flights, day, day + timedelta(days=1))
+                today = between(flights, day, day + _DAY)
                 self._stream.send(day, as_flights(today), self._what_happens_to(day))
                 if day == self._calendar.bad_version:
                     self._promote_bad_version(day)
@@ -95,7 +98,8 @@ class Story:
         world = self._space.world
         champion = world.registry.holder(MODEL, "champion")
         assert champion is not None  # the demonstration starts with one
-        rows = load_snapshot(champion.tags[BASE_SNAPSHOT], world.snapshots)
+        rows = load_snapshot(champion.tags["snapshot"], world.snapshots)
+        recent = rows.take(rows.time >= midnight(day - _RECENT).timestamp())
         trained = make_pipeline(world, lambda step, detail: None).run(
             Task(
                 model=MODEL,
@@ -104,7 +108,7 @@ class Story:
                 settings=Settings(
                     MODEL_SETTINGS, {**SETTINGS, "candidates": ["logistic_regression"]}, "demo"
                 ),
-                rows=msgspec.structs.replace(rows, y=1 - rows.y),
+                rows=msgspec.structs.replace(recent, y=1 - recent.y),
                 tags={BASE_SNAPSHOT: champion.tags[BASE_SNAPSHOT], "purpose": "sabotage"},
             )
         )
@@ -122,28 +126,18 @@ class Story:
 
     def _wait_for_pilot(self, day: date) -> None:
         """Until the pilot has seen all that can be seen by the first flights of ``day``."""
-        reached = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        start, reached = midnight(self._calendar.stream[0]), midnight(day)
         deadline = time.monotonic() + _PILOT_S
         while True:
             self._narrator.catch_up()
             care = self._space.store.care(MODEL)
-            seen = care.closed_until is not None and care.closed_until >= reached
-            first = reached - timedelta(days=1) <= self._first_day
-            judged = first or (
-                care.labelled_until is not None
-                and care.labelled_until >= reached - timedelta(days=1)
-            )
-            if seen and judged and care.job is None:
+            closed, judged = care.closed_until or start, care.labelled_until or start
+            if closed >= reached and judged >= reached - _DAY and care.job is None:
                 return
             if time.monotonic() > deadline:
                 log = self._space.state / "up.log"
                 raise GyroscopeError(f"the pilot did not reach {day}; see {log}")
             time.sleep(_LOOK_S)
-
-    @property
-    def _first_day(self) -> datetime:
-        day = self._calendar.stream[0]
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
     @contextmanager
     def _bar(self) -> Iterator[Callable[[str], None]]:

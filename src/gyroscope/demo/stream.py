@@ -29,7 +29,9 @@ class Stream:
         self.predictions = 0
         self.labels = 0
 
-    def send(self, day: date, flights: Sequence[Flight], change: Callable[[Flight], Flight]) -> None:
+    def send(
+        self, day: date, flights: Sequence[Flight], change: Callable[[Flight], Flight]
+    ) -> None:
         """Send the labels that are due on ``day``, then its flights, each after ``change``."""
         due = self._due.pop(day, [])
         for start in range(0, len(due), BATCH):

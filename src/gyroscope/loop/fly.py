@@ -15,7 +15,7 @@ from gyroscope.loop.pilot import Pilot
 from gyroscope.loop.world import World
 from gyroscope.registry.publisher import Publisher
 
-IDLE_S = 0.5  # between two rounds without work
+_SHORTEST_IDLE_S, _LONGEST_IDLE_S = 0.02, 1.0  # between rounds without work, doubling
 _PUBLISH_S = 0.5  # between two looks at the registry: a move is served well within 2 s
 _RETRY_S = 30.0  # until a model that met an error has its next turn
 
@@ -38,11 +38,13 @@ def fly(world: World, pilots: Sequence[Pilot], config_file: Path) -> None:
     due = dict.fromkeys((pilot.model for pilot in pilots), 0.0)
     for pilot in pilots:
         pilot.recover()
+    idle = _SHORTEST_IDLE_S
     while not stopping.is_set() and config_file.stat().st_mtime_ns == written:
         world.store.beat("pilot")
         worked = [_turn(pilot, due) for pilot in pilots if due[pilot.model] <= time.monotonic()]
+        idle = _SHORTEST_IDLE_S if any(worked) else min(2 * idle, _LONGEST_IDLE_S)
         if not any(worked):
-            stopping.wait(IDLE_S)
+            stopping.wait(idle)
     stopping.set()
 
 

@@ -87,7 +87,14 @@ def check_labelled(
             min_rows=min_rows,
         ),
         *realised_performance(
-            y, p, bundle.threshold, window, reference=reference.metrics, min_rows=min_rows
+            y,
+            p,
+            bundle.threshold,
+            window,
+            reference=reference.metrics,
+            excess=reference.excess,
+            ranking=reference.ranking,
+            min_rows=min_rows,
         ),
     ]
 

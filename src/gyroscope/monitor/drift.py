@@ -31,7 +31,10 @@ from gyroscope.stats.psi import psi, rows_needed
 from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
 from gyroscope.stats.unseen import unseen_share
 
-ALPHA = 0.001  # chance of any finding in a window without change: one in three years of daily ones
+# Chance of any finding in a window without change: once in a year of hourly windows, and as the
+# theory is only near so far out in the tails, still rarely enough should it be off by a few times.
+# What is material in windows of a few hundred rows has p-values far below.
+ALPHA = 1e-4
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
 MATERIAL_UNSEEN = 0.01  # the same for categories not in the contract: a model is blind to them
 
@@ -169,7 +172,7 @@ def _pooled(
 
 
 def _missing_rate(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> list[_Examined]:
-    if not old.missing and not new.missing:
+    if not (old.missing or new.missing) or not old.n + old.missing:
         return []
     shares = two_proportions(old.missing, old.missing + old.n, new.missing, new.missing + new.n)
     usual = spec.variation.missing - shares.reference if spec.variation else 0.0
@@ -183,7 +186,7 @@ def _unseen_share(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> l
     A reference that the contract's categories were taken from holds none of them, yet the next
     sample of the same population will; what counts is the excess over that.
     """
-    if not spec.levels or not (old.counts[-1] or new.counts[-1]) or not new.n:
+    if not spec.levels or not (old.counts[-1] or new.counts[-1]) or not (old.n and new.n):
         return []
     expected = unseen_share(old.counts[:-1], unlisted=old.counts[-1])
     shares = two_proportions(expected.successes, expected.n, new.counts[-1], new.n)
@@ -203,7 +206,7 @@ def _share(
         p_value=shares.p_value,
         threshold=threshold,
         found=f"{'more' if shares.value > 0 else 'fewer'} {what} in {spec.name}",
-        numbers=f"95 % interval {100 * low:+.2g} to {100 * high:+.2g} points",
+        numbers=f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} points",
         change=wording.share_moved("share", shares.reference, shares.current),
     )
 

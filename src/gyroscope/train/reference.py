@@ -14,6 +14,7 @@ from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.data.training_set import TrainingSet
 from gyroscope.stats.excess_loss import excess_reference
 from gyroscope.stats.metrics import metrics
+from gyroscope.stats.ranking import ranking_reference
 
 _DAY = 86400.0  # seconds
 
@@ -50,5 +51,6 @@ def make_reference(
         positives=int(test.y.sum()),
         metrics={name: estimate for name, estimate in found.items() if estimate.defined},
         excess=excess_reference(test.y, p, batches),
+        ranking=ranking_reference(test.y, p, batches),
         rows_per_day=len(rows) / (span / _DAY) if span > 0 else None,
     )

@@ -141,7 +141,7 @@ def _axes(title: str, height: float) -> tuple[Any, Any]:
     with mpl.rc_context({"svg.fonttype": "none"}):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, loc="left", fontsize=11, fontweight=600, color=INK)
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(LINE)
     axes.tick_params(colors=MUTE, labelsize=8)

@@ -1,0 +1,298 @@
+"""The pilot of one model: gather, decide, act, one step of work a tick.
+
+A step reads what happened in a window, decides by pure functions, puts the decisions on record,
+carries them out and saves the state with the window counted as done. Killed anywhere, it starts
+the step again: ids of findings and decisions are the same the second time, and what was carried
+out already is not done twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+import numpy as np
+
+from gyroscope.config import Settings
+from gyroscope.decide.policy import (
+    PolicySettings,
+    decide_labelled,
+    decide_trial,
+    decide_unlabelled,
+)
+from gyroscope.decide.states import adopted, after
+from gyroscope.decisions import Action, Care, Decision, Status, Trial, decision_id
+from gyroscope.errors import ConflictError
+from gyroscope.findings import Finding, Kind, Window
+from gyroscope.loop.actions import Actor
+from gyroscope.loop.logged import labelled_rows
+from gyroscope.loop.manual import settle
+from gyroscope.loop.training import Retrained, inside
+from gyroscope.loop.windows import (
+    check_labelled,
+    check_unlabelled,
+    row_history,
+    served_by,
+    window_at,
+)
+from gyroscope.loop.world import World
+from gyroscope.model import CHAMPION
+from gyroscope.monitor.performance import performance_alarm, update_detector
+from gyroscope.promote.promotion import MOVES
+from gyroscope.promote.trial import Rows, Rules, judge_trial
+from gyroscope.store.base import JobStatus
+
+_YEAR = timedelta(days=365)
+
+
+class Pilot:
+    """Watches one model and keeps it right."""
+
+    def __init__(self, world: World, model: str) -> None:
+        self.model = model
+        self._world = world
+        self._actor = Actor(world)
+        self._settings: Settings = world.config.model(model).settings
+        self._policy = PolicySettings(
+            cooldown=self._settings["cooldown"],
+            retrainings_per_year=self._settings["retrainings_per_year"],
+            trial_length=self._settings["trial_length"],
+            probation=self._settings["probation"],
+        )
+
+    def recover(self) -> None:
+        """After a start: finish or undo what was half done, and see who is champion."""
+        for decision in self._actor.recover(self.model):
+            if self._world.store.decision(decision.id).status is Status.DONE:
+                settle(self._world, decision)
+        self._adopt_champion()
+
+    def tick(self) -> bool:
+        """Do the step that is due first; whether there was one."""
+        try:
+            return self._tick()
+        except ConflictError:  # somebody decided by hand meanwhile: look again
+            return True
+
+    def _tick(self) -> bool:
+        self._adopt_champion()
+        care = self._world.store.care(self.model)
+        if care.champion is None:
+            return False
+        if care.job is not None and self._collect(care):
+            return True
+        now = self._world.now(self.model)
+        span = self._world.log(self.model).span()
+        if span is None:
+            return False
+        length: timedelta = self._settings["window"]
+        first = window_at(span.start, length).start
+        closing = _next(care.closed_until or first, length)
+        judging = _next(care.labelled_until or first, length)
+        judged_at = judging.end + self._settings["label_lag"]
+        if judged_at <= now and judging.end <= closing.start:
+            self._judge_window(care, judging, now)
+        elif closing.end <= now:
+            self._close_window(care, closing, now)
+        else:
+            return False
+        return True
+
+    def _adopt_champion(self) -> None:
+        """Bring the state in line with the registry, which says who is champion.
+
+        They differ if we died between a move and its entry in the state, or if the alias was
+        moved elsewhere, for example in MLflow.
+        """
+        care = self._world.store.care(self.model)
+        holder = self._world.registry.holder(self.model, CHAMPION)
+        champion = None if holder is None else holder.version
+        if champion == care.champion or self._is_moving():
+            return
+        moves = [
+            recorded.decision
+            for recorded in self._world.store.decisions(self.model, statuses=(Status.DONE,))
+            if recorded.decision.action in MOVES
+        ]
+        if moves and (moves[-1].previous, moves[-1].version) == (care.champion, champion):
+            settle(self._world, moves[-1])
+        else:
+            self._world.store.save_care(care, adopted(care, champion))
+
+    def _is_moving(self) -> bool:
+        """Whether a person is about to move the champion."""
+        pending = self._world.store.decisions(self.model, statuses=(Status.DECIDED, Status.ACTING))
+        return any(recorded.decision.action in MOVES for recorded in pending)
+
+    # -- windows --------------------------------------------------------------------------------
+
+    def _close_window(self, care: Care, window: Window, now: datetime) -> None:
+        """Check a window before its labels."""
+        assert care.champion is not None
+        bundle = self._world.bundle(self.model, care.champion)
+        rows = labelled_rows(self._world.log(self.model), bundle.contract, window)
+        history = row_history(self._world, self.model)
+        findings = check_unlabelled(bundle, rows, window, self._settings, history)
+        decisions = decide_unlabelled(care, findings, window, now)
+        done = msgspec.structs.replace(care, closed_until=window.end)
+        self._finish(care, done, window, findings, decisions)
+
+    def _judge_window(self, care: Care, window: Window, now: datetime) -> None:
+        """Check a window once its labels are in, and look at the trial or probation."""
+        assert care.champion is not None
+        done = msgspec.structs.replace(care, labelled_until=window.end)
+        findings: list[Finding] = []
+        decisions: tuple[Decision, ...] = ()
+        if not self._is_quarantined(window):
+            bundle = self._world.bundle(self.model, care.champion)
+            rows = labelled_rows(self._world.log(self.model), bundle.contract, window)
+            mine = served_by(rows, care.champion)
+            findings = check_labelled(bundle, mine, window, self._settings)
+            done, detected = self._detect(done, findings, window)
+            findings += detected
+            decisions = decide_labelled(done, findings, window, self._policy, now)
+        trial, found = self._look_at_trial(done, window, now)
+        done = trial[0]
+        self._finish(care, done, window, [*findings, *found], (*decisions, *trial[1]))
+
+    def _detect(
+        self, care: Care, findings: Sequence[Finding], window: Window
+    ) -> tuple[Care, list[Finding]]:
+        """Carry the detector on, if the window has evidence."""
+        excess = next((f for f in findings if f.check == "excess_loss"), None)
+        if excess is None:
+            return care, []
+        detector = update_detector(care.detector, excess, window)
+        windows_a_year = _YEAR / self._settings["window"]
+        run_length = windows_a_year / self._settings["false_alarms_per_year"]
+        alarm = performance_alarm(detector, window, run_length=run_length)
+        return msgspec.structs.replace(care, detector=detector), [alarm]
+
+    def _is_quarantined(self, window: Window) -> bool:
+        quarantines = self._world.store.quarantines(self.model)
+        return any(q.window.overlaps(window) for q in quarantines)
+
+    # -- trials ---------------------------------------------------------------------------------
+
+    def _look_at_trial(
+        self, care: Care, window: Window, now: datetime
+    ) -> tuple[tuple[Care, tuple[Decision, ...]], tuple[Finding, ...]]:
+        under_way = care.trial or care.probation
+        if under_way is None or care.labelled_until is None:
+            return (care, ()), ()
+        probation = care.trial is None
+        rules = Rules(
+            alpha=self._settings["promotion_alpha"],
+            minimum_improvement=0.0 if probation else self._settings["minimum_improvement"],
+            min_rows=self._settings["min_rows"],
+        )
+        outcome = judge_trial(
+            under_way,
+            self._rows_of(under_way, care.labelled_until),
+            rules,
+            kind=Kind.PROBATION if probation else Kind.TRIAL,
+            now=now,
+            window=Window(under_way.since, max(under_way.since, care.labelled_until)),
+        )
+        changes = {"probation" if probation else "trial": outcome.trial}
+        judged = msgspec.structs.replace(care, **changes)
+        decision = decide_trial(judged, outcome, self._policy, now)
+        return (judged, () if decision is None else (decision,)), outcome.findings
+
+    def _rows_of(self, trial: Trial, until: datetime) -> Rows:
+        """The labelled rows of a trial so far, scored by both versions."""
+        incumbent = self._world.bundle(self.model, trial.incumbent)
+        candidate = self._world.bundle(self.model, trial.candidate)
+        log = self._world.log(self.model)
+        window = Window(trial.since, max(trial.since, until))
+        ours, theirs = (labelled_rows(log, b.contract, window) for b in (incumbent, candidate))
+        keep = ours.labelled & ours.fits & theirs.fits
+        for quarantine in self._world.store.quarantines(self.model):
+            keep &= ~inside(ours.time, quarantine.window)
+        length = self._settings["window"].total_seconds()
+        return Rows(
+            y=ours.y[keep],
+            incumbent=incumbent.probabilities(ours.X[keep]),
+            candidate=candidate.probabilities(theirs.X[keep]),
+            batch=np.floor(ours.time[keep] / length).astype(np.int64),
+            incumbent_threshold=incumbent.threshold,
+            candidate_threshold=candidate.threshold,
+        )
+
+    # -- retraining -----------------------------------------------------------------------------
+
+    def _collect(self, care: Care) -> bool:
+        """Take up what a retraining job has brought; whether it has ended."""
+        assert care.job is not None
+        job = self._world.store.job(care.job)
+        polled = self._world.executor.poll(job)
+        if polled != job:
+            self._world.store.save_job(polled)
+        if polled.status not in (JobStatus.DONE, JobStatus.FAILED):
+            return False
+        now = self._world.now(self.model)
+        if polled.status is JobStatus.FAILED:
+            decision = self._rejection(care, now, f"The retraining failed: {polled.error}")
+        else:
+            decision = self._challenge(care, msgspec.convert(polled.result, Retrained), now)
+        started = self._carry_out(care, (decision,))
+        if started.trial is not None and started.labelled_until is not None:
+            window = Window(started.trial.since, max(started.trial.since, started.labelled_until))
+            (judged, decisions), findings = self._look_at_trial(started, window, now)
+            self._world.store.add_findings(self.model, window, findings)
+            started = self._carry_out(judged, decisions)
+        self._world.store.save_care(care, started)
+        return True
+
+    def _challenge(self, care: Care, made: Retrained, now: datetime) -> Decision:
+        if not made.passed:
+            failed = "; ".join(f.detail for f in made.gates if f.verdict == "alarm")
+            return self._rejection(care, now, f"Version {made.version} failed: {failed}")
+        return Decision(
+            id=decision_id(self.model, Action.START_TRIAL, made.version),
+            model=self.model,
+            at=now,
+            action=Action.START_TRIAL,
+            reason=f"Version {made.version} ({made.family} on {made.span}) passed its gates; it is "
+            f"compared with version {care.champion} on rows since {made.trial_from:%Y-%m-%d %H:%M} "
+            "that it has not seen.",
+            findings=made.gates,
+            window=Window(made.trial_from, now + self._policy.trial_length),
+            version=made.version,
+            previous=care.champion,
+        )
+
+    def _rejection(self, care: Care, now: datetime, reason: str) -> Decision:
+        return Decision(
+            id=decision_id(self.model, Action.REJECT, care.job),
+            model=self.model,
+            at=now,
+            action=Action.REJECT,
+            reason=reason,
+        )
+
+    # -- the end of a step ----------------------------------------------------------------------
+
+    def _finish(
+        self,
+        before: Care,
+        done: Care,
+        window: Window,
+        findings: Sequence[Finding],
+        decisions: Sequence[Decision],
+    ) -> None:
+        self._world.store.add_findings(self.model, window, findings)
+        self._world.store.save_care(before, self._carry_out(done, decisions))
+
+    def _carry_out(self, care: Care, decisions: Sequence[Decision]) -> Care:
+        """Record and carry out decisions; the state they lead to."""
+        for decision in decisions:
+            recorded = self._actor.carry_out(decision, care)
+            if recorded.status is Status.DONE:
+                care = after(care, recorded.decision)
+        return care
+
+
+def _next(start: datetime, length: timedelta) -> Window:
+    return Window(start, start + length)

@@ -1,0 +1,284 @@
+"""Performance of the champion: realised once labels are in, estimated before.
+
+What alarms is one detector over all windows, fed with the evidence that labels bring against the
+promise of the scores. Metrics of single windows are for people to look at; they alarm nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from gyroscope.decisions import Detector
+from gyroscope.errors import UsageError
+from gyroscope.findings import Finding, Interval, Kind, Verdict, Window
+from gyroscope.monitor.scarcity import too_few
+from gyroscope.stats.binary import FloatArray
+from gyroscope.stats.cbpe import expected_metrics
+from gyroscope.stats.e_detector import (
+    alarm_limit,
+    next_cusum,
+    next_shiryaev_roberts,
+    starts_afresh,
+)
+from gyroscope.stats.e_values import e_value, log_mean_exp
+from gyroscope.stats.excess_loss import ExcessReference, excess_evidence, excess_loss
+from gyroscope.stats.intervals import Estimate, normal_quantile
+from gyroscope.stats.metrics import LOWER_IS_BETTER, metrics
+from gyroscope.stats.random_effects import RandomEffects
+from gyroscope.stats.ranking import ranking_log_e
+
+SHOWN = ("roc_auc", "log_loss", "accuracy", "precision", "recall", "f1", "brier")
+EXCESS = "excess_loss"  # the check that feeds the detector
+DETECTOR = "detector"  # the check that raises the alarm
+_LARGEST_LOG = 50.0  # evidence beyond e^50 is not worth telling apart
+
+
+def realised_performance(
+    y: FloatArray,
+    p: FloatArray,
+    threshold: float,
+    window: Window,
+    *,
+    reference: Mapping[str, Estimate],
+    excess: ExcessReference,
+    ranking: RandomEffects | None,
+    min_rows: int,
+) -> list[Finding]:
+    """The metrics of a window with labels, and its evidence for a loss of performance.
+
+    The metrics are on record for people: a window that is surely worse than the reference is a
+    notice, because windows differ. What alarms is the detector, fed by the finding
+    ``excess_loss``, which is valid and made however few rows there are: many small windows are
+    evidence together.
+
+    Args:
+        y: labels[n] in {0, 1}.
+        p: scores[n] as served.
+        threshold: from which score a row was decided to be positive.
+        window: the window.
+        reference: the metrics on the test rows of the training.
+        excess: how the excess loss varied there from window to window.
+        ranking: how the ROC AUC varied there; None if it could not be told.
+        min_rows: labelled rows below which the metrics are "not enough data".
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    n, positives = len(y), int(y.sum())
+    rarer = min(positives, n - positives)
+    if n < min_rows or rarer == 0:
+        needed = min_rows if n < min_rows else _rows_for_both_classes(n)
+        few = too_few(Kind.PERFORMANCE, "metrics", "performance", window, n=n, needed=needed)
+        return [few, *_excess(y, p, excess, ranking, window, min_rows=min_rows)]
+    found = metrics(y, p, threshold)
+    findings = [
+        _metric(Kind.PERFORMANCE, name, found[name], reference.get(name), window)
+        for name in SHOWN
+        if found[name].defined
+    ]
+    return [*findings, *_excess(y, p, excess, ranking, window, min_rows=min_rows)]
+
+
+def _rows_for_both_classes(n: int) -> int:
+    """Rows among which a class that n rows lacked would very likely turn up.
+
+    If none of n rows is of a class, its share is below 3 / n with 95 % confidence (the rule of
+    three); of a class not much rarer than that, twice as many rows hold one just as surely.
+    """
+    return 2 * n
+
+
+def estimated_performance(
+    p: FloatArray,
+    threshold: float,
+    window: Window,
+    *,
+    reference: Mapping[str, Estimate],
+    min_rows: int,
+) -> list[Finding]:
+    """What the scores of a window promise while the world stays as it was (CBPE).
+
+    A changed relation of features and label is invisible here; only labels show it.
+
+    Args:
+        p: scores[n] as served.
+        threshold: from which score a row was decided to be positive.
+        window: the window.
+        reference: the metrics on the test rows of the training.
+        min_rows: rows below which the answer is "not enough data".
+
+    Raises:
+        DataError: scores that cannot be used.
+    """
+    if len(p) < min_rows:
+        kind = Kind.ESTIMATED_PERFORMANCE
+        return [too_few(kind, "metrics", "performance", window, n=len(p), needed=min_rows)]
+    found = expected_metrics(p, threshold)
+    return [
+        _metric(Kind.ESTIMATED_PERFORMANCE, name, estimate, reference.get(name), window)
+        for name, estimate in found.items()
+        if estimate.defined
+    ]
+
+
+def _metric(
+    kind: Kind, name: str, found: Estimate, reference: Estimate | None, window: Window
+) -> Finding:
+    low, high = found.interval.low, found.interval.high
+    worse, said = False, ""
+    if reference is not None:
+        lower_is_better = name in LOWER_IS_BETTER
+        at_birth = reference.interval
+        worse = low > at_birth.high if lower_is_better else high < at_birth.low
+        said = f", {reference.value:.4f} when the model was new"
+    numbers = f"{name} {found.value:.4f} (95 % interval {low:.4f} to {high:.4f}){said}"
+    detail = (
+        f"{numbers}."
+        if kind is Kind.PERFORMANCE
+        else f"Expected from the scores alone: {numbers}; a changed relation of features and label "
+        "would not show here."
+    )
+    return Finding(
+        kind=kind,
+        check=name,
+        subject="performance",
+        verdict=Verdict.NOTICE if worse else Verdict.OK,
+        detail=detail,
+        window=window,
+        n=found.n,
+        value=found.value,
+        interval=found.interval,
+    )
+
+
+def _excess(
+    y: FloatArray,
+    p: FloatArray,
+    reference: ExcessReference,
+    ranking: RandomEffects | None,
+    window: Window,
+    *,
+    min_rows: int,
+) -> list[Finding]:
+    """The evidence of a window for the detector, of loss and of rank; none without rows."""
+    found = excess_loss(y, p)
+    if found is None:
+        return []
+    log_e = excess_evidence(y, p, reference).log_e
+    if ranking is not None:
+        log_e = log_mean_exp([log_e, ranking_log_e(y, p, ranking)])
+    excess = found.excess - reference.excess.mean
+    between = math.sqrt(reference.excess.between)
+    half = normal_quantile(0.975) * math.hypot(found.excess_error, between)
+    enough = found.n >= min_rows
+    return [
+        Finding(
+            kind=Kind.PERFORMANCE,
+            check=EXCESS,
+            subject="performance",
+            verdict=Verdict.OK if enough else Verdict.NOT_ENOUGH_DATA,
+            detail=f"Loss beyond what the scores promised: {excess:+.4f} nats a prediction "
+            f"(from window to window it varies by {between:.4f}); {y.sum():,.0f} positives, "
+            f"{p.sum():,.0f} promised.",
+            window=window,
+            n=found.n,
+            n_needed=None if enough else min_rows,
+            value=excess,
+            interval=Interval(excess - half, excess + half),
+            e_value=e_value(log_e),
+        )
+    ]
+
+
+def update_detector(detector: Detector, excess: Finding, window: Window) -> Detector:
+    """Carry the e-detector on by the ``excess_loss`` finding of a window.
+
+    The detector is the sum, over all windows at which a change may have begun, of the e-values
+    since: without a change it takes at least ``run_length`` windows on average to reach that
+    number. The change point is where the strongest of those sums begins, and rows and cost count
+    from there.
+
+    Args:
+        detector: as the window before left it.
+        excess: the window's finding ``excess_loss``; with "not enough data" its evidence counts,
+            but the window does not count as a calm one.
+        window: the window.
+
+    Raises:
+        UsageError: a finding without value, interval and e-value.
+    """
+    if excess.e_value is None or excess.value is None or excess.interval is None:
+        raise UsageError(f"the detector is fed by findings {EXCESS!r}, got {excess.check!r}")
+    log_e = math.log(excess.e_value)
+    fresh = starts_afresh(detector.log_cusum)
+    before = 0 if fresh else detector.rows
+    rows = before + excess.n
+    old, new = before / rows, excess.n / rows
+    error = (excess.interval.high - excess.value) / normal_quantile(0.975)
+    return Detector(
+        log_value=next_shiryaev_roberts(detector.log_value, log_e),
+        log_cusum=next_cusum(detector.log_cusum, log_e),
+        windows=detector.windows + 1,
+        calm=_calm(detector.calm, excess),
+        change_point=window.start if fresh else detector.change_point,
+        rows=rows,
+        cost=old * detector.cost + new * excess.value,
+        cost_error=math.hypot(old * detector.cost_error, new * error),
+    )
+
+
+def _calm(calm: int, excess: Finding) -> int:
+    """Windows in a row that spoke for no change; one with few rows neither adds nor ends."""
+    if excess.e_value is not None and excess.e_value >= 1:
+        return 0
+    return calm if excess.verdict is Verdict.NOT_ENOUGH_DATA else calm + 1
+
+
+def performance_alarm(detector: Detector, window: Window, *, run_length: float) -> Finding:
+    """Hold the detector against the limit that chance reaches once in ``run_length`` windows.
+
+    The value and threshold are natural logarithms of 1 + the detector; the cost is in nats a
+    prediction over the reference, since the change point. However strong past evidence was, there
+    is no alarm if the last window speaks for no change.
+
+    Args:
+        detector: brought up to date by :func:`update_detector`.
+        window: the last window.
+        run_length: windows to a false alarm on average: windows a year / false alarms a year.
+    """
+    limit = alarm_limit(run_length)
+    alarm = detector.log_value >= limit and detector.calm == 0
+    half = normal_quantile(0.975) * detector.cost_error
+    cost = Interval(detector.cost - half, detector.cost + half)
+    evidence = math.expm1(min(detector.log_value, _LARGEST_LOG))
+    return Finding(
+        kind=Kind.PERFORMANCE,
+        check=DETECTOR,
+        subject="performance",
+        verdict=Verdict.ALARM if alarm else Verdict.OK,
+        detail=_price(detector, cost, run_length)
+        if alarm
+        else f"No sure change of performance (evidence {evidence:,.3g}, alarm at "
+        f"{run_length:,.0f}).",
+        window=window,
+        n=detector.rows,
+        value=detector.log_value,
+        threshold=limit,
+        cost=detector.cost,
+        cost_interval=cost,
+    )
+
+
+def _price(detector: Detector, cost: Interval, run_length: float) -> str:
+    since = f"{detector.change_point:%Y-%m-%d %H:%M}" if detector.change_point else "the start"
+    dear = (
+        f"predictions cost {detector.cost:.4f} nats each more than they should"
+        if detector.cost > 0
+        else "the scores no longer say how frequent positives are"
+    )
+    return (
+        f"Since about {since} {dear} (excess log-loss {detector.cost:+.4f}, 95 % interval "
+        f"{cost.low:+.4f} to {cost.high:+.4f}, {detector.rows:,} labelled rows); without a change "
+        f"such evidence comes once in {run_length:,.0f} windows or less often."
+    )

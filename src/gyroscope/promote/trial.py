@@ -1,0 +1,269 @@
+"""Challenger against champion on the same labelled rows, judged as often as one likes."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.decisions import Trial, TrialOutcome, TrialVerdict
+from gyroscope.findings import Finding, Kind, Verdict, Window
+from gyroscope.stats.auc import PairedAuc, paired_auc
+from gyroscope.stats.binary import FloatArray
+from gyroscope.stats.e_values import betting_log_e, e_value
+from gyroscope.stats.losses import SCORE_FLOOR
+from gyroscope.stats.mcnemar import McNemar, mcnemar_of_decisions
+from gyroscope.stats.paired import PairedLogLoss, log_loss_gains, paired_log_loss
+
+_AUC_ALPHA = 0.05  # a candidate whose AUC is worse at this level is not promoted
+_LARGEST_GAIN = math.log(1 / SCORE_FLOOR - 1)  # nats; no row can gain or lose more
+_RARER_ROWS = 2  # of the rarer class; without them nothing is known of the order of scores
+_FEWEST_WINDOWS = 2  # one window says nothing about how much windows differ
+_LARGEST_SHOWN = 1e6  # an e-value beyond this is only said to be beyond it
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a candidate has to prove."""
+
+    alpha: float  # chance that one which is not better passes, over all looks together
+    minimum_improvement: float  # nats of log-loss that must be surpassed
+    min_rows: int  # labelled rows before anything is said
+
+
+class Rows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The labelled rows of a trial so far, in order of time, scored by both versions."""
+
+    y: FloatArray  # float64[n] in {0, 1}
+    incumbent: FloatArray  # float64[n], scores
+    candidate: FloatArray  # float64[n], scores
+    batch: NDArray[np.int64]  # int64[n], the window of each row
+    incumbent_threshold: float  # from which score a row is decided to be positive
+    candidate_threshold: float
+
+
+class _Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """The three comparisons of the two versions, and what the findings on them share."""
+
+    loss: PairedLogLoss
+    auc: PairedAuc | None
+    decisions: McNemar
+    subject: str
+    kind: Kind
+    window: Window
+
+
+def judge_trial(
+    trial: Trial,
+    rows: Rows,
+    rules: Rules,
+    *,
+    kind: Kind,
+    now: datetime,
+    window: Window,
+) -> TrialOutcome:
+    """Whether the candidate has proved itself better, or that it is not.
+
+    The e-value for "the mean improvement of the log-loss is above the minimum" stays valid however
+    often one looks (:func:`~gyroscope.stats.e_values.betting_log_e`). It must pass 1 / alpha, the
+    95 % interval of the improvement must lie above the minimum, and the AUC must not be worse. Rows
+    of a window may depend on each other: the design effect weakens the e-value, and the interval
+    is that of windows if it is the wider one. So two equal models are exchanged in at most about
+    ``alpha`` of all trials.
+
+    A trial takes two windows at least, because one says nothing about how much windows differ; a
+    probation can end in a rollback after the first, because waiting would cost more.
+
+    Args:
+        trial: as it stood.
+        rows: all labelled rows from its start on, not only the new ones: a label that came late or
+            was corrected counts as it stands now.
+        rules: what has to be proved.
+        kind: ``trial`` or ``probation``.
+        now: in the clock of the loop.
+        window: what has been looked at.
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    n, positives = len(rows.y), int(rows.y.sum())
+    if n < rules.min_rows or min(positives, n - positives) < _RARER_ROWS:
+        return _undecided(trial, rows, rules, kind=kind, now=now, window=window)
+    compared = _compare(trial, rows, rules, kind, window)
+    judged = msgspec.structs.replace(
+        trial,
+        n=n,
+        windows=len(np.unique(rows.batch)),
+        **_evidence(rows, rules, compared.loss.design_effect),
+    )
+    return TrialOutcome(
+        trial=judged,
+        verdict=_verdict(judged, compared, rules, now),
+        reason=_reason(judged, compared),
+        findings=_findings(judged, compared, rules),
+    )
+
+
+def _undecided(
+    trial: Trial, rows: Rows, rules: Rules, *, kind: Kind, now: datetime, window: Window
+) -> TrialOutcome:
+    """The outcome while there are too few rows to say anything."""
+    n, positives = len(rows.y), int(rows.y.sum())
+    reason = (
+        f"{n:,} labelled rows so far, {positives:,} of them positive; needed are {rules.min_rows:,}"
+        f" with {_RARER_ROWS} of each class"
+    )
+    finding = Finding(
+        kind=kind,
+        check="paired_log_loss",
+        subject=_subject(trial),
+        verdict=Verdict.NOT_ENOUGH_DATA,
+        detail=f"{reason}.",
+        window=window,
+        n=n,
+        n_needed=max(rules.min_rows, 2 * n) if n >= rules.min_rows else rules.min_rows,
+    )
+    expired = now >= trial.until
+    return TrialOutcome(
+        trial=msgspec.structs.replace(trial, n=n),
+        verdict=TrialVerdict.EXPIRED if expired else TrialVerdict.CONTINUE,
+        reason=reason,
+        findings=(finding,),
+    )
+
+
+def _compare(trial: Trial, rows: Rows, rules: Rules, kind: Kind, window: Window) -> _Compared:
+    loss = paired_log_loss(
+        rows.y,
+        rows.incumbent,
+        rows.candidate,
+        clusters=rows.batch,
+        minimum_improvement=rules.minimum_improvement,
+    )
+    assert loss is not None  # there are rows
+    return _Compared(
+        loss=loss,
+        auc=paired_auc(rows.y, rows.incumbent, rows.candidate),
+        decisions=mcnemar_of_decisions(
+            rows.y,
+            rows.incumbent >= rows.incumbent_threshold,
+            rows.candidate >= rows.candidate_threshold,
+        ),
+        subject=_subject(trial),
+        kind=kind,
+        window=window,
+    )
+
+
+def _evidence(rows: Rows, rules: Rules, design_effect: float) -> dict[str, float]:
+    """The e-values for and against the candidate, as logarithms."""
+    gains = log_loss_gains(rows.y, rows.incumbent, rows.candidate)
+    least = rules.minimum_improvement
+    return {
+        "log_e": betting_log_e(
+            gains, null_mean=least, lowest=-_LARGEST_GAIN, design_effect=design_effect
+        ),
+        "log_e_adverse": betting_log_e(
+            -gains, null_mean=-least, lowest=-_LARGEST_GAIN, design_effect=design_effect
+        ),
+    }
+
+
+def _verdict(trial: Trial, found: _Compared, rules: Rules, now: datetime) -> TrialVerdict:
+    needed = math.log(1 / rules.alpha)
+    least, interval = rules.minimum_improvement, found.loss.interval
+    enough = trial.windows >= _FEWEST_WINDOWS
+    better = trial.log_e >= needed and interval.low > least and _auc_holds(found)
+    if better and (enough or found.kind is Kind.PROBATION):
+        return TrialVerdict.BETTER
+    if enough and trial.log_e_adverse >= needed and interval.high < least:
+        return TrialVerdict.NOT_BETTER
+    return TrialVerdict.EXPIRED if now >= trial.until else TrialVerdict.CONTINUE
+
+
+def _auc_holds(found: _Compared) -> bool:
+    return found.auc is None or found.auc.p_worse > _AUC_ALPHA
+
+
+def _subject(trial: Trial) -> str:
+    return f"version {trial.candidate} against {trial.incumbent}"
+
+
+def _reason(trial: Trial, found: _Compared) -> str:
+    loss = found.loss
+    evidence = e_value(trial.log_e)
+    ranks = (
+        f", ROC AUC {found.auc.second:.3f} against {found.auc.first:.3f}"
+        if found.auc is not None
+        else ""
+    )
+    return (
+        f"{found.subject} on {loss.n:,} labelled rows of {trial.windows} windows: log-loss lower "
+        f"by {loss.improvement:.4f} nats (95 % interval {loss.interval.low:.4f} to "
+        f"{loss.interval.high:.4f}), evidence {min(evidence, _LARGEST_SHOWN):,.3g}"
+        f"{' or more' if evidence > _LARGEST_SHOWN else ''} to 1{ranks}"
+    )
+
+
+def _findings(trial: Trial, found: _Compared, rules: Rules) -> tuple[Finding, ...]:
+    findings = (_log_loss_finding(trial, found, rules), _mcnemar_finding(trial, found))
+    if found.auc is None:
+        return findings
+    return (*findings, _auc_finding(found, found.auc))
+
+
+def _log_loss_finding(trial: Trial, found: _Compared, rules: Rules) -> Finding:
+    loss = found.loss
+    better = loss.interval.low > rules.minimum_improvement
+    return Finding(
+        kind=found.kind,
+        check="paired_log_loss",
+        subject=found.subject,
+        verdict=Verdict.NOTICE if better else Verdict.OK,
+        detail=f"The log-loss of version {trial.candidate} is lower by {loss.improvement:+.4f} "
+        f"nats (95 % interval {loss.interval.low:+.4f} to {loss.interval.high:+.4f}; design effect "
+        f"{loss.design_effect:.1f}).",
+        window=found.window,
+        n=loss.n,
+        value=loss.improvement,
+        interval=loss.interval,
+        p_value=loss.p_value,
+        e_value=e_value(trial.log_e),
+        threshold=1 / rules.alpha,
+    )
+
+
+def _mcnemar_finding(trial: Trial, found: _Compared) -> Finding:
+    counts = found.decisions
+    return Finding(
+        kind=found.kind,
+        check="mcnemar",
+        subject=found.subject,
+        verdict=Verdict.OK,
+        detail=f"{counts.only_second_right:,} rows only version {trial.candidate} decides "
+        f"rightly, {counts.only_first_right:,} only version {trial.incumbent} "
+        f"(mid-p {counts.mid_p:.3g}).",
+        window=found.window,
+        n=found.loss.n,
+        value=float(counts.only_second_right - counts.only_first_right),
+        p_value=counts.mid_p,
+    )
+
+
+def _auc_finding(found: _Compared, auc: PairedAuc) -> Finding:
+    return Finding(
+        kind=found.kind,
+        check="roc_auc",
+        subject=found.subject,
+        verdict=Verdict.OK if _auc_holds(found) else Verdict.NOTICE,
+        detail=f"ROC AUC {auc.second:.4f} against {auc.first:.4f}, a difference of "
+        f"{auc.interval.low:+.4f} to {auc.interval.high:+.4f}.",
+        window=found.window,
+        n=found.loss.n,
+        value=auc.difference,
+        interval=auc.interval,
+        p_value=auc.p_worse,
+        threshold=_AUC_ALPHA,
+    )
