@@ -182,6 +182,14 @@ MODEL_SETTINGS = (
         help="Most retrainings the autopilot may start in 365 days.",
     ),
     Setting(
+        name="retrain_rows",
+        default=1000,
+        unit="rows",
+        low=40,
+        help="Labelled rows since a change before challengers are trained on it; with fewer they "
+        "would learn little and fail their gates.",
+    ),
+    Setting(
         name="recent_windows",
         default=[28, 90],
         unit="days",

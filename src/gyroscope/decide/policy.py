@@ -30,6 +30,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     cooldown: timedelta  # between two retrainings; doubles with each of six failures in a row
     retrainings_per_year: int
+    retrain_rows: int  # labelled rows since the change before challengers are worth training
     trial_length: timedelta
     probation: timedelta
 
@@ -199,6 +200,9 @@ def _obstacle(care: Care, settings: PolicySettings, now: datetime) -> str | None
     within_year = sum(moment > now - _YEAR for moment in care.retrained)
     if within_year >= settings.retrainings_per_year:
         return f"{within_year} retrainings in the last 365 days are all that is allowed"
+    if care.detector.rows < settings.retrain_rows:
+        rows, needed = care.detector.rows, settings.retrain_rows
+        return f"{needed:,} labelled rows since the change are needed, there are {rows:,}"
     free = _free_from(care, settings)
     if free is not None and now < free:
         return f"the cooldown lasts until {free:%Y-%m-%d %H:%M}"

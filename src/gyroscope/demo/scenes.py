@@ -13,6 +13,7 @@ SETTINGS = {  # of the model, where the defaults are meant for slower worlds
     "window": "1d",
     "label_lag": "1d",
     "min_rows": 200,
+    "retrain_rows": 3000,
     "cooldown": "5d",
     "probation": "7d",
     "trial_length": "21d",

@@ -57,6 +57,7 @@ class Pilot:
         self._policy = PolicySettings(
             cooldown=self._settings["cooldown"],
             retrainings_per_year=self._settings["retrainings_per_year"],
+            retrain_rows=self._settings["retrain_rows"],
             trial_length=self._settings["trial_length"],
             probation=self._settings["probation"],
         )

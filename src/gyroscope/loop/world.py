@@ -38,10 +38,14 @@ class World(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def now(self, model: str) -> datetime:
         """The time the loop lives in, UTC: the wall clock, or just after the newest logged event.
 
-        With the clock of the log and an empty log it is the wall clock.
+        With the clock of the log and an empty log it is the end of the newest version's training
+        data, if they have times.
         """
         if self.config.settings["clock"] == "log":
             span = self.log(model).span()
             if span is not None:
                 return span.end
+            trained = [v.tags.get("trained_until") for v in self.registry.versions(model)]
+            if trained and trained[-1]:
+                return datetime.fromisoformat(trained[-1])
         return datetime.now(UTC)

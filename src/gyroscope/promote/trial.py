@@ -18,7 +18,7 @@ from gyroscope.stats.losses import SCORE_FLOOR
 from gyroscope.stats.mcnemar import McNemar, mcnemar_of_decisions
 from gyroscope.stats.paired import PairedLogLoss, log_loss_gains, paired_log_loss
 
-_AUC_ALPHA = 0.05  # a candidate whose AUC is worse at this level is not promoted
+_LOOK_ALPHA = 0.05  # of the one-sided tests that must agree: log-loss better, AUC not worse
 _LARGEST_GAIN = math.log(1 / SCORE_FLOOR - 1)  # nats; no row can gain or lose more
 _RARER_ROWS = 2  # of the rarer class; without them nothing is known of the order of scores
 _FEWEST_WINDOWS = 2  # one window says nothing about how much windows differ
@@ -68,10 +68,10 @@ def judge_trial(
 
     The e-value for "the mean improvement of the log-loss is above the minimum" stays valid however
     often one looks (:func:`~gyroscope.stats.e_values.betting_log_e`). It must pass 1 / alpha, the
-    95 % interval of the improvement must lie above the minimum, and the AUC must not be worse. Rows
-    of a window may depend on each other: the design effect weakens the e-value, and the interval
-    is that of windows if it is the wider one. So two equal models are exchanged in at most about
-    ``alpha`` of all trials.
+    paired test of the log-loss must agree at 5 %, and the AUC must not be worse at 5 %. Rows of a
+    window may depend on each other: the design effect weakens the e-value, and the paired test
+    takes the larger of the errors of rows and of windows. So two equal models are exchanged in at
+    most about ``alpha`` of all trials.
 
     A trial takes two windows at least, because one says nothing about how much windows differ; a
     probation can end in a rollback after the first, because waiting would cost more.
@@ -173,18 +173,17 @@ def _evidence(rows: Rows, rules: Rules, design_effect: float) -> dict[str, float
 
 def _verdict(trial: Trial, found: _Compared, rules: Rules, now: datetime) -> TrialVerdict:
     needed = math.log(1 / rules.alpha)
-    least, interval = rules.minimum_improvement, found.loss.interval
     enough = trial.windows >= _FEWEST_WINDOWS
-    better = trial.log_e >= needed and interval.low > least and _auc_holds(found)
+    better = trial.log_e >= needed and found.loss.p_value < _LOOK_ALPHA and _auc_holds(found)
     if better and (enough or found.kind is Kind.PROBATION):
         return TrialVerdict.BETTER
-    if enough and trial.log_e_adverse >= needed and interval.high < least:
+    if enough and trial.log_e_adverse >= needed and found.loss.p_value > 1 - _LOOK_ALPHA:
         return TrialVerdict.NOT_BETTER
     return TrialVerdict.EXPIRED if now >= trial.until else TrialVerdict.CONTINUE
 
 
 def _auc_holds(found: _Compared) -> bool:
-    return found.auc is None or found.auc.p_worse > _AUC_ALPHA
+    return found.auc is None or found.auc.p_worse > _LOOK_ALPHA
 
 
 def _subject(trial: Trial) -> str:
@@ -216,12 +215,11 @@ def _findings(trial: Trial, found: _Compared, rules: Rules) -> tuple[Finding, ..
 
 def _log_loss_finding(trial: Trial, found: _Compared, rules: Rules) -> Finding:
     loss = found.loss
-    better = loss.interval.low > rules.minimum_improvement
     return Finding(
         kind=found.kind,
         check="paired_log_loss",
         subject=found.subject,
-        verdict=Verdict.NOTICE if better else Verdict.OK,
+        verdict=Verdict.NOTICE if loss.p_value < _LOOK_ALPHA else Verdict.OK,
         detail=f"The log-loss of version {trial.candidate} is lower by {loss.improvement:+.4f} "
         f"nats (95 % interval {loss.interval.low:+.4f} to {loss.interval.high:+.4f}; design effect "
         f"{loss.design_effect:.1f}).",
@@ -265,5 +263,5 @@ def _auc_finding(found: _Compared, auc: PairedAuc) -> Finding:
         value=auc.difference,
         interval=auc.interval,
         p_value=auc.p_worse,
-        threshold=_AUC_ALPHA,
+        threshold=_LOOK_ALPHA,
     )

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from gyroscope.errors import UsageError
 
-# Stakes as shares of the largest that cannot ruin: from bold to 1/128, each half the last.
-STAKES = tuple(0.75 * 0.5**k for k in range(8))
+# Stakes as shares of the one that could ruin: each half the last, from bold to less than 1/100.
+STAKES = tuple(0.9 * 0.5**k for k in range(8))
 _LARGEST_LOG = 690.0  # exp of more overflows
 
 

@@ -149,4 +149,3 @@ def _scale(p_counts: FloatArray, q_counts: FloatArray, value: float) -> float:
 
 def _variance(shares: FloatArray, values: FloatArray) -> float:
     return float((shares * values**2).sum() - (shares * values).sum() ** 2)
-

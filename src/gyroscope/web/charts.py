@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ _HEAT = ("#f1f4f7", "#fbe7bd", "#f7bf72", "#ea7f45", "#c43f3f", "#7d1638")
 _HEAT_STEPS = (0.05, 0.1, 0.2, 0.3, 0.4)  # PSI
 _MOST_COLUMNS = 20
 _WIDTH, _DPI = 10.0, 72  # inches
+_SLACK = timedelta(days=30)  # after the last window, for decisions on late labels
 
 
 def metric_chart(
@@ -65,7 +66,7 @@ def detector_chart(findings: Sequence[Finding], decisions: Sequence[Decision]) -
     axes.plot(times, [f.value for f in steps], color=CHAMPION, label="evidence (log scale)")
     limits = [f.threshold for f in steps if f.threshold is not None]
     if limits:
-        axes.axhline(limits[-1], color="#c22a2a", linewidth=1, label="alarm")
+        axes.axhline(limits[-1], color="#c22a2a", linewidth=1, label="limit of the alarm")
     _mark(axes, decisions, times)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
     return _svg(figure, "Evidence that performance was lost, against the limit of the alarm")
@@ -126,7 +127,7 @@ def _mark(axes: Any, decisions: Sequence[Decision], times: Sequence[datetime]) -
     """Vertical lines where something was done, one legend entry an action."""
     named = set()
     for decision in decisions:
-        if decision.action in _MARKS and times[0] <= decision.at:
+        if decision.action in _MARKS and times[0] <= decision.at <= times[-1] + _SLACK:
             colour, line = _MARKS[decision.action]
             label = None if decision.action in named else str(decision.action)
             named.add(decision.action)
