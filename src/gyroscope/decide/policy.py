@@ -191,22 +191,24 @@ def _alarm(
 
 def _obstacle(care: Care, settings: PolicySettings, now: datetime) -> str | None:
     """Why no retraining may start now, in words; None if it may."""
-    if care.paused:
-        return "the autopilot is paused"
-    if care.state not in (State.HEALTHY, State.SUSPECT):
-        return f"the model is in {care.state}"
-    if care.quarantine is not None:
-        return "the incoming data are broken"
     within_year = sum(moment > now - _YEAR for moment in care.retrained)
-    if within_year >= settings.retrainings_per_year:
-        return f"{within_year} retrainings in the last 365 days are all that is allowed"
-    if care.detector.rows < settings.retrain_rows:
-        rows, needed = care.detector.rows, settings.retrain_rows
-        return f"{needed:,} labelled rows since the change are needed, there are {rows:,}"
-    free = _free_from(care, settings)
-    if free is not None and now < free:
-        return f"the cooldown lasts until {free:%Y-%m-%d %H:%M}"
-    return None
+    rows, needed = care.detector.rows, settings.retrain_rows
+    free = _free_from(care, settings) or now
+    obstacles = (
+        (care.paused, "the autopilot is paused"),
+        (care.state not in (State.HEALTHY, State.SUSPECT), f"the model is in {care.state}"),
+        (care.quarantine is not None, "the incoming data are broken"),
+        (
+            within_year >= settings.retrainings_per_year,
+            f"{within_year} retrainings in the last 365 days are all that is allowed",
+        ),
+        (
+            rows < needed,
+            f"{needed:,} labelled rows since the change are needed, there are {rows:,}",
+        ),
+        (now < free, f"the cooldown lasts until {free:%Y-%m-%d %H:%M}"),
+    )
+    return next((words for in_the_way, words in obstacles if in_the_way), None)
 
 
 def _free_from(care: Care, settings: PolicySettings) -> datetime | None:
