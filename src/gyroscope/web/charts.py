@@ -36,21 +36,11 @@ def metric_chart(
     if len(realised) < 2:
         return None
     figure, axes = _axes(title, 2.9)
-    times = [_middle(finding.window) for finding in realised if finding.window]
-    values = [finding.value for finding in realised]
-    low = [f.interval.low if f.interval else f.value for f in realised]
-    high = [f.interval.high if f.interval else f.value for f in realised]
+    times, values, low, high = _lines(realised)
     axes.fill_between(times, low, high, color=CHAMPION, alpha=0.15, linewidth=0)
     axes.plot(times, values, color=CHAMPION, label="realised, 95 % interval")
-    estimated = _series(findings, Kind.ESTIMATED_PERFORMANCE, metric)
-    axes.plot(
-        [_middle(f.window) for f in estimated if f.window],
-        [f.value for f in estimated],
-        color=CHAMPION,
-        linestyle="--",
-        linewidth=1,
-        label="estimated before labels",
-    )
+    estimated = _lines(_series(findings, Kind.ESTIMATED_PERFORMANCE, metric))
+    axes.plot(*estimated[:2], color=CHAMPION, ls="--", linewidth=1, label="estimated before labels")
     _mark(axes, decisions, times)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
     return _svg(figure, title)
@@ -62,8 +52,8 @@ def detector_chart(findings: Sequence[Finding], decisions: Sequence[Decision]) -
     if len(steps) < 2:
         return None
     figure, axes = _axes("Evidence that performance was lost", 2.3)
-    times = [_middle(f.window) for f in steps if f.window]
-    axes.plot(times, [f.value for f in steps], color=CHAMPION, label="evidence (log scale)")
+    times, values, _, _ = _lines(steps)
+    axes.plot(times, values, color=CHAMPION, label="evidence (log scale)")
     limits = [f.threshold for f in steps if f.threshold is not None]
     if limits:
         axes.axhline(limits[-1], color="#c22a2a", linewidth=1, label="limit of the alarm")
@@ -111,6 +101,26 @@ def _heat(cells: Any, columns: Sequence[str], windows: Sequence[Window]) -> str:
 def _series(findings: Sequence[Finding], kind: Kind, check: str) -> list[Finding]:
     found = [f for f in findings if f.kind is kind and f.check == check]
     return sorted((f for f in found if f.window and f.value is not None), key=_start)
+
+
+def _lines(
+    series: Sequence[Finding],
+) -> tuple[list[datetime], list[float], list[float], list[float]]:
+    """Times, values, and the ends of the intervals; NaN where windows are missing in between."""
+    rows: list[tuple[datetime, float, float, float]] = []
+    end: datetime | None = None
+    for finding in series:
+        window, value = finding.window, finding.value
+        if window is None or value is None:
+            continue
+        if end is not None and window.start > end:
+            rows.append((end, np.nan, np.nan, np.nan))
+        interval = finding.interval
+        low, high = (value, value) if interval is None else (interval.low, interval.high)
+        rows.append((_middle(window), value, low, high))
+        end = window.end
+    times, values, lows, highs = zip(*rows, strict=True) if rows else ((), (), (), ())
+    return list(times), list(values), list(lows), list(highs)
 
 
 def _start(finding: Finding) -> datetime:
