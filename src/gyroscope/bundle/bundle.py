@@ -63,8 +63,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float  # a probability at or above it is labelled positive
     metrics: dict[str, float]  # on the test rows, e.g. "roc_auc"
     snapshot: str  # digest of the training data
-    trained_from: str | None = None  # event time of the first training row, ISO 8601
-    trained_until: str | None = None  # event time of the last row fitted or chosen on, ISO 8601
+    trained_from: str | None = None  # event time of the first row fitted or chosen on, ISO 8601
+    trained_until: str | None = None  # event time of the last of those rows
     gyroscope: str = gyroscope.__version__
     files: dict[str, FileEntry] = {}
 

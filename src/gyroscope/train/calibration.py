@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import msgspec
 import numpy as np
@@ -13,6 +14,7 @@ from gyroscope.stats.losses import log_losses
 
 _FOLDS = 5
 _ENOUGH_FOR_ISOTONIC = 1000  # rows of the rarer class; below it a step function is mostly noise
+_ROUNDING = 1e-9  # of the mean margin: a smaller standard deviation counts as none
 _MARGIN = 1e-4  # nats: a more complex link must be better by this much
 
 
@@ -34,7 +36,8 @@ def calibrate(link: Link, raw: Vector, y: Vector) -> Calibration:
         y: their labels, ``float64[n]`` in {0, 1}.
 
     Platt (1999), "Probabilistic outputs for support vector machines"; isotonic regression after
-    Zadrozny and Elkan (2002). Folds are every fifth row, so each has every stretch of time.
+    Zadrozny and Elkan (2002). Folds are every fifth row of each class, so that each has every
+    stretch of time and both classes; there must be at least 2 rows of each.
     """
     fits: dict[str, Callable[[Vector, Vector], Link]] = {
         "none": lambda raw, y: link,
@@ -42,19 +45,24 @@ def calibrate(link: Link, raw: Vector, y: Vector) -> Calibration:
     }
     if min(y.sum(), len(y) - y.sum()) >= _ENOUGH_FOR_ISOTONIC:
         fits["isotonic"] = _isotonic
-    best: Calibration | None = None
+    tried = []
     for method, fit in fits.items():
         p = _cross_fitted(fit, raw, y)
         loss = float(log_losses(y, p).mean())
-        if best is None or loss < best.log_loss - _MARGIN:
-            best = Calibration(link=fit(raw, y), method=method, log_loss=loss, probabilities=p)
-    assert best is not None  # there is always "none"
-    return best
+        tried.append(Calibration(link=fit(raw, y), method=method, log_loss=loss, probabilities=p))
+    return reduce(_better, tried)
+
+
+def _better(simpler: Calibration, other: Calibration) -> Calibration:
+    return other if other.log_loss < simpler.log_loss - _MARGIN else simpler
 
 
 def _cross_fitted(fit: Callable[[Vector, Vector], Link], raw: Vector, y: Vector) -> Vector:
     p = np.empty(len(y))
-    fold = np.arange(len(y)) % _FOLDS
+    fold = np.empty(len(y), dtype=np.intp)
+    for label in (0, 1):
+        members = np.flatnonzero(y == label)
+        fold[members] = np.arange(len(members)) % _FOLDS
     for k in range(_FOLDS):
         here = fold == k
         link = fit(raw[~here], y[~here])
@@ -65,7 +73,9 @@ def _cross_fitted(fit: Callable[[Vector, Vector], Link], raw: Vector, y: Vector)
 def _sigmoid(raw: Vector, y: Vector) -> Link:
     from sklearn.linear_model import LogisticRegression
 
-    spread, centre = float(raw.std()) or 1.0, float(raw.mean())
+    spread, centre = float(raw.std()), float(raw.mean())
+    if spread <= _ROUNDING * abs(centre):  # one margin for all rows: only the shift is fitted
+        spread = 1.0
     fitted = LogisticRegression(C=1e6).fit(((raw - centre) / spread)[:, None], y)
     scale = float(fitted.coef_[0, 0]) / spread
     return Link(kind="logistic", scale=scale, shift=float(fitted.intercept_[0]) - scale * centre)

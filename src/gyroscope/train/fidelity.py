@@ -8,8 +8,9 @@ from gyroscope.bundle.base import Matrix
 from gyroscope.errors import BundleError
 from gyroscope.train.families.base import Fitted
 
-TOLERANCE = 1e-6  # of probabilities
+_SUM_TOLERANCE = 1e-6  # of the largest margin
 _CONTRIBUTION_TOLERANCE = 1e-5  # of the largest margin; XGBoost's own are float32
+_NEXT = "; take it out of the setting candidates until this is mended"
 _MOST_ROWS, _MOST_EXPLAINED = 20_000, 20
 
 
@@ -24,16 +25,18 @@ def check_fidelity(name: str, fitted: Fitted, X: Matrix) -> float:
     margins = fitted.scorer.margins(X)
     ours = fitted.link.probability(fitted.link.margin(margins))
     worst = float(np.abs(ours - fitted.probabilities(X)).max(initial=0.0))
-    if not worst <= TOLERANCE:
-        raise BundleError(f"{name}: probabilities differ from the library's by {worst:.2g}")
+    if not worst <= fitted.tolerance:
+        raise BundleError(f"{name}: probabilities differ from the library's by {worst:.2g}{_NEXT}")
     explained = X[:_MOST_EXPLAINED]
     found = fitted.scorer.contributions(explained)
     scale = 1 + float(np.abs(margins).max(initial=0.0))
     gap = np.abs(found.base + found.values.sum(axis=1) - margins[:_MOST_EXPLAINED])
-    if not gap.max(initial=0.0) <= TOLERANCE * scale:
-        raise BundleError(f"{name}: contributions do not add up to the margin")
+    if not gap.max(initial=0.0) <= _SUM_TOLERANCE * scale:
+        raise BundleError(f"{name}: contributions do not add up to the margin{_NEXT}")
     if fitted.contributions is not None:
         gap = np.abs(found.values - fitted.contributions(explained))
         if not gap.max(initial=0.0) <= _CONTRIBUTION_TOLERANCE * scale:
-            raise BundleError(f"{name}: contributions differ from the library's by {gap.max():.2g}")
+            raise BundleError(
+                f"{name}: contributions differ from the library's by {gap.max():.2g}{_NEXT}"
+            )
     return worst

@@ -232,8 +232,8 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
     rows, link = task.rows, chosen.calibration.link
     test = rows.take(split.test)
     p = link.probability(link.margin(chosen.fitted.scorer.margins(test.X)))
-    newest = max(split.train[-1], split.validation[-1], key=lambda i: rows.time[i])
-    oldest = min(split.train, key=lambda i: rows.time[i])
+    seen = np.concatenate([split.train, split.validation])
+    oldest, newest = seen[rows.time[seen].argmin()], seen[rows.time[seen].argmax()]
     manifest = Manifest(
         model=task.model,
         family=chosen.family,
@@ -242,8 +242,8 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
         threshold=threshold,
         metrics={k: v.value for k, v in metrics(test.y, p, threshold).items() if v.defined},
         snapshot=digest,
-        trained_from=_iso(rows, int(oldest)),
-        trained_until=_iso(rows, int(newest)),
+        trained_from=_iso(rows, oldest),
+        trained_until=_iso(rows, newest),
     )
     return Bundle(
         manifest=manifest,
@@ -256,15 +256,15 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
     )
 
 
-def _iso(rows: TrainingSet, position: int) -> str | None:
-    moment = rows.moment(position)
+def _iso(rows: TrainingSet, position: np.intp) -> str | None:
+    moment = rows.moment(int(position))
     return None if moment is None else moment.isoformat()
 
 
 def _span(task: Task) -> dict[str, Any]:
     if not task.rows.timed:
         return {}
-    first, last = int(task.rows.time.argmin()), int(task.rows.time.argmax())
+    first, last = task.rows.time.argmin(), task.rows.time.argmax()
     return {"from": _iso(task.rows, first), "until": _iso(task.rows, last)}
 
 

@@ -42,6 +42,7 @@ class Fitted(msgspec.Struct, frozen=True, kw_only=True):
     link: Link
     probabilities: Callable[[Matrix], Vector]  # the library's, of encoded rows
     contributions: Callable[[Matrix], Matrix] | None = None  # the library's, if it has any
+    tolerance: float = 1e-6  # of probabilities: how far the library's own arithmetic may be off
     parameters: dict[str, float | int | str]
 
 
@@ -82,6 +83,15 @@ def categorical(columns: tuple[Column, ...]) -> list[int]:
 def n_codes(column: Column) -> int:
     """How many codes a category column can have: its categories and "other"."""
     return len(column.categories) + 1
+
+
+def within_float32(X: Matrix) -> Matrix:
+    """Rows with numbers beyond float32 at its ends, for libraries that would take them for inf.
+
+    No split can tell the difference: its threshold lies between two numbers that were seen.
+    """
+    largest = float(np.finfo(np.float32).max)
+    return np.clip(X, -largest, largest)
 
 
 class CategoryRanks:

@@ -13,6 +13,7 @@ from gyroscope.bundle.links import Link
 from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes
 
 _STRENGTH = 1.0  # inverse of the L2 penalty, the library's default
+_ROUNDING = 1e-9  # of the mean: a smaller standard deviation counts as none
 
 
 class LogisticRegression:
@@ -49,11 +50,12 @@ class _Design:
         self._categories = {j: n_codes(sample.columns[j]) for j in categorical(sample.columns)}
         present = ~np.isnan(X)
         count = np.maximum(present.sum(axis=0), 1)
-        zeros = np.where(present, X, 0.0)
-        self._mean = zeros.sum(axis=0) / count
+        self._mean = (np.where(present, X, 0.0) / count).sum(axis=0)
         spread = np.where(present, X - self._mean, 0.0)
-        sd = np.sqrt((spread**2).sum(axis=0) / count)
-        self._sd = np.where(sd > 0, sd, 1.0)
+        widest = np.maximum(np.abs(spread).max(axis=0), np.finfo(np.float64).tiny)
+        sd = widest * np.sqrt(((spread / widest) ** 2).sum(axis=0) / count)
+        # What varies by no more than rounding errors has no effect: x / inf is 0.
+        self._sd = np.where(sd > _ROUNDING * np.abs(self._mean), sd, np.inf)
 
     def __call__(self, X: Matrix) -> Any:
         from scipy import sparse

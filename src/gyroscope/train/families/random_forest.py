@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from gyroscope.bundle.base import Matrix, Vector
 from gyroscope.bundle.links import Link
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
-from gyroscope.train.families.base import CategoryRanks, Fitted, Sample
+from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, within_float32
 from gyroscope.train.families.node_table import NodeTable
 
 _PARAMETERS = {"n_estimators": 100, "max_leaf_nodes": 256, "max_features": "sqrt"}
@@ -24,15 +26,20 @@ class RandomForest:
         from sklearn.ensemble import RandomForestClassifier
 
         ranks = CategoryRanks(sample)
+
+        def seen(X: Matrix) -> Matrix:
+            return ranks(within_float32(X))
+
         settings: dict[str, Any] = {
             **_PARAMETERS,
             "min_samples_leaf": max(3, len(sample.y) // 2000),
         }
         forest = RandomForestClassifier(random_state=seed, n_jobs=-1, **settings)
-        forest.fit(ranks(sample.X), sample.y, sample_weight=sample.weight)
+        with np.errstate(over="ignore", invalid="ignore"):  # in its sums of very large numbers
+            forest.fit(seen(sample.X), sample.y, sample_weight=sample.weight)
 
         def probabilities(X: Matrix) -> Vector:
-            found: Vector = forest.predict_proba(ranks(X))[:, 1]
+            found: Vector = forest.predict_proba(seen(X))[:, 1]
             return found
 
         return Fitted(

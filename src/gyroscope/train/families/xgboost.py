@@ -13,7 +13,7 @@ from gyroscope.bundle.base import Matrix, Vector
 from gyroscope.bundle.links import Link
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
-from gyroscope.train.families.base import CategoryRanks, Fitted, Sample
+from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, within_float32
 from gyroscope.train.families.node_table import NodeTable
 
 _MOST_TREES = 400
@@ -39,24 +39,25 @@ class XGBoost:
         """Fit with at most 400 trees of 31 leaves."""
         ranks = CategoryRanks(sample)
         settings: dict[str, Any] = {**_PARAMETERS, "seed": seed}
-        stop = xgboost.DMatrix(ranks(sample.X_stop), sample.y_stop)
+
+        def seen(X: Matrix, **labels: Vector) -> Any:
+            return xgboost.DMatrix(ranks(within_float32(X)), **labels)
+
         booster = xgboost.train(
             settings,
-            xgboost.DMatrix(ranks(sample.X), sample.y, weight=sample.weight),
+            seen(sample.X, label=sample.y, weight=sample.weight),
             num_boost_round=_MOST_TREES,
-            evals=[(stop, "stop")],
+            evals=[(seen(sample.X_stop, label=sample.y_stop), "stop")],
             early_stopping_rounds=_PATIENCE,
             verbose_eval=False,
         )
         trees = booster.best_iteration + 1
 
         def probabilities(X: Matrix) -> Vector:
-            rows = xgboost.DMatrix(ranks(X))
-            return np.asarray(booster.predict(rows, iteration_range=(0, trees)), np.float64)
+            return np.asarray(booster.predict(seen(X), iteration_range=(0, trees)), np.float64)
 
         def contributions(X: Matrix) -> Matrix:
-            rows = xgboost.DMatrix(ranks(X))
-            found = booster.predict(rows, pred_contribs=True, iteration_range=(0, trees))
+            found = booster.predict(seen(X), pred_contribs=True, iteration_range=(0, trees))
             return np.asarray(found[:, :-1], np.float64)
 
         model = json.loads(booster.save_raw("json"))["learner"]
@@ -65,6 +66,7 @@ class XGBoost:
             link=Link(kind="logistic"),
             probabilities=probabilities,
             contributions=contributions,
+            tolerance=1e-5,  # it adds up hundreds of leaves in float32
             parameters={**settings, "trees": trees},
         )
 
