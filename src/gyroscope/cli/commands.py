@@ -13,6 +13,7 @@ from gyroscope.cli.demo import demo
 from gyroscope.cli.init import init
 from gyroscope.cli.job import job
 from gyroscope.cli.report import report
+from gyroscope.cli.settings import settings
 from gyroscope.cli.train import train
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     control.resume,
     look.verify,
     report,
+    settings,
     demo,
 )
 INTERNAL: tuple[Callable[..., None], ...] = (serve.api, serve.publish, job)  # started by others
