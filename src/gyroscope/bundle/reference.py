@@ -19,5 +19,5 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     positives: int  # among them
     metrics: dict[str, Estimate]  # on the test rows; only those that are defined
     excess: ExcessReference  # how the excess loss varied from window to window
-    ranking: RandomEffects | None = None  # how the ROC AUC did
+    ranking: RandomEffects | None = None  # how the shortfall of the ROC AUC did
     rows_per_day: float | None = None  # of the training set; None without event times

@@ -59,7 +59,7 @@ def realised_performance(
         window: the window.
         reference: the metrics on the test rows of the training.
         excess: how the excess loss varied there from window to window.
-        ranking: how the ROC AUC varied there; None if it could not be told.
+        ranking: how the shortfall of the ROC AUC varied there; None if it could not be told.
         min_rows: labelled rows below which the metrics are "not enough data".
 
     Raises:

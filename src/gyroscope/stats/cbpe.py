@@ -49,7 +49,7 @@ def expected_metrics(
     return {
         "accuracy": _mean(q, selected * q + (1 - selected) * (1 - q), 2 * selected - 1, alpha),
         "f1": _f1(q, selected, alpha),
-        "roc_auc": _roc_auc(q, alpha),
+        "roc_auc": expected_auc(q, alpha=alpha),
         "log_loss": _mean(q, entropy, -log_odds, alpha, high=math.inf),
         "brier": _mean(q, q * (1 - q), 1 - 2 * q, alpha),
     }
@@ -73,8 +73,15 @@ def _f1(q: FloatArray, selected: FloatArray, alpha: float) -> Estimate:
     return _estimate(q, value, (2 * selected - value) / whole, alpha)
 
 
-def _roc_auc(q: FloatArray, alpha: float) -> Estimate:
-    """Ordered pairs of different rows, over pairs: sum_ij q_i (1 - q_j) k(i above j) / pairs."""
+def expected_auc(p: npt.ArrayLike, *, alpha: float = 0.05) -> Estimate:
+    """The ROC AUC that calibrated scores promise on their rows; see :func:`expected_metrics`.
+
+    It is sum_ij q_i (1 - q_j) k(i above j) over the same sum without k, i and j different rows.
+
+    Raises:
+        DataError: scores that cannot be used.
+    """
+    q = scores(p)
     positives, negatives = float(q.sum()), float((1 - q).sum())
     if q.size < 2 or positives == 0 or negatives == 0:
         return undefined()
