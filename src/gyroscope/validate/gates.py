@@ -102,6 +102,8 @@ class Calibrated:
 
     def check(self, evaluation: Evaluation) -> Finding:
         found = calibration_error(evaluation.y, evaluation.p)
+        if not found.error.defined:
+            return _too_few(self.name, len(evaluation.y))
         excess = found.error.value - found.expected
         doubtful = excess > self._limit and found.p_value < 0.05
         return Finding(
