@@ -76,9 +76,10 @@ WORKSPACE_SETTINGS = (
 MODEL_SETTINGS = (
     Setting(
         name="candidates",
-        default=["base_rate", "logistic_regression", "random_forest", "lightgbm"],
+        default=["base_rate", "logistic_regression", "random_forest", "lightgbm", "xgboost"],
         unit="",
-        help="Model families tried in training; add xgboost after installing its extra.",
+        help="Model families tried in training. By default xgboost is left out where its extra is "
+        "not installed; named in the file it must be.",
     ),
     Setting(
         name="metric",

@@ -26,6 +26,7 @@ from gyroscope.stats.intervals import Estimate
 from gyroscope.stats.metrics import metrics
 from gyroscope.stats.thresholds import cost_threshold, f1_threshold
 from gyroscope.train.candidates import Candidate, Plan, best, fit_candidates
+from gyroscope.train.families.base import families_to_try
 from gyroscope.train.plots import evaluation_figures
 from gyroscope.train.reference import make_reference
 
@@ -145,7 +146,7 @@ class Pipeline:
             rows=task.rows,
             split=split,
             contract=task.contract,
-            families=task.settings["candidates"],
+            families=families_to_try(task.settings),
             spans=task.spans or {"all rows": np.ones(len(task.rows), dtype=bool)},
             champion=task.champion,
             seed=task.settings["seed"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Protocol
 
 import msgspec
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Matrix, Scorer, Vector
 from gyroscope.bundle.links import Link
+from gyroscope.config import Settings
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.errors import ConfigError, MissingExtraError
 
@@ -73,6 +75,14 @@ def family(name: str) -> ModelFamily:
             raise MissingExtraError("XGBoost", "xgboost") from None
         raise
     return made
+
+
+def families_to_try(settings: Settings) -> list[str]:
+    """The names in the setting ``candidates``; of the default only those whose library is there."""
+    names: list[str] = settings["candidates"]
+    if settings.sources["candidates"] != "default":
+        return names
+    return [name for name in names if name != "xgboost" or find_spec("xgboost") is not None]
 
 
 def categorical(columns: tuple[Column, ...]) -> list[int]:

@@ -1,1 +1,0 @@
-"""Channels that carry alarms to people."""
