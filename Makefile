@@ -23,8 +23,9 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: .venv/demo.stamp ## Watch a year of a model in production pass in minutes
+demo: .venv/demo.stamp ## Watch a model through eight weeks of real flights, in a minute or two
 	@$(BIN)/gyro demo $(ARGS)
+	@echo "The command gyro is in $(BIN): first run  . $(BIN)/activate"
 
 .PHONY: test
 test: .venv/dev.stamp ## Run the tests, without the slow ones, and measure their coverage
