@@ -50,8 +50,16 @@ def encode_column(codec: Codec, given: Any) -> EncodedColumn:
 
 def _encoded(array: Any, values: Vector, fits: NDArray[np.bool_]) -> EncodedColumn:
     bad = np.flatnonzero(~fits)
-    first_bad = shorten(array[int(bad[0])].as_py()) if bad.size else ""
+    first_bad = shown(array, int(bad[0])) if bad.size else ""
     return EncodedColumn(values=values, bad=bad, first_bad=first_bad)
+
+
+def shown(array: Any, position: int) -> str:
+    """A value of an Arrow array or chunked array in a few words."""
+    try:
+        return shorten(array[position].as_py())
+    except OverflowError:  # Python has no such time
+        return "a time beyond the years 1 to 9999"
 
 
 def _numbers(codec: Codec, array: Any) -> Vector | None:

@@ -21,7 +21,7 @@ from gyroscope.model import Value
 Vector = NDArray[np.float64]
 
 MISSING = math.nan
-EXACT_INTEGERS = 2**53  # beyond this a float64 cannot tell neighbouring integers apart
+EXACT_INTEGERS = 2**53  # from here on a float64 cannot tell neighbouring integers apart
 _NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
 
 
@@ -160,7 +160,7 @@ class Codec:
             absent |= np.isin(given, sorted(self._missing_numbers))
         fits = np.isfinite(given)
         if self.column.type is ColumnType.INTEGER:
-            fits &= (np.floor(given) == given) & (np.abs(given) <= EXACT_INTEGERS)
+            fits &= (np.floor(given) == given) & (np.abs(given) < EXACT_INTEGERS)
         if self._low is not None:
             fits &= given >= self._low
         if self._high is not None:
@@ -241,4 +241,4 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_exact(value: float) -> bool:
-    return abs(value) <= EXACT_INTEGERS and float(value).is_integer()
+    return abs(value) < EXACT_INTEGERS and float(value).is_integer()

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.codec import Codec, shorten
+from gyroscope.data.arrow import shown
+from gyroscope.data.codec import Codec
 from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.data.encoder import Encoder
 from gyroscope.data.files import write_atomically
@@ -109,7 +110,7 @@ def _unusable(table: Any, column: Column, row: int) -> FieldProblem:
     return FieldProblem(
         row=row,
         field=column.name,
-        given=shorten(table.column(column.name)[row].as_py()),
+        given=shown(table.column(column.name), row),
         expected=f"{expected} above 0" if column.role is Role.WEIGHT else expected,
     )
 

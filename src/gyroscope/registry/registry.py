@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gyroscope.registry.tracking import Run
 
 _LOADER = "gyroscope.registry.pyfunc"
 _FOLDER = "bundle"  # of the bundle inside the MLflow model
+_ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 class Registry:
@@ -37,12 +39,29 @@ class Registry:
         made = self._client.create_model_version(
             name, source=source, run_id=run.id, tags=dict(tags)
         )
-        return _version(made)
+        return _version(made, ())
 
     def versions(self, model: str) -> list[ModelVersion]:
         """All versions of a model, oldest first; empty if it has none."""
         found = self._client.search_model_versions(f"name = '{model}'", max_results=10_000)
-        return sorted((self.version(model, int(v.version)) for v in found), key=_number)
+        aliases = self.aliases(model)  # a search leaves them out
+        versions = [
+            _version(v, [alias for alias, number in aliases.items() if number == int(v.version)])
+            for v in found
+        ]
+        return sorted(versions, key=_number)
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """All aliases of a model and the versions that have them; empty if there are none."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self._client.get_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != _ABSENT:
+                raise
+            return {}
+        return {alias: int(version) for alias, version in found.aliases.items()}
 
     def version(self, model: str, version: int) -> ModelVersion:
         """One version.
@@ -50,35 +69,34 @@ class Registry:
         Raises:
             NotFoundError: the model has no such version.
         """
-        from mlflow.exceptions import MlflowException
-
-        try:
-            return _version(self._client.get_model_version(model, str(version)))
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            raise NotFoundError(
-                f"model {model} has no version {version}; see: gyro versions {model}"
-            ) from None
+        with _not_found(f"model {model} has no version {version}; see: gyro versions {model}"):
+            found = self._client.get_model_version(model, str(version))
+        return _version(found, found.aliases)
 
     def holder(self, model: str, alias: str) -> ModelVersion | None:
         """The version that has ``alias``; None if none has."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return _version(self._client.get_model_version_by_alias(model, alias))
+            found = self._client.get_model_version_by_alias(model, alias)
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                return None
-            raise
+            if error.error_code not in (_ABSENT, "INVALID_PARAMETER_VALUE"):  # no model, no alias
+                raise
+            return None
+        return _version(found, found.aliases)
 
     def set_alias(self, model: str, alias: str, version: int) -> None:
-        """Move ``alias`` to ``version`` in one atomic step."""
-        self._client.set_registered_model_alias(model, alias, str(version))
+        """Move ``alias`` to ``version`` in one atomic step.
+
+        Raises:
+            NotFoundError: the model has no such version.
+        """
+        with _not_found(f"model {model} has no version {version}; see: gyro versions {model}"):
+            self._client.set_registered_model_alias(model, alias, str(version))
 
     def remove_alias(self, model: str, alias: str) -> None:
         """Take ``alias`` from whichever version has it."""
-        if self.holder(model, alias) is not None:
+        if alias in self.aliases(model):
             self._client.delete_registered_model_alias(model, alias)
 
     def bundle_folder(self, model: str, version: int) -> Path:
@@ -99,11 +117,19 @@ class Registry:
         return folder
 
     def _fetched(self, source: str, folder: Path) -> Path:
-        if not (folder / _FOLDER / MANIFEST).is_file():
+        """The bundle of a remote source in ``folder``, whole or not at all."""
+        if not folder.is_dir():
             from mlflow.artifacts import download_artifacts
 
-            folder.mkdir(parents=True, exist_ok=True)
-            download_artifacts(f"{source}/{_FOLDER}", dst_path=str(folder))
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+                download_artifacts(
+                    f"{source}/{_FOLDER}",
+                    dst_path=temporary,
+                    tracking_uri=self._client.tracking_uri,
+                )
+                with suppress(OSError):  # another process was faster
+                    Path(temporary).rename(folder)
         return folder / _FOLDER
 
     def _ensure(self, model: str) -> None:
@@ -114,6 +140,19 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+@contextmanager
+def _not_found(message: str) -> Iterator[None]:
+    """Turn MLflow's way of saying that something does not exist into ours."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != _ABSENT:
+            raise
+        raise NotFoundError(message) from None
 
 
 def _describe(folder: Path, contract: Contract, run_id: str) -> None:
@@ -145,13 +184,13 @@ def _describe(folder: Path, contract: Contract, run_id: str) -> None:
     (folder / "requirements.txt").write_text(requirement, encoding="utf-8")
 
 
-def _version(found: Any) -> ModelVersion:
+def _version(found: Any, aliases: Iterable[str]) -> ModelVersion:
     return ModelVersion(
         model=found.name,
         version=int(found.version),
         run_id=found.run_id or "",
         created=datetime.fromtimestamp(found.creation_timestamp / 1000, UTC),
-        aliases=tuple(sorted(found.aliases)),
+        aliases=tuple(sorted(aliases)),
         tags=dict(found.tags),
     )
 

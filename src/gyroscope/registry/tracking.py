@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,9 @@ class Run:
         folder, _, name = path.rpartition("/")
         with tempfile.TemporaryDirectory() as temporary:
             file = Path(temporary, name)
-            figure.savefig(file, dpi=110)
+            with warnings.catch_warnings():  # column names may be in any script
+                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+                figure.savefig(file, dpi=110)
             self._client.log_artifact(self.id, str(file), folder or None)
 
     def folder(self, path: str, content: Path) -> str:
@@ -81,11 +84,16 @@ class Tracker:
             yield Run(self._client, experiment_id, run_id)
 
     def _experiment(self, model: str) -> str:
-        found = self._client.get_experiment_by_name(model)
-        if found is None:
+        from mlflow.exceptions import MlflowException
+
+        if self._client.get_experiment_by_name(model) is None:
             location = (self._artefacts / model).as_uri()
-            return str(self._client.create_experiment(model, artifact_location=location))
-        return str(found.experiment_id)
+            try:
+                self._client.create_experiment(model, artifact_location=location)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":  # by another process just now
+                    raise
+        return str(self._client.get_experiment_by_name(model).experiment_id)
 
 
 @contextmanager
