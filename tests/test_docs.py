@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,12 @@ every_doc = pytest.mark.parametrize("doc", DOCS, ids=DOC_IDS)
 
 
 def code(doc: Path) -> list[str]:
-    """All that stands between backticks, inline or in blocks, line by line."""
+    """All that is written as code, inline or in blocks, line by line."""
     text = doc.read_text(encoding="utf-8")
-    blocks = re.findall(r"^```.*?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    fenced = re.findall(r"^```.*?\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    rows = [row for block in blocks for row in block.splitlines()]
-    return rows + re.findall(r"`([^`]+)`", outside)
+    indented = re.findall(r"^    (\S.*)", outside, flags=re.MULTILINE)
+    return [*"".join(fenced).splitlines(), *indented, *re.findall(r"`([^`]+)`", outside)]
 
 
 @pytest.mark.parametrize("doc", ["docs/architecture.md", "docs/glossary.md"])
@@ -46,12 +47,28 @@ def test_links_between_docs_lead_somewhere(doc: Path) -> None:
 def test_the_make_targets_of_a_doc_are_in_the_makefile(doc: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
-    named = {m for text in code(doc) for m in re.findall(r"^\$? ?make ([a-z][a-z-]*)", text)}
+    named = {found[1] for row in code(doc) if (found := re.match(r"make ([a-z-]+)", row))}
     assert named <= targets
 
 
 @every_doc
-def test_the_commands_of_a_doc_are_commands_of_gyro(doc: Path) -> None:
-    commands = set(typer.main.get_group(app).commands)
-    named = {m for text in code(doc) for m in re.findall(r"^\$? ?gyro ([a-z][a-z-]*)", text)}
-    assert named <= commands
+def test_the_commands_of_a_doc_are_commands_of_gyro_with_their_options(doc: Path) -> None:
+    commands = typer.main.get_group(app).commands
+    for row in code(doc):
+        words = row.split("#")[0].split()
+        if words[:1] == ["gyro"] and len(words) > 1 and words[1].isalpha() and words[1].islower():
+            assert words[1] in commands, row
+            options = {name for option in commands[words[1]].params for name in option.opts}
+            assert {word for word in words[2:] if word.startswith("-")} <= options, row
+
+
+def test_the_readme_names_the_commands_for_a_demonstration_and_the_tests() -> None:
+    assert {"make demo", "make test"} <= {" ".join(r.split()[:2]) for r in code(ROOT / "README.md")}
+
+
+def test_the_layers_of_the_architecture_are_those_that_are_checked() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"][1:]  # without __main__
+    shown = [row.split("  ")[0] for row in code(ROOT / "docs" / "architecture.md")]
+    start = shown.index(layers[0])
+    assert shown[start : start + len(layers)] == layers
