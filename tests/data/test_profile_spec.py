@@ -75,6 +75,11 @@ def test_a_constant_column_tells_below_and_above_from_its_value() -> None:
     assert counts_of(np.array([6.0, 7.0, 7.0, 8.0]), reference) == [1, 2, 1]
 
 
+def test_the_lowest_float_is_a_value_like_any_other() -> None:
+    lowest = float(np.finfo(np.float64).min)
+    assert spec_of(np.full(50, lowest)).edges == (lowest,)
+
+
 def test_a_column_without_values_has_one_cell() -> None:
     spec = spec_of(np.array([math.nan, math.inf]))
     assert (spec.edges, spec.cells) == ((), 1)

@@ -218,6 +218,7 @@ def test_a_season_that_the_reference_has_been_through_is_a_notice(day: Window) -
             reference, summer, contract, day, material_psi=0.02, min_rows=100
         )
         assert finding.verdict is expected, finding.detail
+        assert ("between parts of the reference" in finding.detail) == (level == 24.0)
 
 
 # -- too little data and edges -------------------------------------------------------------------

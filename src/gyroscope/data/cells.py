@@ -19,7 +19,7 @@ class Variation(msgspec.Struct, frozen=True, kw_only=True):
 
     longest_run: int  # most consecutive rows with one value
     missing: float  # largest share missing in a part
-    psi: float  # largest PSI by which a part surely differs from the other parts
+    psi: float  # largest PSI of a part against the others, of those that surely differ
     magnitudes: tuple[float, float] | None  # smallest and largest median of nonzero |x| of a part
 
 

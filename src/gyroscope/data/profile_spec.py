@@ -86,7 +86,9 @@ def _edges(values: FloatArray) -> Sequence[float]:
     ranks = np.ceil(np.arange(1, cuts + 1) * (present.size / (cuts + 1))).astype(np.int64) - 1
     quantiles, repeats = np.unique(present[ranks], return_counts=True)
     heavy = quantiles[(repeats > 1) | (present[0] == present[-1])]
-    edges = np.unique(np.concatenate([quantiles, np.nextafter(heavy, -np.inf)]))
+    with np.errstate(over="ignore"):  # below the lowest float there is minus infinity
+        below = np.nextafter(heavy, -np.inf)
+    edges = np.unique(np.concatenate([quantiles, below]))
     finite: list[float] = edges[np.isfinite(edges)].tolist()
     return finite
 

@@ -54,15 +54,16 @@ def _longest_run(values: FloatArray) -> int:
 
 
 def _largest_psi(counts: NDArray[np.int64], rare: Sequence[int]) -> float:
-    """The lower end of the interval of each part's PSI against all the others; the largest.
+    """The largest PSI of a part against all the others, among the parts that surely differ.
 
-    All the intervals together hold with 95 %, so that a reference without any variation in time
-    shows none for being cut into many parts.
+    Surely means that all intervals together hold with 99.9 %: a reference without any variation in
+    time shows none for being cut into many parts.
     """
     total = counts.sum(axis=0)
     present = [cell for cell in rare if cell < total.size]
     pairs = (pool_rare_cells(total - part, part, rare=present) for part in counts)
-    return max(psi(*pair, alpha=0.05 / len(counts)).interval.low for pair in pairs)
+    found = [psi(*pair, alpha=0.001 / len(counts)) for pair in pairs]
+    return max((part.effect for part in found if part.interval.low > 0), default=0.0)
 
 
 def _magnitudes(parts: Sequence[FloatArray]) -> tuple[float, float] | None:

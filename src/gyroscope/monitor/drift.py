@@ -50,6 +50,7 @@ class _Examined(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval
     p_value: float
     threshold: float
+    limit: str  # the threshold in words
     found: str  # the start of the sentence if there is a change
     numbers: str  # the figures behind it
     change: str  # what went from where to where
@@ -146,6 +147,7 @@ def _distribution(
         shift = kolmogorov_smirnov_from_counts(old.counts, new.counts).p_value
         p_value = min(2 * min(shift, p_value), 1.0)
         change = wording.number_change(column, spec, old, new)
+    usual = spec.variation.psi if spec.variation else 0.0
     low, high = distance.interval.low, distance.interval.high
     effect = max(distance.effect, 0.0)
     return _Examined(
@@ -156,7 +158,10 @@ def _distribution(
         value=effect,
         interval=distance.interval,
         p_value=p_value,
-        threshold=max(material_psi, spec.variation.psi if spec.variation else 0.0),
+        threshold=max(material_psi, usual),
+        limit=f"the {usual:.3g} between parts of the reference"
+        if usual > material_psi
+        else f"{material_psi:g}",
         found=f"{wording.size(effect)} change of {spec.name}",
         numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
         change=change,
@@ -205,6 +210,7 @@ def _share(
         interval=shares.interval,
         p_value=shares.p_value,
         threshold=threshold,
+        limit=f"{100 * threshold:.3g} points",
         found=f"{'more' if shares.value > 0 else 'fewer'} {what} in {spec.name}",
         numbers=f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} points",
         change=wording.share_moved("share", shares.reference, shares.current),
@@ -227,7 +233,7 @@ def _finding(e: _Examined, p_value: float, alpha: float, checks: int, window: Wi
         opening = f"no sure change of {e.subject}" if e.check == "psi" else f"not surely {e.found}"
     else:
         verdict = Verdict.WARNING if material else Verdict.NOTICE
-        opening = e.found if material else f"{e.found}, not surely above {e.threshold:g}"
+        opening = e.found if material else f"{e.found}, not surely above {e.limit}"
     among = "" if checks == 1 else f" among {checks} checks"
     return Finding(
         kind=e.kind,
