@@ -17,6 +17,9 @@ from gyroscope.prediction_log.segments import Damage
 from gyroscope.prediction_log.writer import SegmentWriter
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from gyroscope.prediction_log.reader import SegmentReader
 
 
@@ -76,6 +79,11 @@ class FileLog:
         """See :meth:`PredictionLog.known`."""
         with self._reading:
             return self._opened_reader().known(prediction_ids)
+
+    def times(self, window: Window | None = None) -> NDArray[np.int64]:
+        """See :meth:`PredictionLog.times`."""
+        with self._reading:
+            return self._opened_reader().times(window)
 
     def span(self) -> Window | None:
         """See :meth:`PredictionLog.span`."""

@@ -139,6 +139,10 @@ class Rows:
         times = self._times.values
         return (moment(int(times.min())), moment(int(times.max()))) if len(times) else None
 
+    def times(self, window: Window | None) -> Integers:
+        """Event times in a window in microseconds since 1970, ascending, shape (rows,)."""
+        return np.sort(self._times.values[self.within(window)])
+
     def within(self, window: Window | None) -> Integers:
         """Numbers of the rows with event time in a window, shape (rows,)."""
         times = self._times.values

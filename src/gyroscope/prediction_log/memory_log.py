@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from gyroscope.errors import LogError
 from gyroscope.findings import Window
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log.base import Joined
 from gyroscope.prediction_log.records import encode_labels, encode_predictions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class MemoryLog:
@@ -55,6 +60,17 @@ class MemoryLog:
         with self._lock:
             self._check_open()
             return {p.id for p in self._predictions}.intersection(prediction_ids)
+
+    def times(self, window: Window | None = None) -> NDArray[np.int64]:
+        """See :meth:`PredictionLog.times`."""
+        import numpy as np
+
+        from gyroscope.prediction_log.index import microseconds
+
+        with self._lock:
+            self._check_open()
+            times = [p.time for p in self._predictions if window is None or p.time in window]
+        return np.sort(np.array([microseconds(time) for time in times], dtype=np.int64))
 
     def span(self) -> Window | None:
         """See :meth:`PredictionLog.span`."""

@@ -56,6 +56,11 @@ class SegmentReader:
         found = self._catalog.predictions.has(keys_of(prediction_ids)).tolist()
         return {name for name, is_known in zip(prediction_ids, found, strict=True) if is_known}
 
+    def times(self, window: Window | None) -> Integers:
+        """See :meth:`PredictionLog.times`."""
+        self._catalog.refresh()
+        return self._catalog.predictions.times(window)
+
     def span(self) -> Window | None:
         """See :meth:`PredictionLog.span`."""
         self._catalog.refresh()

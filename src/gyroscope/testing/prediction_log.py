@@ -187,6 +187,15 @@ class PredictionLogContract:
         assert log.known(["a", "c", "b", "a", ""]) == {"a", "b"}
         assert log.known([]) == set()
 
+    def test_the_times_of_a_window_come_in_order_in_microseconds(self, log: PredictionLog) -> None:
+        """A retry counts again; the window holds its start and not its end."""
+        assert log.times().tolist() == []
+        log.append([prediction("c", hour=3), prediction("a", hour=1)])
+        log.append([prediction("b", hour=2), prediction("a", hour=1)])
+        since_1970 = [round(at(hour).timestamp() * 1e6) for hour in (1, 1, 2, 3)]
+        assert log.times().tolist() == since_1970
+        assert log.times(Window(at(2), at(3))).tolist() == since_1970[2:3]
+
     def test_the_span_reaches_just_past_the_last_event(self, log: PredictionLog) -> None:
         """So that the span as a window holds every row."""
         log.append([prediction("b", hour=3), prediction("a", hour=1)])
@@ -232,6 +241,7 @@ class PredictionLogContract:
             lambda: log.append_labels([label("a")]),
             log.read,
             log.span,
+            log.times,
             lambda: log.known(["a"]),
         ):
             with pytest.raises(LogError, match="closed"):
