@@ -76,7 +76,9 @@ def labelled(care: Care, *findings: Finding) -> tuple[Decision, ...]:
 
 def test_broken_data_are_quarantined_with_the_columns_named() -> None:
     worse = finding(Kind.DATA_QUALITY, Verdict.ALARM, "income")
-    (decision,) = unlabelled(HEALTHY, CLEAN, worse, BROKEN)
+    alarm, decision = unlabelled(HEALTHY, CLEAN, worse, BROKEN)
+    assert alarm.action is Action.ALARM
+    assert worse.detail in alarm.reason
     assert decision.action is Action.QUARANTINE
     assert decision.window == WINDOW
     assert "(age, income)" in decision.reason
@@ -85,7 +87,7 @@ def test_broken_data_are_quarantined_with_the_columns_named() -> None:
 
 def test_of_broken_data_nothing_else_is_said() -> None:
     drifted = finding(Kind.COLUMN_DRIFT, Verdict.WARNING)
-    assert actions(unlabelled(HEALTHY, drifted, BROKEN)) == [Action.QUARANTINE]
+    assert actions(unlabelled(HEALTHY, drifted, BROKEN)) == [Action.ALARM, Action.QUARANTINE]
 
 
 def test_every_broken_window_is_quarantined_and_the_first_clean_one_releases() -> None:
@@ -95,7 +97,17 @@ def test_every_broken_window_is_quarantined_and_the_first_clean_one_releases() -
         for decision in unlabelled(care, found, window=window):
             taken.append((day, decision.action))
             care = after(care, decision)
-    assert taken == [(0, Action.QUARANTINE), (1, Action.QUARANTINE), (2, Action.RELEASE)]
+    assert taken == [
+        (0, Action.ALARM),
+        (0, Action.QUARANTINE),
+        (1, Action.QUARANTINE),
+        (2, Action.RELEASE),
+    ]
+
+
+def test_an_alarm_about_data_opens_no_incident_of_performance() -> None:
+    alarm, _ = unlabelled(HEALTHY, BROKEN)
+    assert after(HEALTHY, alarm) == HEALTHY
 
 
 def test_a_window_too_small_to_judge_releases_nothing() -> None:
@@ -143,10 +155,11 @@ def test_immaterial_drift_is_not_worth_a_notice() -> None:
         max_size=8,
     )
 )
-def test_nothing_but_lost_performance_retrains_or_alarms(findings: list[Finding]) -> None:
+def test_nothing_but_lost_performance_and_broken_data_alarms(findings: list[Finding]) -> None:
     taken = actions(unlabelled(SUSPECT, *findings)) + actions(labelled(SUSPECT, *findings))
+    broken = any(f.kind is Kind.DATA_QUALITY and f.verdict is Verdict.ALARM for f in findings)
     assert Action.RETRAIN not in taken
-    assert Action.ALARM not in taken
+    assert (Action.ALARM in taken) is broken
 
 
 # -- performance ------------------------------------------------------------------------------
@@ -318,7 +331,7 @@ def test_deciding_again_later_on_the_same_window_repeats_the_same_ids() -> None:
 
 def test_another_window_or_model_gives_other_ids() -> None:
     other = Window(NOW, NOW + DAY)
-    (here,) = unlabelled(HEALTHY, BROKEN)
-    (next_day,) = unlabelled(HEALTHY, BROKEN, window=other)
-    (elsewhere,) = unlabelled(msgspec.structs.replace(HEALTHY, model="fraud"), BROKEN)
-    assert len({here.id, next_day.id, elsewhere.id}) == 3
+    here = unlabelled(HEALTHY, BROKEN)
+    next_day = unlabelled(HEALTHY, BROKEN, window=other)
+    elsewhere = unlabelled(msgspec.structs.replace(HEALTHY, model="fraud"), BROKEN)
+    assert len({decision.id for decision in (*here, *next_day, *elsewhere)}) == 6

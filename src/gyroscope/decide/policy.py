@@ -40,8 +40,9 @@ def decide_unlabelled(
 ) -> tuple[Decision, ...]:
     """What a window calls for before its labels: quarantine, release, or a notice of drift.
 
-    Of broken data nothing else is said: its drift is that of the fault. Drift never leads to a
-    retraining.
+    Broken data alarm once, at once, and every window of them is quarantined until the first clean
+    one releases. Of broken data nothing else is said: its drift is that of the fault. Drift never
+    leads to a retraining.
 
     Args:
         care: the state of the model.
@@ -51,7 +52,9 @@ def decide_unlabelled(
     """
     broken = [f for f in findings if f.kind is Kind.DATA_QUALITY and f.verdict is Verdict.ALARM]
     if broken:
-        return (_quarantine(care, broken, window, now),)
+        quarantine = _quarantine(care, broken, window, now)
+        known = care.quarantine is not None
+        return (quarantine,) if known else (_data_alarm(care, broken, window, now), quarantine)
     decisions: list[Decision] = []
     if care.quarantine is not None and _is_clean(findings):
         decisions.append(_release(care, care.quarantine, window, now))
@@ -119,6 +122,18 @@ def decide_trial(
 # -- data -------------------------------------------------------------------------------------
 
 
+def _data_alarm(care: Care, broken: Sequence[Finding], window: Window, now: datetime) -> Decision:
+    return Decision(
+        id=decision_id(care.model, Action.ALARM, "data", window),
+        model=care.model,
+        at=now,
+        action=Action.ALARM,
+        reason=f"The incoming data are broken. {' '.join(f.detail for f in broken[:3])}",
+        findings=tuple(broken),
+        window=window,
+    )
+
+
 def _quarantine(care: Care, broken: Sequence[Finding], window: Window, now: datetime) -> Decision:
     columns = ", ".join(sorted({f.subject for f in broken}))
     return Decision(
@@ -126,8 +141,7 @@ def _quarantine(care: Care, broken: Sequence[Finding], window: Window, now: date
         model=care.model,
         at=now,
         action=Action.QUARANTINE,
-        reason=f"The data of {window} are broken ({columns}) and will not be trained on. "
-        f"{broken[0].detail}",
+        reason=f"The data of {window} are broken ({columns}) and will not be trained on.",
         findings=tuple(broken),
         window=window,
     )

@@ -87,6 +87,9 @@ def _notice(care: Care, decision: Decision) -> dict[str, Any]:
 
 
 def _alarm(care: Care, decision: Decision) -> dict[str, Any]:
+    """An alarm about performance opens an incident; one about data goes with a quarantine."""
+    if decision.findings and all(f.kind is Kind.DATA_QUALITY for f in decision.findings):
+        return {}
     calm = care.state is State.HEALTHY
     return {"incident": decision.id, "state": State.SUSPECT if calm else care.state}
 

@@ -30,7 +30,6 @@ class Narrator:
         self._store, self._model, self._out = store, model, out
         self._told = {recorded.decision.id for recorded in store.decisions(model)}
         self._notices = 0
-        self._last: Action | None = None
 
     def catch_up(self) -> None:
         """Tell what has been decided since the last call."""
@@ -50,12 +49,10 @@ class Narrator:
             self._notices += 1
             if self._notices > _UNTOLD_NOTICES:
                 return
-        reason = decision.reason
-        if decision.action is Action.QUARANTINE and self._last is Action.QUARANTINE:
-            reason = f"{reason.partition('. ')[0]}."  # the fault has been described
-        self._last = decision.action
         word, style = _LOOKS.get(decision.action, (str(decision.action), "white"))
         note = "" if recorded.status is Status.DONE else f" ({recorded.status})"
-        self._out.print(f"[dim]{decision.at:%Y-%m-%d} [/][{style}]{word + note:<13}[/]{reason}")
+        self._out.print(
+            f"[dim]{decision.at:%Y-%m-%d} [/][{style}]{word + note:<13}[/]{decision.reason}"
+        )
         if self._notices == _UNTOLD_NOTICES and decision.action is Action.NOTICE:
             self._out.print(f"{'':<24}[dim]further notices are in the report[/]")

@@ -31,6 +31,7 @@ from gyroscope.demo.narrator import Narrator
 from gyroscope.demo.scenes import MODEL, SEED, SETTINGS, Calendar
 from gyroscope.demo.stream import Stream
 from gyroscope.errors import GyroscopeError
+from gyroscope.findings import Kind
 from gyroscope.loop.manual import promote
 from gyroscope.loop.training import BASE_SNAPSHOT, contract_of, make_pipeline
 from gyroscope.train.pipeline import Task
@@ -40,14 +41,17 @@ _PILOT_S = 120.0  # the pilot has caught up by then, or something is wrong
 _LOOK_S = 0.02
 _DAY = timedelta(days=1)
 _RECENT = timedelta(days=28)  # that the bad version is trained on
-EXPECTED = {
-    "broken data quarantined": Action.QUARANTINE,
-    "drift put on record": Action.NOTICE,
-    "performance alarm": Action.ALARM,
-    "retraining": Action.RETRAIN,
-    "trial": Action.START_TRIAL,
-    "promotion on evidence": Action.PROMOTE,
-    "bad version rolled back": Action.ROLL_BACK,
+EXPECTED: dict[str, Callable[[Decision], bool]] = {
+    "drift put on record": lambda d: d.action is Action.NOTICE,
+    "alarm: broken data": lambda d: d.action is Action.ALARM and _about(d, Kind.DATA_QUALITY),
+    "broken data quarantined": lambda d: d.action is Action.QUARANTINE,
+    "clean data released": lambda d: d.action is Action.RELEASE,
+    "alarm: performance lost": lambda d: d.action is Action.ALARM and _about(d, Kind.PERFORMANCE),
+    "retraining": lambda d: d.action is Action.RETRAIN,
+    "trial": lambda d: d.action is Action.START_TRIAL,
+    "promotion on evidence": lambda d: d.action is Action.PROMOTE and d.actor == "autopilot",
+    "bad version promoted by hand": lambda d: d.action is Action.PROMOTE and d.actor == PERSON,
+    "bad version rolled back": lambda d: d.action is Action.ROLL_BACK and d.actor == "autopilot",
 }
 
 
@@ -161,10 +165,11 @@ def events(space: Workspace) -> dict[str, list[Decision]]:
     done = [
         r.decision for r in space.store.decisions(MODEL, limit=10_000) if r.status is Status.DONE
     ]
-    found = {what: [d for d in done if d.action is action] for what, action in EXPECTED.items()}
-    promoted = found["promotion on evidence"]
-    found["promotion on evidence"] = [d for d in promoted if d.actor == "autopilot"]
-    return found
+    return {what: [d for d in done if expected(d)] for what, expected in EXPECTED.items()}
+
+
+def _about(decision: Decision, kind: Kind) -> bool:
+    return any(finding.kind is kind for finding in decision.findings)
 
 
 def report_path(folder: Path) -> Path:
