@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -16,11 +16,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_MICROSECOND = timedelta(microseconds=1)
+_LAST_MOMENT = datetime.max.replace(tzinfo=UTC)
+
+
 class Joined(msgspec.Struct, frozen=True, kw_only=True):
     """Predictions of a window in order of (time, id), each with its label if one has arrived."""
 
     predictions: tuple[Prediction, ...]
     labels: tuple[Label | None, ...]  # the last arrival for each prediction
+
+
+def span_of(first: datetime, last: datetime) -> Window:
+    """The window from the first event to just after the last, 1 microsecond.
+
+    An event in the last microsecond of the year 9999 stays outside: no time comes after it.
+    """
+    return Window(first, min(last, _LAST_MOMENT - _MICROSECOND) + _MICROSECOND)
 
 
 class PredictionLog(Protocol):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gyroscope.errors import LogError
 from gyroscope.findings import Window
 from gyroscope.model import Label, Prediction
-from gyroscope.prediction_log.base import Joined
+from gyroscope.prediction_log.base import Joined, span_of
 from gyroscope.prediction_log.records import encode_labels, encode_predictions
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class MemoryLog:
         with self._lock:
             self._check_open()
             times = [p.time for p in self._predictions]
-        return Window(min(times), max(times) + timedelta(microseconds=1)) if times else None
+        return span_of(min(times), max(times)) if times else None
 
     def close(self) -> None:
         """See :meth:`PredictionLog.close`."""

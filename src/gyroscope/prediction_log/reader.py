@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from zlib import crc32
@@ -13,7 +13,7 @@ import numpy as np
 from gyroscope.errors import LogError
 from gyroscope.findings import Window
 from gyroscope.model import Label, Prediction
-from gyroscope.prediction_log.base import Joined
+from gyroscope.prediction_log.base import Joined, span_of
 from gyroscope.prediction_log.catalog import Catalog
 from gyroscope.prediction_log.index import Integers, Rows, keys_of
 from gyroscope.prediction_log.records import (
@@ -65,7 +65,7 @@ class SegmentReader:
         """See :meth:`PredictionLog.span`."""
         self._catalog.refresh()
         span = self._catalog.predictions.span()
-        return None if span is None else Window(span[0], span[1] + timedelta(microseconds=1))
+        return None if span is None else span_of(*span)
 
     def damage(self) -> tuple[Damage, ...]:
         """What cannot be read, in order of segments and offsets."""

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from gyroscope.errors import LogError
 from gyroscope.findings import Window
@@ -186,6 +187,14 @@ class PredictionLogContract:
         log.append_labels([label("c")])
         assert log.known(["a", "c", "b", "a", ""]) == {"a", "b"}
         assert log.known([]) == set()
+
+    def test_any_time_that_a_client_can_write_has_its_place(self, log: PredictionLog) -> None:
+        """The first and the last moment there are, too."""
+        ends = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+        log.append([structs.replace(prediction(str(end)), time=end) for end in ends])
+        assert log.span() == Window(*ends)
+        assert [p.time for p in log.read().predictions] == ends
+        assert len(log.times()) == 2
 
     def test_the_times_of_a_window_come_in_order_in_microseconds(self, log: PredictionLog) -> None:
         """A retry counts again; the window holds its start and not its end."""
