@@ -134,10 +134,11 @@ MODEL_SETTINGS = (
     ),
     Setting(
         name="material_psi",
-        default=0.05,
+        default=0.02,
         unit="PSI",
         low=0,
-        help="A column or score has drifted only if its PSI is surely above this.",
+        help="A column or score has drifted only if its PSI is surely above this; 0.02 is a shift of "
+        "about a seventh of a standard deviation.",
     ),
     Setting(
         name="promotion_alpha",

@@ -13,7 +13,7 @@ from gyroscope.data.profile import ColumnProfile, Profile, magnitude_bounds
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.agreement import check_agreement
 from gyroscope.monitor.scarcity import too_few
-from gyroscope.monitor.wording import percent
+from gyroscope.monitor.wording import percent, plain
 from gyroscope.stats.intervals import proportion
 from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
 from gyroscope.stats.unseen import unseen_share
@@ -176,14 +176,15 @@ def unit_finding(
     outside = _share_outside(old, new, upwards=up)
     if outside < UNIT_OUTSIDE:
         return None
-    shown = f"{after / before:.3g} times larger" if up else f"{before / after:.3g} times smaller"
+    factor = after / before if up else before / after
     return Finding(
         kind=Kind.DATA_QUALITY,
         check="unit_change",
         subject=spec.name,
         verdict=Verdict.ALARM,
-        detail=f"{spec.name} is {shown} than in the reference (median of the absolute value "
-        f"{before:.3g} then, {after:.3g} now), and {percent(outside)} of the values are far "
+        detail=f"{spec.name} is {plain(factor)} times {'larger' if up else 'smaller'} than in the "
+        f"reference (median of the absolute value "
+        f"{plain(before)} then, {plain(after)} now), and {percent(outside)} of the values are far "
         "outside the range known: has the unit changed?",
         window=window,
         n=new.n,
