@@ -10,11 +10,12 @@ from gyroscope.errors import GyroscopeError
 def main() -> None:
     """Run the command line; every known error is one message and an exit code."""
     from gyroscope.cli.commands import app
+    from gyroscope.cli.options import visible
 
     try:
         app()
     except GyroscopeError as error:
-        print(f"gyro: {error}", file=sys.stderr)  # noqa: T201
+        print(f"gyro: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except BrokenPipeError:  # e.g. gyro decisions | head
         sys.stderr.close()

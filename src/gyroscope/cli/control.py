@@ -91,10 +91,11 @@ def retrain(
 
 
 def _tell(recorded: Recorded) -> None:
+    from rich.text import Text
+
     decision = recorded.decision
     what = decision.action if decision.version is None else f"{decision.action} {decision.version}"
-    console().print(
-        f"{decision.model}: {what}: [bold]{recorded.status}[/] (decision {decision.id})"
-    )
+    told = (f"{decision.model}: {what}: ", (recorded.status, "bold"), f" (decision {decision.id})")
+    console().print(Text.assemble(*told))
     if recorded.note:
         console().print(recorded.note)

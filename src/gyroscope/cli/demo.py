@@ -32,7 +32,7 @@ def demo(
     from gyroscope.web.report import write_report
 
     began = time.monotonic()
-    out, calendar = console(), Calendar()
+    out, calendar = console(markup=True), Calendar()
     out.rule("[bold]Gyroscope on the flights of New York, 2013")
     out.print(
         "The question: will a flight arrive more than 15 minutes late? Asked when it is planned.\n"

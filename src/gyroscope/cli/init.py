@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gyroscope.cli.options import HERE, JsonOption, WorkspaceOption, console, print_json, table
+from gyroscope.cli.options import (
+    HERE,
+    JsonOption,
+    WorkspaceOption,
+    console,
+    print_json,
+    table,
+    visible,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,11 +66,11 @@ def init(
         print_json(_summary(name, file, rows.num_rows, inferred))
         return
     out = console()
-    out.print(f"{data}: {rows.num_rows:,} rows, {rows.num_columns} columns", markup=False)
+    out.print(f"{data}: {rows.num_rows:,} rows, {rows.num_columns} columns")
     _tell(out, inferred)
     train = ["gyro", "train", name, *(() if workspace == HERE else ("--workspace", str(workspace)))]
-    out.print(f"\nWrote model {name} to {file}: read it, correct it. Then:", markup=False)
-    out.print(f"  {shlex.join(train)}", style="bold", markup=False)
+    out.print(f"\nWrote model {name} to {file}: read it, correct it. Then:")
+    out.print(f"  {shlex.join(train)}", style="bold")
 
 
 def model_name(data: Path) -> str:
@@ -96,10 +104,10 @@ def _tell(out: Console, inferred: Inferred) -> None:
     for column in inferred.contract.columns:
         mark = Text(" !", style="bold yellow") if column.name in warned else Text("")
         columns.add_row(
-            Text(column.name) + mark,
+            Text(visible(column.name)) + mark,
             column.type.value,
             column.role.value,
-            Text(_about(column)),
+            _about(column),
             style=_STYLES.get(column.role.value, ""),
         )
     out.print(columns)
@@ -133,7 +141,7 @@ def _list(out: Console, remarks: Iterable[Remark]) -> None:
     for advice, facts in advised.items():
         for message, columns in facts:
             about = ", ".join(filter(None, columns))
-            told = Text(f"{about}: {message}" if about else message)
+            told = f"{about}: {message}" if about else message
             out.print(Padding(told, (0, 0, 0, 2), expand=False))
         if advice:
             out.print(Padding(Text(advice, style="dim"), (0, 0, 0, 6), expand=False))

@@ -141,6 +141,8 @@ def monitor(
 
 
 def _show(space: Workspace, found: list[Finding], title: str, json: bool) -> None:
+    from rich.text import Text
+
     if json:
         print_json(found)
     else:
@@ -151,7 +153,7 @@ def _show(space: Workspace, found: list[Finding], title: str, json: bool) -> Non
                 finding.kind,
                 finding.subject,
                 finding.check,
-                f"[{STYLES.get(finding.verdict, 'dim')}]{finding.verdict}[/]",
+                Text(finding.verdict, style=STYLES.get(finding.verdict, "dim")),
                 finding.detail,
             )
         console().print(shown)

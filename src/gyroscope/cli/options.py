@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="Folder with gyroscope.yaml.", show_default=False)
@@ -24,6 +26,9 @@ ReasonOption = Annotated[str, typer.Option("--reason", "-m", help="Why, for the 
 
 HERE = Path()
 
+# What a terminal obeys instead of showing it: controls but the line break, changes of direction.
+_OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 def person() -> str:
     """Who gives the command, for the record."""
@@ -33,9 +38,21 @@ def person() -> str:
         return "somebody"
 
 
-def console() -> Console:
-    """Where people read."""
-    return Console(highlight=False)
+class _LiteralConsole(Console):
+    """Shows texts as they are: names and values from data mean nothing to it or to a terminal."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+def console(*, markup: bool = False) -> Console:
+    """Where people read; ``markup`` only where no text comes from data."""
+    return _LiteralConsole(highlight=False, emoji=False, markup=markup)
+
+
+def visible(text: str) -> str:
+    """A text with escapes such as ``\\x1b`` for the characters that a terminal would obey."""
+    return _OBEYED.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def print_json(value: Any) -> None:

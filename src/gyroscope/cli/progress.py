@@ -17,11 +17,11 @@ def training_progress(
     from gyroscope.train.pipeline import STEPS
 
     columns = (
-        TextColumn("[bold]{task.fields[model]}"),
+        TextColumn("{task.fields[model]}", style="bold", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.completed}/{task.total}"),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # it may hold the name of a file
     )
     with Progress(*columns, console=out, disable=not shown) as bar:
         task = bar.add_task("starting", total=len(STEPS), model=model)

@@ -55,6 +55,8 @@ def train(
 
 
 def _tell(out: Console, trained: Trained, promoted: bool, tracking_uri: str) -> None:
+    from rich.text import Text
+
     chosen = trained.evaluated.candidate
     candidates = table(
         "Candidates on the validation rows",
@@ -83,18 +85,17 @@ def _tell(out: Console, trained: Trained, promoted: bool, tracking_uri: str) -> 
             found.add_row(name, f"{estimate.value:.4f}", f"{low:.4f} to {high:.4f}")
     out.print(found)
     for gate in trained.gates:
-        out.print(f"  gate {gate.check}: [bold]{gate.verdict}[/]  {gate.detail}")
-    model, version = trained.version.model, trained.version.version
-    out.print(
-        f"\nRegistered [bold]{model} version {version}[/] "
-        f"(run {trained.version.run_id}, MLflow at {tracking_uri})."
-    )
-    if promoted:
-        out.print("It is the champion. Next: [bold]gyro up[/]")
-    elif trained.passed:
         out.print(
-            "Another version is champion. To change that: "
-            f"[bold]gyro promote {model} {version} --reason ...[/]"
+            Text.assemble(f"  gate {gate.check}: ", (gate.verdict, "bold"), f"  {gate.detail}")
         )
+    model, version = trained.version.model, trained.version.version
+    registered = (f"{model} version {version}", "bold")
+    where = f" (run {trained.version.run_id}, MLflow at {tracking_uri})."
+    out.print(Text.assemble("\nRegistered ", registered, where))
+    if promoted:
+        out.print(Text.assemble("It is the champion. Next: ", ("gyro up", "bold")))
+    elif trained.passed:
+        command = f"gyro promote {model} {version} --reason ..."
+        out.print(Text.assemble("Another version is champion. To change that: ", (command, "bold")))
     else:
         out.print("It did not pass its gates and serves nobody.")

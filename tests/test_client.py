@@ -1,0 +1,110 @@
+"""What the client sends, and what it says when the other side does not understand."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gyroscope.client import Client
+from gyroscope.errors import RequestError, RowError, UsageError
+
+
+class Answering(BaseHTTPRequestHandler):
+    status: ClassVar[int] = 200
+    answer: ClassVar[bytes] = b'{"predictions": []}'
+    received: ClassVar[list[Any]] = []
+
+    def do_POST(self) -> None:
+        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def other(monkeypatch: pytest.MonkeyPatch) -> type[Answering]:
+    monkeypatch.setattr(Answering, "received", [])
+    return Answering
+
+
+@pytest.fixture
+def client(other: type[Answering]) -> Iterator[Client]:
+    server = HTTPServer(("127.0.0.1", 0), other)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    with Client(f"http://127.0.0.1:{server.server_port}") as made:
+        yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_values_of_numpy_and_pandas_are_sent_as_json(
+    client: Client, other: type[Answering]
+) -> None:
+    frame = pd.DataFrame({"n": [1, 2], "x": [0.5, np.nan], "ok": [True, False]})
+    rows: list[dict[str, Any]] = frame.to_dict("records")
+    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    rows[0] |= {"n": np.int64(1), "f": np.float32("nan"), "at": moment, "na": pd.NA, "nat": pd.NaT}
+    client.predict("churn", rows)
+    assert other.received[0]["rows"] == [
+        {
+            **{"n": 1, "x": 0.5, "ok": True, "f": None},
+            **{"at": "2026-01-31T12:00:00+00:00", "na": None, "nat": None},
+        },
+        {"n": 2, "x": None, "ok": False},
+    ]
+
+
+@pytest.mark.parametrize("value", [float("inf"), np.float32("-inf"), b"bytes", [1], 1j])
+def test_a_value_that_json_has_not_is_named_and_nothing_is_sent(
+    client: Client, other: type[Answering], value: object
+) -> None:
+    with pytest.raises(RowError, match=r"row 1, price: given .*, expected a text, a finite number"):
+        client.predict("churn", [{"price": 1}, {"price": value}])
+    assert not other.received
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (200, b"<html>hello</html>"),
+        (404, b"not here"),
+        (500, b'{"detail": "elsewhere"}'),
+        (400, b"[1]"),
+    ],
+)
+def test_a_server_of_another_kind_is_recognised(
+    client: Client,
+    other: type[Answering],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    answer: bytes,
+) -> None:
+    monkeypatch.setattr(other, "status", status)
+    monkeypatch.setattr(other, "answer", answer)
+    with pytest.raises(RequestError, match="is it the address of the server"):
+        client.predict("churn", [{"price": 1}])
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://host:port"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="is not the address of a server"):
+        Client(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "127.0.0.1:9", ""])
+def test_nobody_there_is_one_message(url: str) -> None:
+    with Client(url) as client, pytest.raises(RequestError, match="no answer from"):
+        client.get("/v1/models")
