@@ -137,8 +137,8 @@ MODEL_SETTINGS = (
         default=0.02,
         unit="PSI",
         low=0,
-        help="A column or score has drifted only if its PSI is surely above this; 0.02 is a shift of "
-        "about a seventh of a standard deviation.",
+        help="A column or score has drifted only if its PSI is surely above this; 0.02 is a shift "
+        "of about a seventh of a standard deviation.",
     ),
     Setting(
         name="promotion_alpha",

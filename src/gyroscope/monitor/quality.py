@@ -183,9 +183,8 @@ def unit_finding(
         subject=spec.name,
         verdict=Verdict.ALARM,
         detail=f"{spec.name} is {plain(factor)} times {'larger' if up else 'smaller'} than in the "
-        f"reference (median of the absolute value "
-        f"{plain(before)} then, {plain(after)} now), and {percent(outside)} of the values are far "
-        "outside the range known: has the unit changed?",
+        f"reference (median of the absolute value {plain(before)} then, {plain(after)} now), and "
+        f"{percent(outside)} of the values are far outside the range known: has the unit changed?",
         window=window,
         n=new.n,
         value=after,

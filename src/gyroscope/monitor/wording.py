@@ -26,6 +26,12 @@ def size(psi: float) -> str:
     return "moderate" if psi >= MODERATE_PSI else "small"
 
 
+def plain(number: float) -> str:
+    """A number to three digits, written out where people write it out: 1,730, not 1.73e+03."""
+    rounded = float(f"{number:.3g}")
+    return f"{rounded:,.0f}" if 1e3 <= abs(rounded) < 1e12 else f"{rounded:.3g}"
+
+
 def percent(share: float) -> str:
     """A share in [0, 1] as a percentage with three digits."""
     return f"{100 * share:.3g} %"

@@ -7,7 +7,7 @@ happened, and what comes after can be repeated.
 from __future__ import annotations
 
 from gyroscope.decisions import Action, Decision
-from gyroscope.errors import GyroscopeError
+from gyroscope.errors import GyroscopeError, NotFoundError
 from gyroscope.model import CHALLENGER, CHAMPION, PREVIOUS
 from gyroscope.registry.publisher import Publisher
 from gyroscope.registry.registry import Registry
@@ -34,9 +34,9 @@ class Promoter:
         model, version = decision.model, decision.version
         if decision.action not in MOVES or version is None:
             raise GyroscopeError(f"decision {decision.id} ({decision.action}) moves no alias")
-        champion = champion_of(self._registry, model)
-        if champion not in (decision.previous, version):
-            return f"version {champion} has become champion meanwhile"
+        obstacle = self._obstacle(decision, version)
+        if obstacle:
+            return obstacle
         if decision.action is Action.PROMOTE and decision.previous is not None:
             self._registry.set_alias(model, PREVIOUS, decision.previous)
         self._registry.set_alias(model, CHAMPION, version)
@@ -44,6 +44,18 @@ class Promoter:
             self._registry.remove_alias(model, PREVIOUS)
         self._registry.remove_alias(model, CHALLENGER)
         self._publisher.publish(model)
+        return ""
+
+    def _obstacle(self, decision: Decision, version: int) -> str:
+        """Why the champion cannot be moved as decided; empty if it can, or was."""
+        champion = champion_of(self._registry, decision.model)
+        if champion not in (decision.previous, version):
+            now = "no version" if champion is None else f"version {champion}"
+            return f"{now} is champion, and when this was decided {decision.previous} was"
+        try:
+            self._registry.bundle_folder(decision.model, version)
+        except NotFoundError as error:
+            return str(error)
         return ""
 
 

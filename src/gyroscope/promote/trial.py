@@ -201,7 +201,8 @@ def _reason(trial: Trial, found: _Compared) -> str:
     return (
         f"{found.subject} on {loss.n:,} labelled rows of {trial.windows} windows: log-loss lower "
         f"by {loss.improvement:.4f} nats (95 % interval {loss.interval.low:.4f} to "
-        f"{loss.interval.high:.4f}), evidence {min(evidence, _LARGEST_SHOWN):,.{0 if evidence >= 10 else 2}f}"
+        f"{loss.interval.high:.4f}), evidence "
+        f"{min(evidence, _LARGEST_SHOWN):,.{0 if evidence >= 10 else 2}f}"
         f"{' or more' if evidence > _LARGEST_SHOWN else ''} to 1{ranks}"
     )
 
