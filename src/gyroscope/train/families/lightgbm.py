@@ -12,7 +12,7 @@ from gyroscope.bundle.links import Link
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
 from gyroscope.data.contract import Column
-from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes
+from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes, threads
 from gyroscope.train.families.node_table import NodeTable
 
 _MOST_TREES = 400
@@ -39,7 +39,7 @@ class LightGBM:
         """Fit with at most 400 trees of 31 leaves."""
         import lightgbm
 
-        settings = {**_PARAMETERS, "seed": seed}
+        settings = {**_PARAMETERS, "seed": seed, "num_threads": threads(len(sample.y))}
         settings["min_data_in_leaf"] = int(min(40, max(2, len(sample.y) // 100)))
         data = lightgbm.Dataset(
             sample.X,

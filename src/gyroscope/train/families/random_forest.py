@@ -43,14 +43,15 @@ class RandomForest:
             return found
 
         return Fitted(
-            scorer=TreeScorer(_nodes(forest, ranks), base=0.0, single=True),
+            scorer=TreeScorer(forest_nodes(forest, ranks), base=0.0, single=True),
             link=Link(kind="identity"),
             probabilities=probabilities,
             parameters=settings,
         )
 
 
-def _nodes(forest: Any, ranks: CategoryRanks) -> Nodes:
+def forest_nodes(forest: Any, ranks: CategoryRanks) -> Nodes:
+    """The trees of a fitted forest as one node table; its leaves add up to the mean."""
     table = NodeTable()
     for estimator in forest.estimators_:
         tree = estimator.tree_

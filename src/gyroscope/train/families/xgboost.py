@@ -13,7 +13,7 @@ from gyroscope.bundle.base import Matrix, Vector
 from gyroscope.bundle.links import Link
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
-from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, within_float32
+from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, threads, within_float32
 from gyroscope.train.families.node_table import NodeTable
 
 _MOST_TREES = 400
@@ -38,10 +38,11 @@ class XGBoost:
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
         """Fit with at most 400 trees of 31 leaves."""
         ranks = CategoryRanks(sample)
-        settings: dict[str, Any] = {**_PARAMETERS, "seed": seed}
+        settings: dict[str, Any] = {**_PARAMETERS, "seed": seed, "nthread": threads(len(sample.y))}
 
         def seen(X: Matrix, **labels: Vector) -> Any:
-            return xgboost.DMatrix(ranks(within_float32(X)), **labels)
+            rows = ranks(within_float32(X))
+            return xgboost.DMatrix(rows, nthread=settings["nthread"], **labels)
 
         booster = xgboost.train(
             settings,
