@@ -17,6 +17,8 @@ from gyroscope.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from gyroscope.app import Workspace
     from gyroscope.findings import Finding
 
@@ -141,23 +143,28 @@ def monitor(
 
 
 def _show(space: Workspace, found: list[Finding], title: str, json: bool) -> None:
-    from rich.text import Text
-
     if json:
         print_json(found)
     else:
-        shown = table(title, ("window", "kind", "subject", "check", "verdict", "what"))
-        for finding in found:
-            shown.add_row(
-                str(finding.window or ""),
-                finding.kind,
-                finding.subject,
-                finding.check,
-                Text(finding.verdict, style=STYLES.get(finding.verdict, "dim")),
-                finding.detail,
-            )
-        console().print(shown)
+        console().print(_findings_table(found, title))
     space.close()
+
+
+def _findings_table(found: list[Finding], title: str) -> Table:
+    """What was found, with a column for the window only if there are several."""
+    from rich.text import Text
+
+    several = len({finding.window for finding in found}) > 1
+    shown = table(title, (*(("window",) if several else ()), "verdict", "about", "what"))
+    for finding in found:
+        start = f"{finding.window.start:%Y-%m-%d %H:%M}" if finding.window else ""
+        shown.add_row(
+            *((start,) if several else ()),
+            Text(finding.verdict, style=STYLES.get(finding.verdict, "dim")),
+            f"{finding.kind}: {finding.subject}",
+            finding.detail,
+        )
+    return shown
 
 
 def verify(model: ModelArgument = None, workspace: WorkspaceOption = HERE) -> None:
