@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import builtins
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gyroscope.errors import ConfigError, MissingExtraError
+from gyroscope.testing.families import PLAN, ModelFamilyContract, probabilities, rows, sample
+from gyroscope.train.families.base import FAMILIES, CategoryRanks, ModelFamily, family, threads
+
+
+class TestBaseRate(ModelFamilyContract):
+    @pytest.fixture(scope="class")
+    def family(self) -> ModelFamily:
+        return family("base_rate")
+
+
+class TestLogisticRegression(ModelFamilyContract):
+    @pytest.fixture(scope="class")
+    def family(self) -> ModelFamily:
+        return family("logistic_regression")
+
+
+class TestRandomForest(ModelFamilyContract):
+    @pytest.fixture(scope="class")
+    def family(self) -> ModelFamily:
+        return family("random_forest")
+
+
+class TestLightGBM(ModelFamilyContract):
+    @pytest.fixture(scope="class")
+    def family(self) -> ModelFamily:
+        return family("lightgbm")
+
+
+class TestXGBoost(ModelFamilyContract):
+    @pytest.fixture(scope="class")
+    def family(self) -> ModelFamily:
+        pytest.importorskip("xgboost")
+        return family("xgboost")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_has_the_name_it_is_listed_under(name: str) -> None:
+    assert family(name).name == name
+
+
+def test_an_unknown_family_is_answered_with_those_that_are_known() -> None:
+    with pytest.raises(ConfigError, match="no model family 'forest'; known: base_rate, logistic_"):
+        family("forest")
+
+
+def test_a_family_whose_library_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without_xgboost(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "xgboost":
+            raise ModuleNotFoundError("No module named 'xgboost'", name="xgboost")
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without_xgboost)
+    monkeypatch.delitem(sys.modules, "gyroscope.train.families.xgboost", raising=False)
+    with pytest.raises(MissingExtraError, match=r'pip install "gyroscope-ml\[xgboost\]"'):
+        family("xgboost")
+
+
+@pytest.mark.parametrize("name", ["random_forest", "lightgbm", "xgboost"])
+def test_a_category_is_explained_as_one_column(name: str) -> None:
+    if name == "xgboost":
+        pytest.importorskip("xgboost")
+    given = sample()
+    fitted = family(name).fit(given, seed=0)
+    X = rows(3, 100)[0]
+    X = np.vstack([X, X])
+    X[:100, PLAN], X[100:, PLAN] = 1, 0  # the plan that churns, and one that does not
+    values = fitted.scorer.contributions(X).values[:, PLAN]
+    assert (values[:100] > values[100:]).mean() > 0.95
+    p = probabilities(fitted, X)
+    assert p[:100].mean() > p[100:].mean() + 0.1
+
+
+def test_categories_are_ranked_by_their_share_of_positives() -> None:
+    given = sample()
+    ranks = CategoryRanks(given)
+    X = np.full((5, given.X.shape[1]), np.nan)
+    X[:, PLAN] = [0, 1, 2, 3, 4]
+    ranked = ranks(X)
+    assert sorted(ranked[:, PLAN].tolist()) == [0, 1, 2, 3, 4]
+    assert ranked[1, PLAN] == 4  # "plus" churns most
+    assert np.isnan(ranks(np.full_like(X, np.nan))).all()
+    left = ranks.left_codes(PLAN, 3.5)
+    assert left is not None
+    assert np.flatnonzero(~left).tolist() == [1]
+    assert ranks.left_codes(0, 3.5) is None
+
+
+def test_few_rows_are_fitted_by_one_thread() -> None:
+    assert threads(10) == threads(99_999) == 1
+    assert threads(10**9) >= 1
