@@ -13,31 +13,31 @@ from gyroscope.train.families.base import FAMILIES, CategoryRanks, ModelFamily, 
 
 
 class TestBaseRate(ModelFamilyContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def family(self) -> ModelFamily:
         return family("base_rate")
 
 
 class TestLogisticRegression(ModelFamilyContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def family(self) -> ModelFamily:
         return family("logistic_regression")
 
 
 class TestRandomForest(ModelFamilyContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def family(self) -> ModelFamily:
         return family("random_forest")
 
 
 class TestLightGBM(ModelFamilyContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def family(self) -> ModelFamily:
         return family("lightgbm")
 
 
 class TestXGBoost(ModelFamilyContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def family(self) -> ModelFamily:
         pytest.importorskip("xgboost")
         return family("xgboost")
