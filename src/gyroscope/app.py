@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gyroscope.bundle.bundle import Bundle
     from gyroscope.loop.pilot import Pilot
     from gyroscope.loop.world import World
-    from gyroscope.prediction_log.base import PredictionLog
+    from gyroscope.prediction_log.file_log import FileLog
     from gyroscope.registry.registry import Registry
     from gyroscope.store.base import Store
 
@@ -30,7 +30,7 @@ class Workspace:
     def __init__(self, root: str | Path = ".") -> None:
         """Read the settings; raises ConfigError."""
         self.config: Config = load_config(Path(root))
-        self._logs: dict[str, PredictionLog] = {}
+        self._logs: dict[str, FileLog] = {}
         self.bundle = lru_cache(maxsize=_BUNDLES_IN_MEMORY)(self._load_bundle)
 
     @property
@@ -58,7 +58,11 @@ class Workspace:
     @property
     def tracking_uri(self) -> str:
         """Where MLflow keeps runs and versions."""
-        return f"sqlite:///{self.state / 'mlflow.db'}"
+        return f"sqlite:///{self._registry_file}"
+
+    @property
+    def _registry_file(self) -> Path:
+        return self.state / "mlflow.db"
 
     @cached_property
     def registry(self) -> Registry:
@@ -67,7 +71,7 @@ class Workspace:
 
         return Registry(self._mlflow, self.state / "cache")
 
-    def log(self, model: str) -> PredictionLog:
+    def log(self, model: str) -> FileLog:
         """The prediction log of a model."""
         from gyroscope.prediction_log.file_log import FileLog
 
@@ -92,6 +96,7 @@ class Workspace:
             config=self.config,
             store=self.store,
             registry=self.registry,
+            registry_file=self._registry_file,
             tracker=Tracker(self._mlflow, self.state / "artefacts"),
             publisher=Publisher(self.registry, self.state / "serving"),
             executor=ProcessExecutor(self.command("job"), self.state / "jobs"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 HostOption = Annotated[str | None, typer.Option(help="Address to bind.")]
 PortOption = Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one.")]
+
+_LAST_STEP_S = 10.0  # given to the last step of a pilot whose supervisor was killed
 
 
 def up(workspace: WorkspaceOption = HERE, host: HostOption = None, port: PortOption = None) -> None:
@@ -30,18 +33,36 @@ def serve(
 
 def _supervise(workspace: Path, host: str | None, port: int | None, *, beside: str) -> None:
     from gyroscope.app import Workspace
+    from gyroscope.loop.locks import locked
     from gyroscope.loop.supervisor import Supervisor
+    from gyroscope.store.base import JobStatus
 
     space = Workspace(workspace)
-    address = [] if host is None else ["--host", host]
-    address += [] if port is None else ["--port", str(port)]
-    commands = {
-        "api": (*space.command("api"), *address),
-        beside: space.command(beside),
-    }
-    out = console()
-    out.print(f"Workspace {space.config.root}; stop with Ctrl-C.")
-    Supervisor(commands, tell=out.print).run()
+    settings, out = space.config.settings, console()
+    host = host or settings["host"]
+    port = settings["port"] if port is None else port
+    with locked(space.state / "up.lock", wait_s=0, doing="serving this workspace"):
+        port = port or _free_port(host)  # the same one each time that the server is started
+        commands = {
+            "api": (*space.command("api"), "--host", host, "--port", str(port)),
+            beside: space.command(beside),
+        }
+        out.print(f"Workspace {space.config.root}, http://{host}:{port}/docs; stop with Ctrl-C.")
+        Supervisor(commands, tell=out.print).run()
+    for job in space.store.jobs(statuses=(JobStatus.QUEUED, JobStatus.RUNNING)):
+        out.print(f"The {job.kind} job of {job.model} goes on; gyro up will take up its result.")
+    space.close()
+
+
+def _free_port(host: str) -> int:
+    """A port that nobody listens on now."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError:
+        return 0  # no address of this machine, which the server says better
 
 
 def api(
@@ -69,15 +90,20 @@ def api(
 def pilot(workspace: WorkspaceOption = HERE) -> None:
     """Watch every model, decide and act, until stopped."""
     from gyroscope.app import Workspace
-    from gyroscope.config import FILE
-    from gyroscope.loop.fly import fly
+    from gyroscope.loop.fly import fly, stop_event
+    from gyroscope.loop.locks import locked
     from gyroscope.loop.supervisor import stop_with_parent
 
     stop_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    space = Workspace(workspace)
-    fly(space.world, [space.pilot(m) for m in space.config.models], space.config.root / FILE)
-    space.close()
+    stopping, again = stop_event(), True
+    lock = Workspace(workspace).state / "pilot.lock"
+    with locked(lock, wait_s=_LAST_STEP_S, doing="the pilot of this workspace"):
+        while again:
+            space = Workspace(workspace)
+            pilots = [space.pilot(model) for model in space.config.models]
+            again = fly(space.world, pilots, stopping)
+            space.close()
 
 
 def publish(workspace: WorkspaceOption = HERE) -> None:
@@ -88,5 +114,5 @@ def publish(workspace: WorkspaceOption = HERE) -> None:
 
     stop_with_parent()
     space = Workspace(workspace)
-    publish_until(stop_event(), space.world.publisher, list(space.config.models))
+    publish_until(stop_event(), space.world, list(space.config.models))
     space.close()

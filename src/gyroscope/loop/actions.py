@@ -1,60 +1,135 @@
-"""Carrying out decisions: the only place where the loop changes the world."""
+"""Carrying out decisions: the only place where the loop changes the world.
+
+A decision is recorded, acted upon, entered into the state of its model, and only then called done.
+So one that is not called done when its process dies may be anywhere on that road; since every step
+can be taken twice, it is taken up from the start by whoever acts on the model next. For that to be
+safe, processes act on a model one at a time.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import msgspec
 
-from gyroscope.decisions import Action, Care, Decision, Recorded, Status
-from gyroscope.errors import ConflictError
+from gyroscope.decide.states import adopted, after
+from gyroscope.decisions import Action, Care, Decision, Recorded, Status, decision_id
+from gyroscope.errors import ConflictError, NotFoundError, UsageError
 from gyroscope.loop.jobs import RETRAIN
 from gyroscope.loop.training import Retraining
 from gyroscope.loop.world import World
-from gyroscope.model import CHALLENGER
-from gyroscope.promote.promotion import MOVES, Promoter
-from gyroscope.store.base import Job, Quarantine
+from gyroscope.model import CHALLENGER, PREVIOUS
+from gyroscope.promote.promotion import MOVES, Promoter, champion_of
+from gyroscope.store.base import Job, JobStatus, Quarantine
+
+_UNFINISHED = (Status.DECIDED, Status.ACTING)
 
 _log = logging.getLogger("gyroscope.decisions")
 
 
 class Actor:
-    """Puts decisions on record and carries each out once, however often it is asked to."""
+    """Puts decisions on record and carries each out once, however often its process dies."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._promoter = Promoter(world.registry, world.store, world.publisher)
+        self._promoter = Promoter(world.registry, world.publisher)
 
-    def carry_out(self, decision: Decision, care: Care) -> Recorded:
-        """Record a decision, act, and return it in its final status.
+    @contextmanager
+    def alone(self, model: str) -> Iterator[Care]:
+        """The state of a model while nobody else acts on it.
 
-        A decision that is on record already, from before a crash, is taken up where it was left.
+        What a killed process left undone is finished or undone first, and a champion that was
+        chosen elsewhere, for example in MLflow, is adopted.
+
+        Raises:
+            GyroscopeError: another process acts on the model and does not come to an end.
         """
-        recorded = self._record(decision)
-        decision = recorded.decision
-        if recorded.status not in (Status.DECIDED, Status.ACTING):
-            return recorded
-        _log.info("%s: %s: %s", decision.model, decision.action, decision.reason)
-        if decision.action in MOVES:
-            self._promoter.carry_out(recorded)
-            return self._world.store.decision(decision.id)
-        self._act(decision, care)
-        return self._world.store.advance(decision.id, recorded.status, Status.DONE)
+        with self._world.acting_on(model):
+            for recorded in self.unfinished(model):
+                self._take_up(recorded)
+            self._adopt_champion(model)
+            yield self._world.store.care(model)
 
-    def recover(self, model: str) -> list[Decision]:
-        """Finish or undo the alias moves that were half done when a process died."""
-        return self._promoter.recover(model)
+    def unfinished(self, model: str) -> list[Recorded]:
+        """Decisions that somebody is carrying out, or has left undone."""
+        return self._world.store.decisions(model, statuses=_UNFINISHED)
 
-    def _record(self, decision: Decision) -> Recorded:
+    def carry_out(self, before: Care, done: Care, decisions: Sequence[Decision]) -> Care:
+        """Carry out decisions in a block of :meth:`alone` and save the state they lead to.
+
+        Args:
+            before: the state as it is.
+            done: the state as it will be, but for the decisions.
+            decisions: may be on record from an earlier try; what has ended is not done again.
+
+        Raises:
+            UsageError: a decision does not fit the state; it is not on record.
+        """
+        care, acted = done, []
+        for decision in decisions:
+            after(care, decision)
+            recorded = self._recorded(decision)
+            if recorded.status in _UNFINISHED and self._act(recorded, care):
+                care = after(care, recorded.decision)
+                acted.append(recorded.decision)
+        self._save(before, care)
+        for decision in acted:
+            self._end(decision, Status.DONE)
+        return care
+
+    def _take_up(self, recorded: Recorded) -> None:
+        """Finish or undo a decision whose process died at any point of :meth:`carry_out`."""
+        care = self._world.store.care(recorded.decision.model)
+        if self._act(recorded, care):
+            self._save(care, _with(care, recorded.decision))
+            self._end(recorded.decision, Status.DONE)
+
+    def _adopt_champion(self, model: str) -> None:
+        """Bring the state in line with the registry, which says who is champion."""
+        care = self._world.store.care(model)
+        champion = champion_of(self._world.registry, model)
+        if champion == care.champion:
+            return
+        now = self._world.now(model)
+        if care.champion is not None:
+            with suppress(NotFoundError):  # it may have been deleted
+                self._world.registry.set_alias(model, PREVIOUS, care.champion)
+        self._world.registry.remove_alias(model, CHALLENGER)
+        changed = msgspec.structs.replace(adopted(care, champion), since=now)
+        self.carry_out(care, changed, (_adoption(care, champion, now),))
+
+    def _recorded(self, decision: Decision) -> Recorded:
         try:
             return self._world.store.record(decision)
         except ConflictError:
             # Decided before a crash on fewer labels than there are now: the first word stands.
             return self._world.store.decision(decision.id)
 
-    def _act(self, decision: Decision, care: Care) -> None:
-        """The effect of a decision that moves no champion; doing it twice is doing it once."""
+    def _act(self, recorded: Recorded, care: Care) -> bool:
+        """The effect of a decision on the world; doing it twice is doing it once.
+
+        If it is no longer possible the decision is undone, and the answer is False.
+        """
+        decision = recorded.decision
+        _log.info("%s: %s: %s", decision.model, decision.action, decision.reason)
+        if decision.action in MOVES:
+            return self._move(recorded)
+        self._change_world(decision, care)
+        return True
+
+    def _move(self, recorded: Recorded) -> bool:
+        decision = recorded.decision
+        if recorded.status is Status.DECIDED:
+            self._world.store.advance(decision.id, Status.DECIDED, Status.ACTING)
+        obstacle = self._promoter.move(decision)
+        if obstacle:
+            self._end(decision, Status.UNDONE, obstacle)
+        return not obstacle
+
+    def _change_world(self, decision: Decision, care: Care) -> None:
         world, model = self._world, decision.model
         if decision.action is Action.QUARANTINE and decision.window is not None:
             world.store.add_quarantine(
@@ -84,5 +159,61 @@ class Actor:
             arguments=msgspec.to_builtins(order),
             created=datetime.now(UTC),
         )
-        self._world.store.save_job(job)
+        try:
+            job = self._world.store.job(job.id)
+        except NotFoundError:
+            self._world.store.save_job(job)
         self._world.executor.submit(job)
+
+    def _save(self, before: Care, care: Care) -> None:
+        if before.job is not None and care.job is None:
+            self._cancel(before.job)
+        self._world.store.save_care(before, care)
+
+    def _cancel(self, job_id: str) -> None:
+        """Stop a job that nobody waits for any more; nothing happens to one that has ended."""
+        job = self._world.store.job(job_id)
+        if job.status in (JobStatus.QUEUED, JobStatus.RUNNING):
+            self._world.executor.cancel(job)
+            stopped = msgspec.structs.replace(
+                job,
+                status=JobStatus.FAILED,
+                finished=datetime.now(UTC),
+                error="stopped: another version has become champion",
+            )
+            self._world.store.save_job(stopped)
+
+    def _end(self, decision: Decision, status: Status, note: str = "") -> None:
+        before = self._world.store.decision(decision.id).status
+        self._world.store.advance(decision.id, before, status, note)
+
+
+def _adoption(care: Care, champion: int | None, now: datetime) -> Decision:
+    """The notice that the champion was chosen elsewhere."""
+    if champion is None:
+        reason = (
+            f"The alias champion was taken from version {care.champion} in the registry. Servers "
+            "go on with it, and nothing is watched until a version is champion again."
+        )
+    else:
+        reason = f"Version {champion} was made champion in the registry; it is watched from now on."
+    return Decision(
+        id=decision_id(care.model, Action.NOTICE, "champion", care.champion, champion, care.since),
+        model=care.model,
+        at=now,
+        action=Action.NOTICE,
+        reason=reason,
+        actor="registry",
+        version=champion,
+        previous=care.champion,
+    )
+
+
+def _with(care: Care, decision: Decision) -> Care:
+    """The state with a decision that may have been entered into it already."""
+    if decision.action in MOVES and care.champion == decision.version:
+        return care
+    try:
+        return after(care, decision)
+    except UsageError:  # it was: nobody changes the state while a decision is unfinished
+        return care

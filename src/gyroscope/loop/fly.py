@@ -1,4 +1,4 @@
-"""The process of the pilot: ticks of every model, and the servers' copy of the aliases."""
+"""The process of the pilot: turns for every model, and the servers' copy of the aliases."""
 
 from __future__ import annotations
 
@@ -10,62 +10,131 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from gyroscope.errors import GyroscopeError
+from gyroscope.config import FILE, load_config
+from gyroscope.errors import GyroscopeError, UsageError
+from gyroscope.loop.changes import DatabaseChanges
 from gyroscope.loop.pilot import Pilot
 from gyroscope.loop.world import World
-from gyroscope.registry.publisher import Publisher
 
-_SHORTEST_IDLE_S, _LONGEST_IDLE_S = 0.02, 1.0  # between rounds without work, doubling
-_PUBLISH_S = 0.5  # between two looks at the registry: a move is served well within 2 s
+_SHORTEST_IDLE_S, _LONGEST_IDLE_S = 0.02, 2.0  # between turns of a model without work, doubling
 _RETRY_S = 30.0  # until a model that met an error has its next turn
+_LOOK_S = 0.25  # between two looks for alias moves and for new settings
+_BEAT_S = 5.0  # between two signs of life
+_PUBLISH_S, _PUBLISH_AGAIN_S = 10.0, 2.0  # between looks without a sign of change; after an error
 
 _log = logging.getLogger("gyroscope.pilot")
 
 
-def fly(world: World, pilots: Sequence[Pilot], config_file: Path) -> None:
-    """Give every model its turns until SIGTERM, SIGINT or a change of ``config_file``.
+def fly(world: World, pilots: Sequence[Pilot], stopping: threading.Event) -> bool:
+    """Give every model its turns until told to stop, or until the settings file has changed.
 
-    An error that Gyroscope knows about holds up only its own model, which is tried again later.
+    An error holds up only its own model, which is tried again later.
+
+    Returns:
+        Whether the settings have changed, to others that can be used.
     """
-    stopping = stop_event()
-    threading.Thread(
-        target=publish_until,
-        args=(stopping, world.publisher, [pilot.model for pilot in pilots]),
-        daemon=True,
-        name="publisher",
-    ).start()
-    written = config_file.stat().st_mtime_ns
-    due = dict.fromkeys((pilot.model for pilot in pilots), 0.0)
-    for pilot in pilots:
-        pilot.recover()
-    idle = _SHORTEST_IDLE_S
-    while not stopping.is_set() and config_file.stat().st_mtime_ns == written:
-        world.store.beat("pilot")
-        worked = [_turn(pilot, due) for pilot in pilots if due[pilot.model] <= time.monotonic()]
-        idle = _SHORTEST_IDLE_S if any(worked) else min(2 * idle, _LONGEST_IDLE_S)
-        if not any(worked):
-            stopping.wait(idle)
-    stopping.set()
-
-
-def _turn(pilot: Pilot, due: dict[str, float]) -> bool:
+    settings = _SettingsFile(world.config.root)
+    turns = [_Turn(pilot) for pilot in pilots]
+    aliases = DatabaseChanges(world.registry_file)
+    ended = threading.Event()
+    publisher = threading.Thread(
+        target=publish_until, args=(ended, world, [p.model for p in pilots]), name="publisher"
+    )
+    publisher.start()
+    beat_at = 0.0
     try:
-        return pilot.tick()
-    except GyroscopeError as error:
-        due[pilot.model] = time.monotonic() + _RETRY_S
-        _log.warning("%s: %s; trying again in %.0f s", pilot.model, error, _RETRY_S)
-        return False
+        while not stopping.is_set() and not settings.changed():
+            if time.monotonic() >= beat_at:
+                world.store.beat("pilot")
+                beat_at = time.monotonic() + _BEAT_S
+            moved = aliases.any()
+            for turn in turns:
+                if not stopping.is_set():
+                    turn.take_if_due(moved)
+            next_due = min((turn.due for turn in turns), default=time.monotonic() + _LOOK_S)
+            stopping.wait(min(_LOOK_S, max(0.0, next_due - time.monotonic())))
+    finally:
+        ended.set()
+        publisher.join()
+        aliases.close()
+    return not stopping.is_set()
 
 
-def publish_until(stopping: threading.Event, publisher: Publisher, models: Sequence[str]) -> None:
+class _Turn:
+    """One model's turns: at once after work, ever later without, much later after an error."""
+
+    def __init__(self, pilot: Pilot) -> None:
+        self._pilot = pilot
+        self._idle_s = _SHORTEST_IDLE_S
+        self._aliases_moved = True  # since the last turn that went well
+        self.due = 0.0  # in the clock of time.monotonic
+
+    def take_if_due(self, aliases_moved: bool) -> None:
+        self._aliases_moved |= aliases_moved
+        if time.monotonic() < self.due:
+            return
+        pause = _RETRY_S
+        try:
+            worked = self._pilot.tick(look_at_registry=self._aliases_moved)
+        except GyroscopeError as error:
+            _log.warning("%s: %s; trying again in %.0f s", self._pilot.model, error, pause)
+        except Exception:  # noqa: BLE001  a defect met by one model may not ground the others
+            _log.exception("%s: trying again in %.0f s", self._pilot.model, pause)
+        else:
+            self._aliases_moved = False
+            self._idle_s = _SHORTEST_IDLE_S if worked else min(2 * self._idle_s, _LONGEST_IDLE_S)
+            pause = 0.0 if worked else self._idle_s
+        self.due = time.monotonic() + pause
+
+
+class _SettingsFile:
+    """Tells whether ``gyroscope.yaml`` was changed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen = self._written_at()
+
+    def changed(self) -> bool:
+        """Whether there are new settings; those that cannot be used are only warned of."""
+        written = self._written_at()
+        if written in (None, self._seen):
+            return False
+        self._seen = written
+        try:
+            load_config(self._root)
+        except UsageError as error:
+            _log.warning("%s; going on with the settings as they were", error)
+            return False
+        return True
+
+    def _written_at(self) -> int | None:
+        try:
+            return (self._root / FILE).stat().st_mtime_ns
+        except OSError:
+            return None  # it is being replaced
+
+
+def publish_until(ended: threading.Event, world: World, models: Sequence[str]) -> None:
     """Publish alias moves, also those made elsewhere, until told to stop."""
-    while not stopping.is_set():
-        for model in models:
-            try:
-                publisher.publish(model)
-            except GyroscopeError as error:
-                _log.warning("%s: not published: %s", model, error)
-        stopping.wait(_PUBLISH_S)
+    changes = DatabaseChanges(world.registry_file)
+    due = 0.0
+    while not ended.wait(_LOOK_S):
+        if changes.any() or time.monotonic() >= due:
+            failed = [model for model in models if not _published(world, model)]
+            due = time.monotonic() + (_PUBLISH_AGAIN_S if failed else _PUBLISH_S)
+    changes.close()
+
+
+def _published(world: World, model: str) -> bool:
+    try:
+        world.publisher.publish(model)
+    except (GyroscopeError, OSError) as error:
+        _log.warning("%s: not published: %s", model, error)
+        return False
+    except Exception:  # noqa: BLE001  the thread has to live on
+        _log.exception("%s: not published", model)
+        return False
+    return True
 
 
 def stop_event() -> threading.Event:

@@ -1,9 +1,9 @@
 """The pilot of one model: gather, decide, act, one step of work a tick.
 
 A step reads what happened in a window, decides by pure functions, puts the decisions on record,
-carries them out and saves the state with the window counted as done. Killed anywhere, it starts
-the step again: ids of findings and decisions are the same the second time, and what was carried
-out already is not done twice.
+carries them out and saves the state with the window counted as done. Killed anywhere, it first
+finishes or undoes the decisions that were on their way, then does the step again: ids of findings
+and decisions are the same the second time, and what was carried out already is not done twice.
 """
 
 from __future__ import annotations
@@ -21,25 +21,21 @@ from gyroscope.decide.policy import (
     decide_trial,
     decide_unlabelled,
 )
-from gyroscope.decide.states import adopted, after
-from gyroscope.decisions import Action, Care, Decision, Status, Trial, decision_id
+from gyroscope.decisions import Action, Care, Decision, Trial, decision_id
 from gyroscope.errors import ConflictError
 from gyroscope.findings import Finding, Kind, Window
 from gyroscope.loop.actions import Actor
+from gyroscope.loop.clock import due_window, row_counts
 from gyroscope.loop.logged import labelled_rows
-from gyroscope.loop.manual import settle
 from gyroscope.loop.training import Retrained, inside
 from gyroscope.loop.windows import (
     check_labelled,
     check_unlabelled,
-    row_history,
     served_by,
-    window_at,
 )
 from gyroscope.loop.world import World
-from gyroscope.model import CHAMPION
 from gyroscope.monitor.performance import performance_alarm, update_detector
-from gyroscope.promote.promotion import MOVES
+from gyroscope.promote.promotion import champion_of
 from gyroscope.promote.trial import Rows, Rules, judge_trial
 from gyroscope.store.base import JobStatus
 
@@ -62,69 +58,44 @@ class Pilot:
             probation=self._settings["probation"],
         )
 
-    def recover(self) -> None:
-        """After a start: finish or undo what was half done, and see who is champion."""
-        for decision in self._actor.recover(self.model):
-            if self._world.store.decision(decision.id).status is Status.DONE:
-                settle(self._world, decision)
-        self._adopt_champion()
+    def tick(self, *, look_at_registry: bool = True) -> bool:
+        """Do the step that is due first; whether there was one.
 
-    def tick(self) -> bool:
-        """Do the step that is due first; whether there was one."""
+        ``look_at_registry`` may be False if surely nobody has moved an alias since the last tick:
+        asking the registry is most of what a tick without work costs.
+        """
         try:
-            return self._tick()
+            return self._tick(look_at_registry)
         except ConflictError:  # somebody decided by hand meanwhile: look again
             return True
 
-    def _tick(self) -> bool:
-        self._adopt_champion()
-        care = self._world.store.care(self.model)
+    def _tick(self, look_at_registry: bool) -> bool:
+        care = self._care(look_at_registry)
         if care.champion is None:
             return False
         if care.job is not None and self._collect(care):
             return True
-        now = self._world.now(self.model)
-        span = self._world.log(self.model).span()
-        if span is None:
-            return False
-        length: timedelta = self._settings["window"]
-        first = window_at(span.start, length).start
-        closing = _next(care.closed_until or first, length)
-        judging = _next(care.labelled_until or first, length)
-        judged_at = judging.end + self._settings["label_lag"]
-        if judged_at <= now and judging.end <= closing.start:
-            self._judge_window(care, judging, now)
-        elif closing.end <= now:
+        log, now = self._world.log(self.model), self._world.now(self.model)
+        length, lag = self._settings["window"], self._settings["label_lag"]
+        if care.closed_until is not None:
+            labelled = min(care.closed_until, now - lag)
+            judging = due_window(log, care.labelled_until, length, labelled)
+            if judging is not None:
+                self._judge_window(care, judging, now)
+                return True
+        closing = due_window(log, care.closed_until, length, now)
+        if closing is not None:
             self._close_window(care, closing, now)
-        else:
-            return False
-        return True
+        return closing is not None
 
-    def _adopt_champion(self) -> None:
-        """Bring the state in line with the registry, which says who is champion.
-
-        They differ if we died between a move and its entry in the state, or if the alias was
-        moved elsewhere, for example in MLflow.
-        """
-        care = self._world.store.care(self.model)
-        holder = self._world.registry.holder(self.model, CHAMPION)
-        champion = None if holder is None else holder.version
-        if champion == care.champion or self._is_moving():
-            return
-        moves = [
-            recorded.decision
-            for recorded in self._world.store.decisions(self.model, statuses=(Status.DONE,))
-            if recorded.decision.action in MOVES
-        ]
-        if moves and (moves[-1].previous, moves[-1].version) == (care.champion, champion):
-            settle(self._world, moves[-1])
-        else:
-            self._world.store.save_care(care, adopted(care, champion))
-
-    def _is_moving(self) -> bool:
-        """Whether a person is about to move the champion."""
-        pending = self._world.store.decisions(self.model, statuses=(Status.DECIDED, Status.ACTING))
-        return any(recorded.decision.action in MOVES for recorded in pending)
+    def _care(self, look_at_registry: bool) -> Care:
+        """The state of the model, with nothing left undone and in line with the registry."""
+        care, registry = self._world.store.care(self.model), self._world.registry
+        in_line = not look_at_registry or champion_of(registry, self.model) == care.champion
+        if in_line and not self._actor.unfinished(self.model):
+            return care
+        with self._actor.alone(self.model) as care:
+            return care
 
     # -- windows --------------------------------------------------------------------------------
 
@@ -133,7 +104,7 @@ class Pilot:
         assert care.champion is not None
         bundle = self._world.bundle(self.model, care.champion)
         rows = labelled_rows(self._world.log(self.model), bundle.contract, window)
-        history = row_history(self._world, self.model)
+        history = row_counts(self._world.log(self.model), window)
         findings = check_unlabelled(bundle, rows, window, self._settings, history)
         decisions = decide_unlabelled(care, findings, window, now)
         done = msgspec.structs.replace(care, closed_until=window.end)
@@ -237,13 +208,11 @@ class Pilot:
             decision = self._rejection(care, now, f"The retraining failed: {polled.error}")
         else:
             decision = self._challenge(care, msgspec.convert(polled.result, Retrained), now)
-        started = self._carry_out(care, (decision,))
+        started = self._finish(care, care, None, (), (decision,))
         if started.trial is not None and started.labelled_until is not None:
             window = Window(started.trial.since, max(started.trial.since, started.labelled_until))
             (judged, decisions), findings = self._look_at_trial(started, window, now)
-            self._world.store.add_findings(self.model, window, findings)
-            started = self._carry_out(judged, decisions)
-        self._world.store.save_care(care, started)
+            self._finish(started, judged, window, findings, decisions)
         return True
 
     def _challenge(self, care: Care, made: Retrained, now: datetime) -> Decision:
@@ -279,21 +248,14 @@ class Pilot:
         self,
         before: Care,
         done: Care,
-        window: Window,
+        window: Window | None,
         findings: Sequence[Finding],
         decisions: Sequence[Decision],
-    ) -> None:
-        self._world.store.add_findings(self.model, window, findings)
-        self._world.store.save_care(before, self._carry_out(done, decisions))
-
-    def _carry_out(self, care: Care, decisions: Sequence[Decision]) -> Care:
-        """Record and carry out decisions; the state they lead to."""
-        for decision in decisions:
-            recorded = self._actor.carry_out(decision, care)
-            if recorded.status is Status.DONE:
-                care = after(care, recorded.decision)
-        return care
-
-
-def _next(start: datetime, length: timedelta) -> Window:
-    return Window(start, start + length)
+    ) -> Care:
+        """Record and carry out what a step has come to, if nobody has changed the state since."""
+        with self._actor.alone(self.model) as care:
+            if care != before:
+                raise ConflictError(f"the state of model {self.model} has changed")
+            if window is not None:
+                self._world.store.add_findings(self.model, window, findings)
+            return self._actor.carry_out(before, done, decisions)

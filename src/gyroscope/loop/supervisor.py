@@ -10,11 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
+from gyroscope.errors import UsageError
+
 SUPERVISED = "GYROSCOPE_SUPERVISED"  # variable: the parent holds our standard input open
 _LOOK_S = 0.2  # between two looks at the children
 _GRACE_S = 20.0  # from SIGTERM to SIGKILL
 _LONGEST_BACKOFF_S = 30.0
 _STEADY_S = 60.0  # a process that ran this long starts again at once
+_UP_S = 5.0  # a process that ran this long can be started
+_TRIES = 3  # of starting a process that says each time that it was given something wrong
 
 
 class _Child:
@@ -23,6 +27,7 @@ class _Child:
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self.name, self._command = name, command
         self._failures, self._started, self._due = 0, 0.0, 0.0
+        self._refusals, self._was_up = 0, False
         self.process: subprocess.Popen[bytes] | None = None
 
     def start_if_due(self) -> None:
@@ -41,11 +46,19 @@ class _Child:
         if code is not None:
             self._end_input()
             self.process = None
-            steady = code == 0 or time.monotonic() - self._started > _STEADY_S
+            ran_s = time.monotonic() - self._started
+            self._was_up |= ran_s > _UP_S
+            self._refusals += code == UsageError.exit_code
+            steady = code == 0 or ran_s > _STEADY_S
             self._failures = 0 if steady else self._failures + 1
             pause = 0.0 if self._failures == 0 else 2.0 ** (self._failures - 1)
             self._due = time.monotonic() + min(_LONGEST_BACKOFF_S, pause)
         return code
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether it never came up, because of something that no waiting will mend."""
+        return not self._was_up and self._refusals >= _TRIES
 
     def stop(self, deadline: float) -> None:
         if self.process is None:
@@ -77,16 +90,27 @@ class Supervisor:
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Run until SIGTERM or SIGINT, then stop every process in good order."""
+        """Run until SIGTERM or SIGINT, then stop every process in good order.
+
+        Raises:
+            UsageError: a process cannot be started, as it has said itself.
+        """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
-        while not self._stopping.wait(_LOOK_S):
-            for child in self._children:
-                code = child.look()
-                if code:
-                    self._tell(f"{child.name} ended with exit code {code}; starting it again")
-                child.start_if_due()
-        self._stop_children()
+        try:
+            while not self._stopping.wait(_LOOK_S):
+                for child in self._children:
+                    self._look_after(child)
+        finally:
+            self._stop_children()
+
+    def _look_after(self, child: _Child) -> None:
+        code = child.look()
+        if child.hopeless:
+            raise UsageError(f"{child.name} cannot be started; see above what it said")
+        if code:
+            self._tell(f"{child.name} ended with exit code {code}; starting it again")
+        child.start_if_due()
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._stopping.set()

@@ -22,6 +22,7 @@ from gyroscope.data.training_set import (
 )
 from gyroscope.errors import DataError
 from gyroscope.findings import Finding, Window
+from gyroscope.loop.clock import EARLIEST
 from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.world import World
 from gyroscope.train.pipeline import Evaluated, Pipeline, Progress, Task, Trained
@@ -84,15 +85,16 @@ class Retrained(msgspec.Struct, frozen=True, kw_only=True):
 def retrain(world: World, model: str, order: Retraining, progress: Progress) -> Retrained:
     """Train challengers on the user's data and the labelled rows of the log.
 
-    Quarantined windows are left out. The newest rows since the change decide between challengers.
+    Quarantined windows are left out, and rows dated later than now. The newest rows since the
+    change decide between challengers.
 
     Raises:
         DataError: too few labelled rows.
     """
     champion = world.bundle(model, order.champion)
-    tags = world.registry.version(model, order.champion).tags
-    base = load_snapshot(tags[BASE_SNAPSHOT], world.snapshots)
-    logged = _from_log(world, model, champion.contract)
+    snapshot = _base_snapshot(world, model, order.champion)
+    base = load_snapshot(snapshot, world.snapshots)
+    logged = _from_log(world, model, champion.contract, Window(EARLIEST, order.now))
     if not len(logged):
         raise DataError("no labelled prediction to retrain on")
     rows = concatenate([_before(base, logged), logged])
@@ -106,7 +108,7 @@ def retrain(world: World, model: str, order: Retraining, progress: Progress) -> 
         spans=_spans(world.config.model(model), rows, since, order),
         since=since,
         champion=champion,
-        tags={BASE_SNAPSHOT: tags[BASE_SNAPSHOT], "purpose": "retrain"},
+        tags={BASE_SNAPSHOT: snapshot, "purpose": "retrain"},
     )
     trained = make_pipeline(world, progress).run(task)
     until = trained.evaluated.bundle.manifest.trained_until
@@ -144,8 +146,20 @@ def _gate_findings(evaluated: Evaluated) -> Sequence[Finding]:
     return run_gates(evaluation, default_gates())
 
 
-def _from_log(world: World, model: str, contract: Contract) -> TrainingSet:
-    rows = labelled_rows(world.log(model), contract, None)
+def _base_snapshot(world: World, model: str, version: int) -> str:
+    """Digest of the data that the user gave for a version, or for those it descends from."""
+    tags = world.registry.version(model, version).tags
+    if BASE_SNAPSHOT not in tags:
+        raise DataError(
+            f"version {version} of {model} does not say what it was trained on (tag "
+            f"{BASE_SNAPSHOT}), so nothing can be added to that; train one with: gyro train {model}"
+        )
+    return tags[BASE_SNAPSHOT]
+
+
+def _from_log(world: World, model: str, contract: Contract, span: Window) -> TrainingSet:
+    """The labelled rows of a span that fit the contract and are not in quarantine."""
+    rows = labelled_rows(world.log(model), contract, span)
     keep = rows.labelled & rows.fits
     for quarantine in world.store.quarantines(model):
         keep &= ~inside(rows.time, quarantine.window)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import msgspec
 import numpy as np
 
+from gyroscope.findings import Window
+from gyroscope.loop.clock import moment
 from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.world import World
+from gyroscope.prediction_log.base import PredictionLog
+
+_ROWS_AT_ONCE = 20_000  # so that a long log needs no more memory than a short one
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,12 +31,24 @@ def replay_scores(world: World, model: str) -> Replayed:
         NotFoundError: a version that served is gone from the registry.
         BundleError: its bundle was altered.
     """
-    some = world.log(model).read(None).predictions
-    different = 0
-    for version in sorted({prediction.version for prediction in some}):
-        bundle = world.bundle(model, version)
-        rows = labelled_rows(world.log(model), bundle.contract, None)
-        served = rows.version == version
-        again = bundle.probabilities(rows.X[served])
-        different += int((again.view(np.int64) != rows.score[served].view(np.int64)).sum())
-    return Replayed(rows=len(some), different=different)
+    log, n, different = world.log(model), 0, 0
+    for window in _stretches(log):
+        versions = sorted({prediction.version for prediction in log.read(window).predictions})
+        for version in versions:
+            bundle = world.bundle(model, version)
+            rows = labelled_rows(log, bundle.contract, window)
+            served = rows.version == version
+            again, logged = bundle.probabilities(rows.X[served]), rows.score[served]
+            n += len(logged)
+            different += int((again.view(np.int64) != logged.view(np.int64)).sum())
+    return Replayed(rows=n, different=different)
+
+
+def _stretches(log: PredictionLog) -> Iterator[Window]:
+    """Windows that follow one another and hold the whole log, about as many rows in each."""
+    span = log.span()
+    if span is None:
+        return
+    starts = [moment(time) for time in sorted(set(log.times()[::_ROWS_AT_ONCE].tolist()))]
+    for start, end in pairwise([*starts, span.end]):
+        yield Window(start, end)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
-import numpy as np
 
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.config import Settings
 from gyroscope.data.profile import profile
 from gyroscope.errors import NotFoundError
-from gyroscope.findings import Finding, Kind, Window
+from gyroscope.findings import Finding, Window
+from gyroscope.loop.clock import logged_span, row_counts
 from gyroscope.loop.logged import LoggedRows, labelled_rows
 from gyroscope.loop.world import World
 from gyroscope.monitor.drift import drift_findings, score_drift_findings
@@ -19,15 +19,7 @@ from gyroscope.monitor.labels import label_drift_finding
 from gyroscope.monitor.performance import estimated_performance, realised_performance
 from gyroscope.monitor.quality import constant_score_finding, quality_findings
 from gyroscope.monitor.rows import row_count_finding
-
-_HISTORY = 28  # windows whose row counts say what is usual
-
-
-def window_at(moment: datetime, length: timedelta) -> Window:
-    """The window that holds a moment; windows start at multiples of their length since 1970 UTC."""
-    seconds = length.total_seconds()
-    start = datetime.fromtimestamp(np.floor(moment.timestamp() / seconds) * seconds, moment.tzinfo)
-    return Window(start, start + length)
+from gyroscope.promote.promotion import champion_of
 
 
 def check_unlabelled(
@@ -99,31 +91,23 @@ def check_labelled(
     ]
 
 
-def row_history(world: World, model: str) -> list[int]:
-    """How many rows the windows before had, oldest first, from their findings."""
-    findings = world.store.findings(model, limit=100_000)
-    counts = [f.n for f in findings if f.kind is Kind.DATA_QUALITY and f.check == "row_count"]
-    return counts[-_HISTORY:]
-
-
 def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]:
     """Check the newest ``last`` of the log (all of it if None) at once, on demand.
 
     Raises:
         NotFoundError: no champion, or nothing logged.
     """
-    care = world.store.care(model)
-    span = world.log(model).span()
-    if care.champion is None:
+    champion, log = champion_of(world.registry, model), world.log(model)
+    span = logged_span(log, datetime.now(UTC))
+    if champion is None:
         raise NotFoundError(f"model {model} has no champion; train one with: gyro train {model}")
     if span is None:
         raise NotFoundError(f"no prediction of {model} is logged yet")
-    start = span.start if last is None else max(span.start, span.end - last)
-    window = Window(start, span.end)
-    bundle, settings = world.bundle(model, care.champion), world.config.model(model).settings
-    rows = labelled_rows(world.log(model), bundle.contract, window)
+    window = span if last is None else Window(max(span.start, span.end - last), span.end)
+    bundle, settings = world.bundle(model, champion), world.config.model(model).settings
+    rows = labelled_rows(log, bundle.contract, window)
     return [
-        *check_unlabelled(bundle, rows, window, settings, row_history(world, model)),
+        *check_unlabelled(bundle, rows, window, settings, row_counts(log, window)),
         *check_labelled(bundle, rows, window, settings),
     ]
 

@@ -1,0 +1,35 @@
+"""Whether a SQLite database was written to, asked often and cheaply."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+
+class DatabaseChanges:
+    """Tells whether any other connection has written to the database since it was last asked.
+
+    For one thread. Costs microseconds, where a query through a registry costs milliseconds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._uri = f"file:{quote(str(path))}?mode=ro"
+        self._connection: sqlite3.Connection | None = None
+        self._seen: int | None = None
+
+    def any(self) -> bool:
+        """Whether it was written to; yes at first, and while the database cannot be looked at."""
+        try:
+            if self._connection is None:
+                self._connection = sqlite3.connect(self._uri, uri=True)
+            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error:
+            return True
+        changed, self._seen = version != self._seen, version
+        return changed
+
+    def close(self) -> None:
+        """Give back the connection."""
+        if self._connection is not None:
+            self._connection.close()

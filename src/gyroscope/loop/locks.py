@@ -1,0 +1,59 @@
+"""Locks that the kernel gives back at any death, so that nobody has to break them.
+
+They must lie on a local disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from gyroscope.errors import GyroscopeError
+
+_LOOK_S = 0.02  # between two tries
+
+
+@contextmanager
+def locked(path: Path, *, wait_s: float, doing: str) -> Iterator[None]:
+    """Hold the lock on the file at ``path``, which is made if need be, for the block.
+
+    Not reentrant: a thread that holds the lock and asks again waits in vain.
+
+    Args:
+        path: the file; it holds the process id of whoever had the lock last.
+        wait_s: how long to wait for whoever has the lock now, seconds.
+        doing: what the lock is for, as it stands in the message, e.g. "watching this workspace".
+
+    Raises:
+        GyroscopeError: the lock was not to be had in that time; says which process has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as file:
+        deadline = time.monotonic() + wait_s
+        while not _taken(file):
+            if time.monotonic() >= deadline:
+                raise GyroscopeError(
+                    f"process {_owner(path)} is {doing} already; wait for it, or stop it first"
+                )
+            time.sleep(_LOOK_S)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield  # the lock goes with the file
+
+
+def _taken(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _owner(path: Path) -> str:
+    return path.read_text(encoding="ascii").strip() or "(unknown)"
