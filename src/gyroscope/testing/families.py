@@ -2,6 +2,95 @@
 
 class TestMyFamily(ModelFamilyContract):
     @pytest.fixture
+    def family(self):
+        return MyFamily()
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gyroscope.bundle.base import Arrays, Matrix, Scorer, Vector
+from gyroscope.data.contract import Column, ColumnType
+from gyroscope.train.families.base import Fitted, ModelFamily, Sample
+from gyroscope.train.fidelity import check_fidelity
+
+COLUMNS = (
+    Column(name="spread", type=ColumnType.NUMBER, nullable=True),
+    Column(name="fine", type=ColumnType.NUMBER, nullable=True),  # needs all digits of a float64
+    Column(name="huge", type=ColumnType.NUMBER, nullable=True),  # beyond float32 at times
+    Column(name="constant", type=ColumnType.NUMBER, nullable=True),
+    Column(name="day", type=ColumnType.DATETIME, nullable=True),
+    Column(name="flag", type=ColumnType.BOOLEAN, nullable=True),
+    Column(
+        name="plan",
+        type=ColumnType.CATEGORY,
+        categories=("basic", "plus", "pro", "never seen"),
+        unknown="other",
+        nullable=True,
+    ),
+    Column(
+        name="town",
+        type=ColumnType.CATEGORY,
+        categories=tuple(f"town {k}" for k in range(30)),
+        nullable=True,
+    ),
+)
+PLAN, TOWN = 6, 7  # positions of the categories
+NEVER_SEEN, OTHER = 3.0, 4.0  # codes of ``plan`` that no row to fit on has
+
+
+def rows(seed: int, n: int) -> tuple[Matrix, Vector]:
+    """Encoded rows ``float64[n, p]`` with every awkward value, and their labels ``float64[n]``."""
+    random = np.random.default_rng(seed)
+    X = np.column_stack(
+        [
+            random.normal(size=n),
+            0.1 + random.normal(size=n) * 1e-6,
+            np.exp(random.normal(size=n) * 3) * np.where(random.uniform(size=n) < 0.01, 1e38, 1.0),
+            np.full(n, 0.3) + random.integers(0, 2, n) * 5e-17,
+            1.7e9 + random.uniform(0, 3e7, n),
+            random.integers(0, 2, n),
+            random.integers(0, 3, n),
+            random.integers(0, 30, n),
+        ]
+    )
+    margin = X[:, 0] + (X[:, 1] - 0.1) * 1e6 * X[:, 5] + np.where(X[:, PLAN] == 1, 1.0, -1.0)
+    margin += np.where(X[:, TOWN] % 2 == 0, 0.5, -0.5)
+    y = (random.uniform(size=n) < 1 / (1 + np.exp(-margin))).astype(np.float64)
+    X[random.uniform(size=X.shape) < 0.1] = np.nan
+    return X, y
+
+
+def awkward_rows(seed: int, n: int) -> Matrix:
+    """More rows, some with categories and numbers that no row to fit on has."""
+    X, _ = rows(seed, n)
+    X[::7, PLAN] = OTHER
+    X[1::7, PLAN] = NEVER_SEEN
+    X[2::7, 0] = 1e30
+    X[3::7, 0] = -1e30
+    X[4::7] = np.nan
+    X[5::7, 2] = 1e300
+    return X
+
+
+def sample(seed: int = 0, n: int = 600) -> Sample:
+    """A sample to fit on, with weights."""
+    X, y = rows(seed, n)
+    X_stop, y_stop = rows(seed + 1, n // 2)
+    weight = np.random.default_rng(seed).uniform(0.5, 2, n)
+    return Sample(X=X, y=y, weight=weight, X_stop=X_stop, y_stop=y_stop, columns=COLUMNS)
+
+
+_FITTED: dict[tuple[type, str], Fitted] = {}
+
+
+class ModelFamilyContract:
+    """Tests of a model family; a subclass overrides the fixture ``family``."""
+
+    @pytest.fixture
     def family(self) -> ModelFamily:
         """The family under test."""
         raise NotImplementedError("override the fixture 'family'")
