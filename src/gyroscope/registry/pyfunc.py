@@ -27,11 +27,23 @@ class BundleModel:
         """
         import pyarrow as pa
 
-        table = pa.Table.from_pandas(data, preserve_index=False)
+        wanted = [column.name for column in self.bundle.contract.features]
+        present = [name for name in wanted if name in data.columns]
+        table = pa.table({name: _array(data[name]) for name in present})
         encoded = self.bundle.encoder.encode_table(table)
         if encoded.problems:
             raise RowError(encoded.problems)
         return self.bundle.probabilities(encoded.X)
+
+
+def _array(column: Any) -> Any:
+    """A pandas Series as an Arrow array; as text if it holds values of several types."""
+    import pyarrow as pa
+
+    try:
+        return pa.array(column, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array(column.astype("string"), from_pandas=True)
 
 
 def _load_pyfunc(path: str) -> BundleModel:

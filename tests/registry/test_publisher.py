@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.deployment import Deployment
+from gyroscope.errors import NotFoundError
+from gyroscope.model import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion
+from gyroscope.registry.publisher import Publisher
+from gyroscope.registry.registry import Registry
+
+Register = Callable[..., ModelVersion]
+
+
+@pytest.fixture
+def publisher(registry: Registry, tmp_path: Path) -> Publisher:
+    return Publisher(registry, tmp_path / "serving")
+
+
+@pytest.fixture
+def deployment(model: str, tmp_path: Path) -> Deployment:
+    return Deployment(tmp_path / "serving" / model)
+
+
+def served(deployment: Deployment) -> tuple[int, int | None]:
+    """The versions that servers see."""
+    read = deployment.read()
+    assert read is not None
+    return read[0].version, None if read[1] is None else read[1].version
+
+
+def test_nothing_is_published_while_there_is_no_champion(
+    publisher: Publisher, registry: Registry, register: Register, model: str, deployment: Deployment
+) -> None:
+    assert not publisher.publish(model)
+    register()
+    registry.set_alias(model, CHALLENGER, 1)
+    assert not publisher.publish(model)
+    assert deployment.read() is None
+
+
+def test_the_file_is_written_when_and_only_when_an_alias_has_moved(
+    publisher: Publisher, registry: Registry, register: Register, model: str, deployment: Deployment
+) -> None:
+    register()
+    register()
+    registry.set_alias(model, CHAMPION, 1)
+    assert publisher.publish(model)
+    assert served(deployment) == (1, None)
+    written = deployment.path.stat()
+    registry.set_alias(model, CHALLENGER, 2)
+    assert not publisher.publish(model)
+    assert deployment.path.stat().st_ino == written.st_ino
+    registry.set_alias(model, PREVIOUS, 1)
+    registry.set_alias(model, CHAMPION, 2)
+    assert publisher.publish(model)
+    assert served(deployment) == (2, 1)
+    registry.remove_alias(model, PREVIOUS)
+    assert publisher.publish(model)
+    assert not publisher.publish(model)
+    assert served(deployment) == (2, None)
+
+
+def test_what_is_published_can_be_loaded(
+    publisher: Publisher, registry: Registry, register: Register, model: str, deployment: Deployment
+) -> None:
+    register()
+    registry.set_alias(model, CHAMPION, 1)
+    publisher.publish(model)
+    read = deployment.read()
+    assert read is not None
+    assert Bundle.load(Path(read[0].bundle)).manifest.model == read[0].model == model
+
+
+def test_servers_keep_what_they_have_when_the_champion_is_taken_away(
+    publisher: Publisher, registry: Registry, register: Register, model: str, deployment: Deployment
+) -> None:
+    register()
+    registry.set_alias(model, CHAMPION, 1)
+    publisher.publish(model)
+    registry.remove_alias(model, CHAMPION)
+    assert not publisher.publish(model)
+    assert served(deployment) == (1, None)
+
+
+def test_a_damaged_file_is_written_anew(
+    publisher: Publisher, registry: Registry, register: Register, model: str, deployment: Deployment
+) -> None:
+    register()
+    registry.set_alias(model, CHAMPION, 1)
+    publisher.publish(model)
+    deployment.path.write_bytes(b"{")
+    assert publisher.publish(model)
+    assert served(deployment) == (1, None)
+
+
+def test_a_champion_without_its_bundle_is_not_published(
+    publisher: Publisher, registry: Registry, register: Register, model: str, deployment: Deployment
+) -> None:
+    register()
+    registry.set_alias(model, CHAMPION, 1)
+    folder = registry.bundle_folder(model, 1)
+    folder.rename(folder.with_name("moved"))
+    with pytest.raises(NotFoundError, match=f"the bundle of {model} version 1"):
+        publisher.publish(model)
+    assert deployment.read() is None
