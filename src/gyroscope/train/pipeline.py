@@ -233,8 +233,7 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
     rows, link = task.rows, chosen.calibration.link
     test = rows.take(split.test)
     p = link.probability(link.margin(chosen.fitted.scorer.margins(test.X)))
-    seen = np.concatenate([split.train, split.validation])
-    oldest, newest = seen[rows.time[seen].argmin()], seen[rows.time[seen].argmax()]
+    first, last = _seen(task, split, chosen)
     manifest = Manifest(
         model=task.model,
         family=chosen.family,
@@ -243,8 +242,8 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
         threshold=threshold,
         metrics={k: v.value for k, v in metrics(test.y, p, threshold).items() if v.defined},
         snapshot=digest,
-        trained_from=_iso(rows, oldest),
-        trained_until=_iso(rows, newest),
+        trained_from=_iso(rows, first),
+        trained_until=_iso(rows, last),
     )
     return Bundle(
         manifest=manifest,
@@ -255,6 +254,14 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
             task.contract, rows, test, p, threshold=threshold, window=task.settings["window"]
         ),
     )
+
+
+def _seen(task: Task, split: Split, chosen: Candidate) -> tuple[np.intp, np.intp]:
+    """The first and the last in time of the rows that the candidate was fitted or chosen on."""
+    span = task.spans.get(chosen.span)
+    fitted = split.train if span is None else split.train[span[split.train]]
+    seen = np.concatenate([fitted, split.validation])
+    return seen[task.rows.time[seen].argmin()], seen[task.rows.time[seen].argmax()]
 
 
 def _iso(rows: TrainingSet, position: np.intp) -> str | None:
