@@ -34,6 +34,9 @@ class Role(StrEnum):
     IGNORED = "ignored"  # may be sent, is not read
 
 
+_NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
+
+
 class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One column. Ranges and categories are those of the data the contract was made from."""
 
@@ -86,6 +89,11 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
                 )
             if column.type is ColumnType.CATEGORY and not column.categories:
                 raise ContractError(f"column {column.name}: a category needs its categories")
+        for column in self.columns:
+            if column.limits is not None and column.type not in _NUMERIC:
+                raise ContractError(
+                    f"column {column.name}: limits are for numbers, not {column.type}"
+                )
         both = sorted(set(self.positive) & set(self.negative))
         if both or not self.positive or not self.negative:
             raise ContractError(
