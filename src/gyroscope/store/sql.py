@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,14 +32,15 @@ def open_store(path: Path) -> SQLStore:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     store = SQLStore(URL.create("sqlite", database=str(path)))
-    try:
-        schema.bring_up_to_date(store.engine, path)
-    except DatabaseError as error:
-        store.close()
-        raise GyroscopeError(f"{path} cannot be opened as a control store: {error.orig}") from error
-    except GyroscopeError:
-        store.close()
-        raise
+    with ExitStack() as on_failure:
+        on_failure.callback(store.close)
+        try:
+            schema.bring_up_to_date(store.engine, path)
+        except DatabaseError as error:
+            raise GyroscopeError(
+                f"{path} cannot be opened as a control store: {error.orig}"
+            ) from error
+        on_failure.pop_all()
     return store
 
 
