@@ -60,8 +60,12 @@ def test_columns_are_found_by_their_role() -> None:
     assert contract.features == (X,)
     assert [contract.target, contract.time, contract.id] == [Y, when, who]
     assert [contract.weight, *contract.sensitive] == [heft, sex]
-    bare = made(X, Y)
-    assert [bare.time, bare.id, bare.weight] == [None] * 3
+
+
+def test_columns_of_other_roles_need_not_be_there() -> None:
+    contract = made(X, Y)
+    assert [contract.time, contract.id, contract.weight] == [None] * 3
+    assert contract.sensitive == ()
 
 
 FIELDS: dict[str, Any] = {

@@ -57,6 +57,8 @@ numbers = st.floats(allow_nan=False, allow_infinity=False)
 def columns(draw: Any, role: Role = Role.FEATURE) -> Column:
     kind = draw(st.sampled_from([t for t in ColumnType if t is not ColumnType.TEXT]))
     categories = tuple(draw(st.lists(texts, min_size=1, max_size=30)))
+    limits = st.none() | st.tuples(st.none() | numbers, st.none() | numbers)
+    numeric = kind in (ColumnType.NUMBER, ColumnType.INTEGER)
     return Column(
         name=draw(texts),
         type=kind,
@@ -68,7 +70,7 @@ def columns(draw: Any, role: Role = Role.FEATURE) -> Column:
         unknown=draw(st.sampled_from(["reject", "other"])),
         true=tuple(draw(st.lists(texts, max_size=2))),
         format=draw(st.none() | texts),
-        limits=draw(st.none() | st.tuples(st.none() | numbers, st.none() | numbers)),
+        limits=draw(limits) if numeric else None,
         why=draw(texts),
     )
 
