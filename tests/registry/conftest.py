@@ -1,4 +1,4 @@
-"""A real MLflow on SQLite, one for all tests: making its tables takes seconds."""
+"""A real MLflow on SQLite, one for all tests."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gyroscope.model import ModelVersion
 from gyroscope.registry.client import mlflow_client
 from gyroscope.registry.registry import Registry
 from gyroscope.registry.tracking import Tracker
+from gyroscope.testing.mlflow_database import fresh_mlflow_database
 from gyroscope.testing.worlds import tiny_bundle
 
 _numbers = itertools.count()
@@ -27,7 +28,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def uri(workspace: Path) -> str:
-    return f"sqlite:///{workspace / 'mlflow.db'}"
+    return f"sqlite:///{fresh_mlflow_database(workspace / 'mlflow.db')}"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A real MLflow on SQLite, one for all tests: making its tables takes seconds."""
+"""A real MLflow on SQLite, one for all tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from gyroscope.registry.client import mlflow_client
 from gyroscope.registry.registry import Registry
 from gyroscope.registry.tracking import Tracker
+from gyroscope.testing.mlflow_database import fresh_mlflow_database
 
 _numbers = itertools.count()
 
@@ -22,7 +23,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def client(workspace: Path) -> Any:
-    return mlflow_client(f"sqlite:///{workspace / 'mlflow.db'}", workspace / "mlflow.lock")
+    database = fresh_mlflow_database(workspace / "mlflow.db")
+    return mlflow_client(f"sqlite:///{database}", workspace / "mlflow.lock")
 
 
 @pytest.fixture(scope="session")

@@ -63,7 +63,7 @@ def test_a_step_of_one_class_is_no_certainty() -> None:
     assert 0.99 < p.max() < 1
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     st.integers(0, 1000),
     st.integers(30, 3000),
