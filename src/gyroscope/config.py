@@ -82,6 +82,14 @@ MODEL_SETTINGS = (
         "not installed; named in the file it must be.",
     ),
     Setting(
+        name="most_rows",
+        default=200_000,
+        unit="rows",
+        low=100,
+        help="Rows that a candidate is fitted on at most, evenly taken from those for training; "
+        "beyond this, more rows mostly add time.",
+    ),
+    Setting(
         name="metric",
         default="log_loss",
         unit="",

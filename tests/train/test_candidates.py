@@ -64,10 +64,9 @@ def test_the_best_candidate_is_best_in_the_direction_of_the_metric(
     assert best(found, metric).family == winner
 
 
-def test_very_many_rows_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_ROWS", 100)
+def test_very_many_rows_are_thinned_evenly() -> None:
     [candidate] = fit_candidates(plan(families=["base_rate"]))
     assert candidate.rows == 100
-    thinned = module._thinned(np.arange(1000))
+    thinned = module._thinned(np.arange(1000), 100)
     assert (thinned[0], thinned[-1], len(thinned)) == (0, 999, 100)
     assert set(np.diff(thinned).tolist()) <= {10, 11}

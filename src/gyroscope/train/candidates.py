@@ -22,7 +22,6 @@ from gyroscope.train.fidelity import check_fidelity
 
 RECALIBRATION = "recalibration"  # the champion with a new link
 _FEWEST = 5  # rows of each class a family needs
-_MOST_ROWS = 500_000  # fitted on; more rows add time and hardly anything else
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -63,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     spans: Mapping[str, NDArray[np.bool_]]  # name to a mask over ``rows``
     champion: Bundle | None = None  # recalibrated as one more candidate
     seed: int = 0
+    most_rows: int = 200_000  # fitted on at most; more rows add time and little else
 
 
 def fit_candidates(plan: Plan) -> Iterator[Candidate]:
@@ -79,7 +79,7 @@ def fit_candidates(plan: Plan) -> Iterator[Candidate]:
         if min(plan.rows.y[train].sum(), (1 - plan.rows.y[train]).sum()) < _FEWEST:
             continue
         for name in plan.families:
-            yield _fit(plan, name, span, _thinned(train))
+            yield _fit(plan, name, span, _thinned(train, plan.most_rows))
     if plan.champion is not None:
         yield _recalibrated(plan, plan.champion)
 
@@ -146,8 +146,8 @@ def _candidate(plan: Plan, named: _Named, fitted: Fitted) -> Candidate:
     )
 
 
-def _thinned(train: NDArray[np.intp]) -> NDArray[np.intp]:
-    """At most half a million rows, evenly taken, so that every stretch of time is in."""
-    if len(train) <= _MOST_ROWS:
+def _thinned(train: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """At most so many rows, evenly taken, so that every stretch of time is in."""
+    if len(train) <= most:
         return train
-    return train[np.linspace(0, len(train) - 1, _MOST_ROWS).astype(np.intp)]
+    return train[np.linspace(0, len(train) - 1, most).astype(np.intp)]

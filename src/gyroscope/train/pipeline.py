@@ -150,6 +150,7 @@ class Pipeline:
             spans=task.spans or {"all rows": np.ones(len(task.rows), dtype=bool)},
             champion=task.champion,
             seed=task.settings["seed"],
+            most_rows=task.settings["most_rows"],
         )
         found = []
         with self._step(run, "candidates", f"{len(plan.families)} families") as step:

@@ -14,6 +14,7 @@ from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, within_
 from gyroscope.train.families.node_table import NodeTable
 
 _PARAMETERS = {"n_estimators": 100, "max_leaf_nodes": 256, "max_features": "sqrt"}
+_MOST_SAMPLES = 50_000  # rows a tree is grown on; with a hundred trees every row is in some
 
 
 class RandomForest:
@@ -22,7 +23,7 @@ class RandomForest:
     name = "random_forest"
 
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
-        """Fit; leaves hold at least 1 in 2000 rows, so that their shares mean something."""
+        """Fit; leaves hold at least 1 in 2000 of a tree's rows, so that their shares mean something."""
         from sklearn.ensemble import RandomForestClassifier
 
         ranks = CategoryRanks(sample)
@@ -30,9 +31,11 @@ class RandomForest:
         def seen(X: Matrix) -> Matrix:
             return ranks(within_float32(X))
 
+        rows = min(len(sample.y), _MOST_SAMPLES)
         settings: dict[str, Any] = {
             **_PARAMETERS,
-            "min_samples_leaf": max(3, len(sample.y) // 2000),
+            "min_samples_leaf": max(3, rows // 2000),
+            "max_samples": rows,
         }
         forest = RandomForestClassifier(random_state=seed, n_jobs=-1, **settings)
         with np.errstate(over="ignore", invalid="ignore"):  # in its sums of very large numbers
