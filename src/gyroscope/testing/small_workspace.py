@@ -20,7 +20,7 @@ import yaml
 from gyroscope.app import Workspace
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.config import FILE
-from gyroscope.data.training_set import load_training_set, save_snapshot
+from gyroscope.data.training_set import TrainingSet, load_training_set, save_snapshot
 from gyroscope.loop.executors import InlineExecutor
 from gyroscope.loop.jobs import run_job
 from gyroscope.loop.pilot import Pilot
@@ -81,9 +81,13 @@ def inline_world(space: Workspace, run: Callable[[World, Job], dict[str, Any]] =
     return world
 
 
-def register(world: World, bundle: Bundle) -> int:
-    """Make a bundle the next version of its model, as if trained on the calm world's first days."""
-    rows = load_training_set(to_table(CALM.events(-_BASE_DAYS, 0)), CONTRACT).rows
+def register(world: World, bundle: Bundle, rows: TrainingSet | None = None) -> int:
+    """Make a bundle the next version of its model, as if trained on ``rows``.
+
+    Without rows it is the ten days of the calm world that are in the CSV file.
+    """
+    if rows is None:
+        rows = load_training_set(to_table(CALM.events(-_BASE_DAYS, 0)), CONTRACT).rows
     tags = {
         BASE_SNAPSHOT: save_snapshot(rows, world.snapshots),
         "family": bundle.manifest.family,
