@@ -23,7 +23,7 @@ class RandomForest:
     name = "random_forest"
 
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
-        """Fit; a leaf holds at least 1 in 2000 of a tree's rows, so that its share means something."""
+        """Fit; a leaf holds at least a 2000th of its tree's rows, so that its share says something."""
         from sklearn.ensemble import RandomForestClassifier
 
         ranks = CategoryRanks(sample)
