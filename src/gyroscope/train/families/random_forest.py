@@ -23,7 +23,7 @@ class RandomForest:
     name = "random_forest"
 
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
-        """Fit; a leaf holds at least a 2000th of its tree's rows, so that its share says something."""
+        """Fit; a leaf holds a 2000th of its tree's rows at least, or its share says little."""
         from sklearn.ensemble import RandomForestClassifier
 
         ranks = CategoryRanks(sample)
