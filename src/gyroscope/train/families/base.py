@@ -104,9 +104,9 @@ def threads(n_rows: int) -> int:
 
     Its threads wait for each other in a busy loop after every split. Beside anything else that
     wants a core, a second thread was measured to make fitting 50,000 rows 3 to 12 times slower;
-    alone it gains little until there are many rows.
+    alone it gains little until there are many rows. Half of the cores are left to others.
     """
-    return max(1, min(os.cpu_count() or 1, n_rows // _ROWS_A_THREAD))
+    return max(1, min((os.cpu_count() or 1) // 2, n_rows // _ROWS_A_THREAD))
 
 
 def within_float32(X: Matrix) -> Matrix:
