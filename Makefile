@@ -82,7 +82,7 @@ clean: ## Remove all that was made here, .venv included
 	@$(find_python)
 	@echo "Installing Gyroscope with its extras $(EXTRAS) into .venv: one to five minutes ..."
 	@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
-	$(BIN)/python -m pip install $$quiet --disable-pip-version-check \
+	$(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-compile \
 		--constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@$(BIN)/python -c 'import lightgbm' || { \
 		echo "LightGBM cannot be loaded. If libgomp or libomp is missing: install libgomp1"; \
