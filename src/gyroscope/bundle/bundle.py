@@ -119,7 +119,7 @@ class Bundle:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the bundle to ``folder``, which must not exist; all of it or nothing."""
+        """Write the bundle to ``folder``, all of it or nothing; raises OSError if there is one."""
         from safetensors.numpy import save
 
         arrays = {f"scorer.{name}": array for name, array in self.scorer.arrays().items()}
