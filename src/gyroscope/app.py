@@ -110,6 +110,11 @@ class Workspace:
 
         return Pilot(self.world, model)
 
+    @property
+    def pilot_lock(self) -> Path:
+        """The file that the pilot of this workspace keeps locked."""
+        return self.state / "pilot.lock"
+
     def command(self, *words: str) -> Sequence[str]:
         """The command line that runs ``gyro words...`` on this workspace in a new process."""
         return (sys.executable, "-m", "gyroscope", *words, "--workspace", str(self.config.root))

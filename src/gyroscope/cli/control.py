@@ -8,12 +8,15 @@ import typer
 
 from gyroscope.cli.options import (
     HERE,
+    JsonOption,
     ModelArgument,
     ReasonOption,
     WorkspaceOption,
     console,
     person,
+    print_json,
 )
+from gyroscope.decisions import Status
 
 if TYPE_CHECKING:
     from gyroscope.decisions import Recorded
@@ -24,13 +27,14 @@ def promote(
     version: Annotated[int, typer.Argument(help="Version to make champion.")],
     reason: ReasonOption = "promoted by hand",
     workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
 ) -> None:
     """Make a version the champion; the one before it stays ready for a rollback."""
     from gyroscope.app import Workspace
     from gyroscope.loop.manual import promote as carry_out
 
     space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), version, actor=person(), reason=reason))
+    _tell(carry_out(space.world, space.model(model), version, actor=person(), reason=reason), json)
     space.close()
 
 
@@ -38,13 +42,14 @@ def rollback(
     model: ModelArgument = None,
     reason: ReasonOption = "rolled back by hand",
     workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
 ) -> None:
     """Go back to the previous champion."""
     from gyroscope.app import Workspace
     from gyroscope.loop.manual import roll_back
 
     space = Workspace(workspace)
-    _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason))
+    _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason), json)
     space.close()
 
 
@@ -52,13 +57,14 @@ def pause(
     model: ModelArgument = None,
     reason: ReasonOption = "paused by hand",
     workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
 ) -> None:
     """Stop the pilot from retraining, promoting and rolling back; it goes on watching."""
     from gyroscope.app import Workspace
     from gyroscope.loop.manual import pause as carry_out
 
     space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason))
+    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
     space.close()
 
 
@@ -66,13 +72,14 @@ def resume(
     model: ModelArgument = None,
     reason: ReasonOption = "resumed by hand",
     workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
 ) -> None:
     """Let the pilot act again."""
     from gyroscope.app import Workspace
     from gyroscope.loop.manual import resume as carry_out
 
     space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason))
+    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
     space.close()
 
 
@@ -80,22 +87,30 @@ def retrain(
     model: ModelArgument = None,
     reason: ReasonOption = "asked for by hand",
     workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
 ) -> None:
     """Have the pilot train challengers on the log now."""
     from gyroscope.app import Workspace
     from gyroscope.loop.manual import retrain as carry_out
 
     space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason))
+    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
     space.close()
 
 
-def _tell(recorded: Recorded) -> None:
+def _tell(recorded: Recorded, json: bool) -> None:
+    """Say what was decided; exit code 1 if it could not be carried out."""
     from rich.text import Text
 
     decision = recorded.decision
-    what = decision.action if decision.version is None else f"{decision.action} {decision.version}"
-    told = (f"{decision.model}: {what}: ", (recorded.status, "bold"), f" (decision {decision.id})")
-    console().print(Text.assemble(*told))
-    if recorded.note:
-        console().print(recorded.note)
+    if json:
+        print_json(recorded)
+    else:
+        about = "" if decision.version is None else f" {decision.version}"
+        what = f"{decision.model}: {decision.action}{about}: "
+        told = (what, (recorded.status, "bold"), f" (decision {decision.id})")
+        console().print(Text.assemble(*told))
+        if recorded.note:
+            console().print(recorded.note)
+    if recorded.status is not Status.DONE:
+        raise typer.Exit(1)

@@ -29,11 +29,15 @@ STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "alarm": "bold r
 def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
     """Show every model: its state, champion, open incidents and what the pilot has seen."""
     from gyroscope.app import Workspace
+    from gyroscope.loop.locks import holder
+    from gyroscope.serve.server import read_address
 
     space = Workspace(workspace)
     cares = [space.store.care(name) for name in space.config.models]
+    pilot, address = holder(space.pilot_lock), read_address(space.state)
+    space.close()
     if json:
-        print_json(cares)
+        print_json({"models": cares, "pilot": pilot, "server": address})
         return
     shown = table(
         f"Models in {space.config.root}",
@@ -49,8 +53,13 @@ def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
             f"{care.closed_until:%Y-%m-%d %H:%M}" if care.closed_until else "",
             f"{care.labelled_until:%Y-%m-%d %H:%M}" if care.labelled_until else "",
         )
-    console().print(shown)
-    space.close()
+    out = console()
+    out.print(shown)
+    if address is None:
+        out.print("No server runs here; start it and the pilot with: gyro up")
+    else:
+        out.print(f"The server listens at http://{address.host}:{address.port}/docs")
+        out.print("No pilot runs here." if pilot is None else f"The pilot is process {pilot}.")
 
 
 def versions(
@@ -167,7 +176,9 @@ def _findings_table(found: list[Finding], title: str) -> Table:
     return shown
 
 
-def verify(model: ModelArgument = None, workspace: WorkspaceOption = HERE) -> None:
+def verify(
+    model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
+) -> None:
     """Score every logged row again and compare bit for bit; check the chain of decisions."""
     from gyroscope.app import Workspace
     from gyroscope.loop.verification import replay_scores
@@ -175,10 +186,15 @@ def verify(model: ModelArgument = None, workspace: WorkspaceOption = HERE) -> No
     space = Workspace(workspace)
     name = space.model(model)
     replayed = replay_scores(space.world, name)
-    links = space.store.verify_chain()
-    out = console()
-    out.print(f"{replayed.rows:,} logged predictions scored again, {replayed.different} differ")
-    out.print(f"{links:,} links in the chain of decisions, none altered")
+    damage, links = space.log(name).damage(), space.store.verify_chain()
     space.close()
-    if replayed.different:
+    if json:
+        print_json({"model": name, "replayed": replayed, "damage": damage, "links": links})
+    else:
+        out = console()
+        out.print(f"{replayed.rows:,} logged predictions scored again, {replayed.different} differ")
+        for place in damage:
+            out.print(f"The log is damaged: {place}")
+        out.print(f"{links:,} links in the chain of decisions, none altered")
+    if replayed.different or damage:
         raise typer.Exit(1)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HostOption = Annotated[str | None, typer.Option(help="Address to bind.")]
-PortOption = Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one.")]
+PortOption = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port to bind; 0 takes a free one.")
+]
 
 _LAST_STEP_S = 10.0  # given to the last step of a pilot whose supervisor was killed
 
@@ -97,7 +99,7 @@ def pilot(workspace: WorkspaceOption = HERE) -> None:
     stop_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     stopping, again = stop_event(), True
-    lock = Workspace(workspace).state / "pilot.lock"
+    lock = Workspace(workspace).pilot_lock
     with locked(lock, wait_s=_LAST_STEP_S, doing="the pilot of this workspace"):
         while again:
             space = Workspace(workspace)

@@ -38,7 +38,8 @@ def locked(path: Path, *, wait_s: float, doing: str) -> Iterator[None]:
         while not _taken(file):
             if time.monotonic() >= deadline:
                 raise GyroscopeError(
-                    f"process {_owner(path)} is {doing} already; wait for it, or stop it first"
+                    f"process {holder(path) or '?'} is {doing} already; wait for it, or stop it "
+                    "first"
                 )
             time.sleep(_LOOK_S)
         file.truncate(0)
@@ -47,13 +48,22 @@ def locked(path: Path, *, wait_s: float, doing: str) -> Iterator[None]:
         yield  # the lock goes with the file
 
 
+def holder(path: Path) -> int | None:
+    """The process that holds the lock on the file at ``path`` now; None if none does."""
+    try:
+        with path.open("r", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        written = path.read_text(encoding="ascii").strip()
+        return int(written) if written else None  # taken this very moment
+    return None
+
+
 def _taken(file: TextIO) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-def _owner(path: Path) -> str:
-    return path.read_text(encoding="ascii").strip() or "(unknown)"
