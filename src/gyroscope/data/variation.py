@@ -68,5 +68,8 @@ def _largest_psi(counts: NDArray[np.int64], rare: Sequence[int]) -> float:
 
 def _magnitudes(parts: Sequence[FloatArray]) -> tuple[float, float] | None:
     sizes = (np.abs(part[np.isfinite(part) & (part != 0)]) for part in parts)
-    medians = [float(np.median(size)) for size in sizes if size.size]
+    # The lower median: the mean of the middle two of very large numbers overflows.
+    medians = [
+        float(np.partition(s, (s.size - 1) // 2)[(s.size - 1) // 2]) for s in sizes if s.size
+    ]
     return (min(medians), max(medians)) if medians else None
