@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gyroscope.data.contract import Column, ColumnType
 from gyroscope.errors import ConfigError, MissingExtraError
 from gyroscope.testing.families import PLAN, ModelFamilyContract, probabilities, rows, sample
-from gyroscope.train.families.base import FAMILIES, CategoryRanks, ModelFamily, family, threads
+from gyroscope.train.families.base import (
+    FAMILIES,
+    CategoryRanks,
+    ModelFamily,
+    Sample,
+    family,
+    threads,
+)
+from gyroscope.train.fidelity import check_fidelity
 
 
 class TestBaseRate(ModelFamilyContract):
@@ -100,3 +109,20 @@ def test_categories_are_ranked_by_their_share_of_positives() -> None:
 def test_few_rows_are_fitted_by_one_thread() -> None:
     assert threads(10) == threads(99_999) == 1
     assert threads(10**9) >= 1
+
+
+@pytest.mark.parametrize("name", ["logistic_regression", "random_forest", "lightgbm", "xgboost"])
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e160, 1e300, 1.7e308])
+def test_numbers_at_the_ends_of_float64_are_scored_as_the_library_does(
+    name: str, scale: float
+) -> None:
+    if name == "xgboost":
+        pytest.importorskip("xgboost")
+    random = np.random.default_rng(0)
+    X = np.column_stack([random.uniform(-1, 1, 600) * scale, random.uniform(-1, 1, 600)])
+    y = (X[:, 1] + (X[:, 0] > 0) + random.normal(size=600) > 0.5).astype(float)
+    columns = tuple(Column(name=c, type=ColumnType.NUMBER) for c in "ab")
+    given = Sample(
+        X=X[:400], y=y[:400], weight=np.ones(400), X_stop=X[400:], y_stop=y[400:], columns=columns
+    )
+    assert check_fidelity(name, family(name).fit(given, seed=0), given.X_stop) <= 1e-5

@@ -15,6 +15,7 @@ from gyroscope.bundle.nodes import Nodes, depth
 from gyroscope.bundle.shapley import LeafPaths, leaf_paths
 
 _CHUNK = 1 << 16  # row-tree pairs walked at once: their arrays stay in the cache
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)  # where training cut larger numbers off
 _FEW = 1 << 15  # row-split pairs up to which deciding every split at once beats walking
 
 
@@ -100,8 +101,8 @@ class TreeScorer:
         """The rows as the training library saw them."""
         if not self._single:
             return X
-        with np.errstate(over="ignore"):  # beyond float32 is infinite there too
-            return X.astype(np.float32).astype(np.float64)
+        held = np.minimum(np.maximum(X, -_LARGEST_SINGLE), _LARGEST_SINGLE)
+        return held.astype(np.float32).astype(np.float64)
 
     def arrays(self) -> Arrays:
         arrays: Arrays = dict(msgspec.structs.asdict(self._nodes))

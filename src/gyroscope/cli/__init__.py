@@ -20,5 +20,9 @@ def main() -> None:
     except BrokenPipeError:  # e.g. gyro decisions | head
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # a folder that cannot be written, a disk that is full
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"gyro: {visible(f'{where}{error.strerror or error}')}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

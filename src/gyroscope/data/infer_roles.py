@@ -139,8 +139,9 @@ def _clock_like(typed: Typed) -> tuple[Remark, ...]:
     if typed.numbers is None or typed.numbers.size <= COMPLETE_CATEGORIES:
         return ()
     rows = np.append(typed.numbers, np.nan)[typed.values.codes]
-    steps = np.diff(rows[np.isfinite(rows)])
-    if not ((steps >= 0).all() or (steps <= 0).all()):
+    rows = rows[np.isfinite(rows)]
+    before, after = rows[:-1], rows[1:]
+    if not ((before <= after).all() or (before >= after).all()):
         return ()
     return (
         Remark(

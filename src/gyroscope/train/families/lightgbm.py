@@ -17,6 +17,7 @@ from gyroscope.train.families.node_table import NodeTable
 
 _MOST_TREES = 400
 _PATIENCE = 20  # trees without improvement on the stopping rows
+_LARGEST = 1e299  # the library cuts its thresholds off at 1e300
 _PARAMETERS: dict[str, float | int | str] = {
     "objective": "binary",
     "learning_rate": 0.05,
@@ -42,7 +43,7 @@ class LightGBM:
         settings = {**_PARAMETERS, "seed": seed, "num_threads": threads(len(sample.y))}
         settings["min_data_in_leaf"] = int(min(40, max(2, len(sample.y) // 100)))
         data = lightgbm.Dataset(
-            sample.X,
+            _seen(sample.X),
             sample.y,
             weight=sample.weight,
             categorical_feature=categorical(sample.columns),
@@ -52,18 +53,18 @@ class LightGBM:
             settings,
             data,
             num_boost_round=_MOST_TREES,
-            valid_sets=[data.create_valid(sample.X_stop, sample.y_stop)],
+            valid_sets=[data.create_valid(_seen(sample.X_stop), sample.y_stop)],
             callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
         )
         trees = booster.best_iteration or booster.current_iteration()
 
         def probabilities(X: Matrix) -> Vector:
-            found: Vector = booster.predict(X, num_iteration=trees)
+            found: Vector = booster.predict(_seen(X), num_iteration=trees)
             return found
 
         def contributions(X: Matrix) -> Matrix:
-            found: Matrix = booster.predict(X, num_iteration=trees, pred_contrib=True)[:, :-1]
-            return found
+            found: Matrix = booster.predict(_seen(X), num_iteration=trees, pred_contrib=True)
+            return found[:, :-1]
 
         dump = booster.dump_model(num_iteration=trees)
         return Fitted(
@@ -73,6 +74,11 @@ class LightGBM:
             contributions=contributions,
             parameters={**settings, "trees": trees},
         )
+
+
+def _seen(X: Matrix) -> Matrix:
+    """Rows with numbers that the library can tell apart: no split is needed beyond them."""
+    return np.clip(X, -_LARGEST, _LARGEST)
 
 
 def lightgbm_nodes(dump: dict[str, Any], columns: tuple[Column, ...]) -> Nodes:

@@ -14,6 +14,7 @@ from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes
 
 _STRENGTH = 1.0  # inverse of the L2 penalty, the library's default
 _ROUNDING = 1e-9  # of the mean: a smaller standard deviation counts as none
+_SPREADS = (1e-290, 1e290)  # standard deviations whose slopes and squares float64 can hold
 
 
 class LogisticRegression:
@@ -51,11 +52,14 @@ class _Design:
         present = ~np.isnan(X)
         count = np.maximum(present.sum(axis=0), 1)
         self._mean = (np.where(present, X, 0.0) / count).sum(axis=0)
-        spread = np.where(present, X - self._mean, 0.0)
-        widest = np.maximum(np.abs(spread).max(axis=0), np.finfo(np.float64).tiny)
-        sd = widest * np.sqrt(((spread / widest) ** 2).sum(axis=0) / count)
-        # What varies by no more than rounding errors has no effect: x / inf is 0.
-        self._sd = np.where(sd > _ROUNDING * np.abs(self._mean), sd, np.inf)
+        with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+            spread = np.where(present, X - self._mean, 0.0)
+            widest = np.maximum(np.abs(spread).max(axis=0), np.finfo(np.float64).tiny)
+            sd = widest * np.sqrt(((spread / widest) ** 2).sum(axis=0) / count)
+        # A column has no effect if it varies by no more than rounding errors, or if float64 cannot
+        # hold its scale: then its standard deviation is infinite.
+        held = (sd > _SPREADS[0]) & (sd < _SPREADS[1])
+        self._sd = np.where(held & (sd > _ROUNDING * np.abs(self._mean)), sd, np.inf)
 
     def __call__(self, X: Matrix) -> Any:
         from scipy import sparse
@@ -69,7 +73,9 @@ class _Design:
                 ones = (np.ones(len(x)), (np.arange(len(x)), codes))
                 blocks.append(sparse.csr_matrix(ones, shape=(len(x), size)))
             else:
-                z = np.where(absent, 0.0, (x - self._mean[j]) / self._sd[j])
+                z = np.zeros(len(x))
+                if np.isfinite(self._sd[j]):
+                    z = np.where(absent, 0.0, (x - self._mean[j]) / self._sd[j])
                 blocks.append(sparse.csr_matrix(np.column_stack([z, absent])))
         return sparse.hstack(blocks, format="csr")
 

@@ -42,7 +42,8 @@ class RandomForest:
             forest.fit(seen(sample.X), sample.y, sample_weight=sample.weight)
 
         def probabilities(X: Matrix) -> Vector:
-            found: Vector = forest.predict_proba(seen(X))[:, 1]
+            with np.errstate(over="ignore", invalid="ignore"):  # in the same sums
+                found: Vector = forest.predict_proba(seen(X))[:, 1]
             return found
 
         return Fitted(
