@@ -111,6 +111,12 @@ def _earlier(time: datetime, windows: int, length: timedelta) -> datetime:
     return time - min(windows * length, time - EARLIEST)
 
 
+def usual_arrival(log: PredictionLog, window: Window) -> datetime | None:
+    """When half of the rows of a window had arrived; None without rows."""
+    arrivals = sorted(prediction.arrival for prediction in log.read(window).predictions)
+    return arrivals[len(arrivals) // 2] if arrivals else None
+
+
 def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 

@@ -25,7 +25,7 @@ from gyroscope.decisions import Action, Care, Decision, Trial, decision_id
 from gyroscope.errors import ConflictError
 from gyroscope.findings import Finding, Kind, Window
 from gyroscope.loop.actions import Actor
-from gyroscope.loop.clock import due_window, row_counts
+from gyroscope.loop.clock import due_window, row_counts, usual_arrival
 from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.training import Retrained, inside
 from gyroscope.loop.windows import (
@@ -50,6 +50,7 @@ class Pilot:
         self._world = world
         self._actor = Actor(world)
         self._settings: Settings = world.config.model(model).settings
+        self._waiting: tuple[Window, datetime] | None = None  # for the labels of a window, until
         self._policy = PolicySettings(
             cooldown=self._settings["cooldown"],
             retrainings_per_year=self._settings["retrainings_per_year"],
@@ -80,13 +81,29 @@ class Pilot:
         if care.closed_until is not None:
             labelled = min(care.closed_until, now - lag)
             judging = due_window(log, care.labelled_until, length, labelled)
-            if judging is not None:
+            if judging is not None and self._labels_are_due(judging, now):
                 self._judge_window(care, judging, now)
                 return True
         closing = due_window(log, care.closed_until, length, now)
         if closing is not None:
             self._close_window(care, closing, now)
         return closing is not None
+
+    def _labels_are_due(self, window: Window, now: datetime) -> bool:
+        """Whether labels have had their time, which begins with the prediction.
+
+        Rows of the past that are predicted now have no labels yet. The clock of the log knows of
+        no arrivals.
+        """
+        if self._world.config.settings["clock"] == "log":
+            return True
+        if self._waiting is not None and self._waiting[0] == window and now < self._waiting[1]:
+            return False
+        arrival = usual_arrival(self._world.log(self.model), window)
+        if arrival is None:
+            return True
+        self._waiting = (window, arrival + self._settings["label_lag"])
+        return now >= self._waiting[1]
 
     def _care(self, look_at_registry: bool) -> Care:
         """The state of the model, with nothing left undone and in line with the registry."""
