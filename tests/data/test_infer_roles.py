@@ -155,3 +155,20 @@ def test_what_cannot_be_used_says_how_it_is_stored() -> None:
 def test_times_show_their_span() -> None:
     times = [dt.datetime(2026, 1, 1, 5, tzinfo=dt.UTC), dt.datetime(2026, 3, 1, tzinfo=dt.UTC)]
     assert placed(times).column.why == "times from 2026-01-01 to 2026-03-01"
+
+
+def test_numbers_of_the_largest_size_are_compared_without_overflow() -> None:
+    one = placed([f"{(-1) ** k * (100 + k)}e306" for k in range(60)])
+    assert one.column.seen == (-1.59e308, 1.58e308)
+    assert not one.remarks
+
+
+def test_a_negative_zero_is_shown_as_zero() -> None:
+    assert str(placed(["-0.0", "0.5"]).column.seen) == "(0.0, 0.5)"
+
+
+def test_whole_numbers_that_float64_cannot_tell_apart_are_ignored_for_that_reason() -> None:
+    [remark] = placed([str(2**60 + k % 10) for k in range(200)]).remarks
+    assert "(whole numbers beyond 2**53, where a model cannot tell neighbours apart)" in (
+        remark.message
+    )

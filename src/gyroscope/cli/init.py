@@ -121,7 +121,7 @@ def _tell(out: Console, inferred: Inferred) -> None:
 def _about(column: Column) -> str:
     if column.role == "ignored":
         return column.why
-    parts = [f"{column.seen[0]:g} to {column.seen[1]:g}"] if column.seen else []
+    parts = [f"{column.seen[0]:.10g} to {column.seen[1]:.10g}"] if column.seen else []
     parts += [", ".join((*column.true, *column.false))] if column.true else []
     parts += [", ".join((*column.categories[:4], *(["..."] if column.categories[4:] else [])))]
     return "; ".join(part for part in (*parts, column.why) if part)

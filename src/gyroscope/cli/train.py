@@ -17,6 +17,7 @@ from gyroscope.cli.options import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from gyroscope.train.pipeline import Trained
 
@@ -45,6 +46,7 @@ def train(
                 "version": trained.version.version,
                 "family": trained.evaluated.candidate.family,
                 "metrics": trained.evaluated.metrics,
+                "checks": trained.checks,
                 "gates": trained.gates,
                 "champion": promoted,
             }
@@ -57,33 +59,13 @@ def train(
 def _tell(out: Console, trained: Trained, promoted: bool, tracking_uri: str) -> None:
     from rich.text import Text
 
-    chosen = trained.evaluated.candidate
-    candidates = table(
-        "Candidates on the validation rows",
-        ("candidate", "log-loss", "ROC AUC", "seconds"),
-        numbers=("log-loss", "ROC AUC", "seconds"),
-    )
-    for candidate in sorted(trained.candidates, key=lambda c: c.metrics["log_loss"]):
-        style = "bold" if candidate is chosen else ""
-        candidates.add_row(
-            candidate.name,
-            f"{candidate.metrics['log_loss']:.4f}",
-            f"{candidate.metrics['roc_auc']:.4f}",
-            f"{candidate.seconds:.1f}",
-            style=style,
-        )
-    out.print(candidates)
-    found = table(
-        f"{chosen.name} on {len(trained.evaluated.rows):,} test rows",
-        ("metric", "value", "95 % interval"),
-        numbers=("value",),
-    )
-    for name in _SHOWN:
-        estimate = trained.evaluated.metrics[name]
-        if estimate.defined:
-            low, high = estimate.interval.low, estimate.interval.high
-            found.add_row(name, f"{estimate.value:.4f}", f"{low:.4f} to {high:.4f}")
-    out.print(found)
+    from gyroscope.findings import SEVERITY, Verdict
+
+    for finding in trained.checks:
+        if SEVERITY.index(finding.verdict) >= SEVERITY.index(Verdict.NOTICE):
+            out.print(f"{finding.verdict}: {finding.subject}: {finding.detail}")
+    out.print(_candidates(trained))
+    out.print(_metrics(trained))
     for gate in trained.gates:
         out.print(
             Text.assemble(f"  gate {gate.check}: ", (gate.verdict, "bold"), f"  {gate.detail}")
@@ -92,10 +74,43 @@ def _tell(out: Console, trained: Trained, promoted: bool, tracking_uri: str) -> 
     registered = (f"{model} version {version}", "bold")
     where = f" (run {trained.version.run_id}, MLflow at {tracking_uri})."
     out.print(Text.assemble("\nRegistered ", registered, where))
+    command = (f"gyro promote {model} {version} --reason ...", "bold")
     if promoted:
         out.print(Text.assemble("It is the champion. Next: ", ("gyro up", "bold")))
     elif trained.passed:
-        command = f"gyro promote {model} {version} --reason ..."
-        out.print(Text.assemble("Another version is champion. To change that: ", (command, "bold")))
+        out.print(Text.assemble("Another version is champion. To change that: ", command))
     else:
-        out.print("It did not pass its gates and serves nobody.")
+        nobody = "It did not pass its gates and serves nobody. To have it serve all the same: "
+        out.print(Text.assemble(nobody, command))
+
+
+def _candidates(trained: Trained) -> Table:
+    shown = table(
+        "Candidates on the validation rows",
+        ("candidate", "log-loss", "ROC AUC", "seconds"),
+        numbers=("log-loss", "ROC AUC", "seconds"),
+    )
+    for candidate in sorted(trained.candidates, key=lambda c: c.metrics["log_loss"]):
+        shown.add_row(
+            candidate.name,
+            f"{candidate.metrics['log_loss']:.4f}",
+            f"{candidate.metrics['roc_auc']:.4f}",
+            f"{candidate.seconds:.1f}",
+            style="bold" if candidate is trained.evaluated.candidate else "",
+        )
+    return shown
+
+
+def _metrics(trained: Trained) -> Table:
+    evaluated = trained.evaluated
+    shown = table(
+        f"{evaluated.candidate.name} on {len(evaluated.rows):,} test rows",
+        ("metric", "value", "95 % interval"),
+        numbers=("value",),
+    )
+    for name in _SHOWN:
+        estimate = evaluated.metrics[name]
+        if estimate.defined:
+            low, high = estimate.interval.low, estimate.interval.high
+            shown.add_row(name, f"{estimate.value:.4f}", f"{low:.4f} to {high:.4f}")
+    return shown

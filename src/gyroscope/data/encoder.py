@@ -174,9 +174,12 @@ class Encoder:
         """
         array = _column_of(table, self.contract.target).combine_chunks()
         array = array if hasattr(array, "dictionary") else array.dictionary_encode()
-        lookup = np.array([*map(self._target_number, array.dictionary.to_pylist()), MISSING])
-        indices = array.indices.cast("int64").fill_null(len(lookup) - 1)
-        encoded: NDArray[np.float64] = lookup[indices.to_numpy(zero_copy_only=False)]
+        values = array.dictionary.to_pylist()
+        indices = array.indices.cast("int64").fill_null(len(values)).to_numpy(zero_copy_only=False)
+        lookup = np.full(len(values) + 1, MISSING)
+        for k in np.unique(indices[indices < len(values)]):  # a dictionary may list unused values
+            lookup[k] = self._target_number(values[k])
+        encoded: NDArray[np.float64] = lookup[indices]
         return encoded
 
     def _target_number(self, value: Any) -> float:

@@ -88,10 +88,14 @@ def _date(typed: Typed) -> Reason | None:
 
 
 def _identifier(typed: Typed) -> Reason | None:
-    if not (_is_key(typed) or _all_differ(typed)) or _is_prose(typed.values):
+    inexact = _is_inexact(typed)
+    if not (inexact or _is_key(typed) or _all_differ(typed)) or _is_prose(typed.values):
         return None
     differ = (
-        f"{len(typed.values.values):,} different values in {counted(typed.values.n_present, 'row')}"
+        "whole numbers beyond 2**53, where a model cannot tell neighbours apart"
+        if inexact
+        else f"{len(typed.values.values):,} different values in "
+        f"{counted(typed.values.n_present, 'row')}"
     )
     return f"identifier: {differ}", Remark(
         column=typed.values.name,
@@ -101,6 +105,13 @@ def _identifier(typed: Typed) -> Reason | None:
         advice="If rows with the same value are about the same customer or thing, use `role: id`; "
         "if it is an amount, `role: feature`.",
     )
+
+
+def _is_inexact(typed: Typed) -> bool:
+    """Whether whole numbers are so large that float64 makes one of several."""
+    if typed.type is not ColumnType.INTEGER or typed.numbers is None:
+        return False
+    return float(np.abs(typed.numbers).max(initial=0.0)) > EXACT_INTEGERS
 
 
 def _is_key(typed: Typed) -> bool:
@@ -119,8 +130,6 @@ def _all_differ(typed: Typed) -> bool:
     numbers = typed.numbers
     if typed.type is not ColumnType.INTEGER or numbers is None or not numbers.size:
         return False
-    if np.abs(numbers).max() > EXACT_INTEGERS:
-        return True
     n = typed.values.n_present
     if numbers.size < n or n < COUNTER_ROWS:
         return False

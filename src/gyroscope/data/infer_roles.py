@@ -107,7 +107,8 @@ def _seen(typed: Typed) -> tuple[float, float] | None:
     if typed.numbers is None:
         return None
     finite = typed.numbers[np.isfinite(typed.numbers)]
-    return (float(finite.min()), float(finite.max())) if finite.size else None
+    # + 0.0 turns a negative zero into the ordinary one
+    return (float(finite.min()) + 0.0, float(finite.max()) + 0.0) if finite.size else None
 
 
 def _categories(values: Distinct) -> tuple[tuple[str, ...], Literal["reject", "other"], str]:

@@ -69,6 +69,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     evaluated: Evaluated
     gates: tuple[Finding, ...]
     candidates: tuple[Candidate, ...]
+    checks: tuple[Finding, ...] = ()  # what checking the data found
 
     @property
     def passed(self) -> bool:
@@ -219,7 +220,13 @@ class Pipeline:
                 **task.tags,
             }
             version = self._registry.register(evaluated.bundle, run, tags)
-        return Trained(version=version, evaluated=evaluated, gates=gates, candidates=candidates)
+        return Trained(
+            version=version,
+            evaluated=evaluated,
+            gates=gates,
+            candidates=candidates,
+            checks=tuple(task.checks),
+        )
 
 
 def importance(bundle: Bundle, rows: TrainingSet) -> dict[str, float]:
