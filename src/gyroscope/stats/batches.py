@@ -1,0 +1,45 @@
+"""Results for many pairs of samples at once: structs of arrays, and one row of them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Result = TypeVar("Result", bound=msgspec.Struct)
+
+
+class Intervals(msgspec.Struct, frozen=True):
+    """Confidence intervals of a batch: the arrays of their ends."""
+
+    low: FloatArray
+    high: FloatArray
+
+
+def row(batch: msgspec.Struct, kind: type[Result], index: tuple[int, ...] = ()) -> Result:
+    """One row of a struct of arrays as the struct of numbers with the same field names.
+
+    Args:
+        batch: a struct whose fields are arrays of one shape, or such structs.
+        kind: the class of the result.
+        index: which row; () for a batch of one pair without leading axes.
+    """
+    values: dict[str, Any] = {}
+    for name, struct in _fields(kind):
+        field = getattr(batch, name)
+        values[name] = row(field, struct, index) if struct else np.asarray(field)[index].item()
+    return kind(**values)
+
+
+@lru_cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, type[msgspec.Struct] | None], ...]:
+    """The fields of a result and, of those that are structs themselves, their class."""
+    return tuple(
+        (f.name, f.type if issubclass(f.type, msgspec.Struct) else None)
+        for f in msgspec.structs.fields(kind)
+    )
