@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -11,6 +13,8 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+_BLOCK = 60_000  # counts worked on at once, so that they stay in the processor's cache
+
 Result = TypeVar("Result", bound=msgspec.Struct)
 
 
@@ -34,6 +38,20 @@ def row(batch: msgspec.Struct, kind: type[Result], index: tuple[int, ...] = ()) 
         field = getattr(batch, name)
         values[name] = row(field, struct, index) if struct else np.asarray(field)[index].item()
     return kind(**values)
+
+
+def row_blocks(a: FloatArray, b: FloatArray) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
+    """Pairs of counts[..., cells] of one shape, a few rows at a time as [rows, cells].
+
+    Yields:
+        Which rows, counted over all leading axes together, and the two blocks.
+    """
+    cells = a.shape[-1]
+    one, other = (x.reshape(math.prod(x.shape[:-1]), cells) for x in (a, b))
+    step = max(1, _BLOCK // max(cells, 1))
+    for first in range(0, len(one), step):
+        rows = slice(first, first + step)
+        yield rows, one[rows], other[rows]
 
 
 @lru_cache

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gyroscope.errors import DataError
 from gyroscope.findings import Interval
-from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row
+from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row, row_blocks
 from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
 
 
@@ -105,12 +105,16 @@ def kolmogorov_smirnov_batch(
     Raises:
         DataError: the counts cannot be used.
     """
-    a, b = paired_count_batches(reference, current)
+    a, b = np.broadcast_arrays(*paired_count_batches(reference, current))
     m, n = a.sum(axis=-1), b.sum(axis=-1)
-    p, q = (x / np.maximum(size, 1.0)[..., None] for x, size in ((a, m), (b, n)))
-    error = np.minimum(p, q).max(axis=-1, initial=0.0)
-    gaps = np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1)
-    distance = np.maximum(gaps.max(axis=-1, initial=0.0), -gaps.min(axis=-1, initial=0.0))
+    distance, error = np.zeros(m.size), np.zeros(m.size)
+    for rows, *block in row_blocks(a, b):
+        totals = (x.sum(axis=-1, keepdims=True) for x in block)
+        p, q = (x / np.where(total > 0, total, 1.0) for x, total in zip(block, totals, strict=True))
+        error[rows] = np.minimum(p, q).max(axis=-1, initial=0.0)
+        gaps = np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1)
+        distance[rows] = np.abs(gaps, out=gaps).max(axis=-1, initial=0.0)
+    distance, error = distance.reshape(m.shape), error.reshape(m.shape)
     distance = np.where((m == 0) | (n == 0), 0.0, np.minimum(distance, 1.0))
     return _result(distance, np.minimum(error, 1 - distance), m, n, alpha)
 
