@@ -21,7 +21,8 @@ class CalibrationMap(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     thresholds: FloatArray  # scores of the knots, rising
     values: FloatArray  # chance of class 1 at each knot, rising
-    rows: FloatArray  # effective number of reference rows behind each knot
+    starts: FloatArray  # lowest score of the block of rows behind each knot
+    rows: FloatArray  # effective number of these rows
     improves: bool  # whether it predicted rows it was not fitted on better than the scores do
     low: float  # smallest score of the reference
     high: float  # largest score of the reference
@@ -72,12 +73,13 @@ def calibration_map(
     held = w > 0
     order = np.lexsort((w[held], labels[held], q[held]))
     labels, q, w = labels[held][order], q[held][order], w[held][order]
-    thresholds, values, rows = _centred_isotonic(labels, q, w)
+    blocks = _centred_isotonic(labels, q, w)
     region = np.searchsorted(_REGIONS, q)
     return CalibrationMap(
-        thresholds=thresholds,
-        values=values,
-        rows=rows,
+        thresholds=blocks.scores,
+        values=blocks.shares,
+        starts=blocks.starts,
+        rows=blocks.rows,
         improves=_improves(labels, q, w),
         low=float(q[0]),
         high=float(q[-1]),
@@ -108,10 +110,15 @@ def _checked_weights(weights: npt.ArrayLike | None, n: int) -> FloatArray:
     return w
 
 
-def _centred_isotonic(
-    y: FloatArray, q: FloatArray, w: FloatArray
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Mean score, share of class 1 and effective rows of the blocks, for rows in order of score."""
+class _Blocks(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    scores: FloatArray  # mean of each block
+    shares: FloatArray  # of class 1
+    starts: FloatArray  # lowest score
+    rows: FloatArray  # effective
+
+
+def _centred_isotonic(y: FloatArray, q: FloatArray, w: FloatArray) -> _Blocks:
+    """The blocks of the isotonic regression, for rows in order of score."""
     from scipy.optimize import isotonic_regression
 
     starts = np.flatnonzero(np.diff(q, prepend=-1.0))
@@ -120,7 +127,12 @@ def _centred_isotonic(
     first = starts[blocks[:-1]]
     total = np.add.reduceat(w, first)
     positive, score = np.add.reduceat(w * y, first), np.add.reduceat(w * q, first)
-    return score / total, positive / total, total**2 / np.add.reduceat(w * w, first)
+    return _Blocks(
+        scores=score / total,
+        shares=np.maximum.accumulate(positive / total),  # rising to the last bit
+        starts=q[first],
+        rows=total**2 / np.add.reduceat(w * w, first),
+    )
 
 
 def _improves(y: FloatArray, q: FloatArray, w: FloatArray) -> bool:
@@ -130,8 +142,8 @@ def _improves(y: FloatArray, q: FloatArray, w: FloatArray) -> bool:
         here = fold == k
         if here.all():
             return False
-        thresholds, values, _ = _centred_isotonic(y[~here], q[~here], w[~here])
-        chance = np.interp(q[here], thresholds, values)
+        blocks = _centred_isotonic(y[~here], q[~here], w[~here])
+        chance = np.interp(q[here], blocks.scores, blocks.shares)
         gain += float(w[here] @ ((q[here] - y[here]) ** 2 - (chance - y[here]) ** 2))
     return gain > 0
 

@@ -76,8 +76,8 @@ def expected_performance(
 
     As :func:`expected_metrics`, with the chances that the calibration gives to the scores, and
     intervals that hold two errors: the chance of the labels to come, and what a finite reference
-    does not know of the map. Each knot of the map is a share among its effective rows, which are
-    independent of the others'. If the map was not used because it did not improve on the scores,
+    does not know of the map. The chance in a block of the map is a share among its effective rows,
+    which are independent of the others'. If the map was not used because it did not improve on the scores,
     the error is instead what the metric by the map and by the scores differ beyond the noise of
     the map.
 
@@ -124,28 +124,20 @@ def expected_auc(p: npt.ArrayLike, *, alpha: float = 0.05) -> Estimate:
 
 
 class _MapError:
-    """The variance that the error of a calibration map gives to what depends on its chances."""
+    """The variance that the error of a calibration map gives to a sum over rows in score order."""
 
     def __init__(self, q: FloatArray, calibration: CalibrationMap) -> None:
-        knots = calibration.thresholds
-        self._knots = knots.size
-        self._right = np.clip(np.searchsorted(knots, q), min(1, knots.size - 1), knots.size - 1)
-        left = np.maximum(self._right - 1, 0)
-        width = np.where(self._right > left, knots[self._right] - knots[left], 1.0)
-        self._share = np.clip((q - knots[left]) / width, 0.0, 1.0)  # that is the right knot's
-        # Half a row of each class more: a knot of one class has an error too.
+        self._ends = np.searchsorted(q, calibration.starts[1:])
+        # Half a row of each class more: a block of one class has an error too.
         shrunk = (calibration.values * calibration.rows + 0.5) / (calibration.rows + 1)
         self._variances = shrunk * (1 - shrunk) / calibration.rows
         self._gap = None if calibration.improves else calibration.fitted(q) - q
 
     def variance(self, slope: FloatArray) -> float:
         """Of the sum of slope times chance."""
-        of_right = slope * self._share
-        weight = np.bincount(self._right, of_right, minlength=self._knots)
-        weight[:-1] += np.bincount(self._right, slope - of_right, minlength=self._knots)[1:]
-        if self._knots == 1:
-            weight = np.array([slope.sum()])
-        noise = float(weight**2 @ self._variances)
+        sums = np.concatenate([[0.0], np.cumsum(slope)])
+        of_block = np.diff(sums[self._ends], prepend=0.0, append=sums[-1])
+        noise = float(of_block**2 @ self._variances)
         return noise if self._gap is None else max(0.0, float(slope @ self._gap) ** 2 - noise)
 
 
