@@ -9,8 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.findings import Interval
-from gyroscope.stats.counts import FloatArray, paired_counts
-from gyroscope.stats.noncentral_chi_square import chi_square_tail, noncentrality_interval
+from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row
+from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
+from gyroscope.stats.noncentral_chi_square import (
+    chi_square_tail_batch,
+    noncentrality_interval_batch,
+)
 
 
 class ChiSquareResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +53,8 @@ def chi_square(
     Source:
         Pearson (1900), Philosophical Magazine 50; Cochran (1954), Biometrics 10.
     """
-    return _homogeneity(reference, current, _pearson, alpha)
+    pair = paired_counts(reference, current)
+    return row(chi_square_batch(*pair, alpha=alpha), ChiSquareResult)
 
 
 def g_test(
@@ -61,51 +66,81 @@ def g_test(
         Wilks (1935), The likelihood test of independence in contingency tables, Annals of
         Mathematical Statistics 6.
     """
+    pair = paired_counts(reference, current)
+    return row(g_test_batch(*pair, alpha=alpha), ChiSquareResult)
+
+
+class ChiSquareBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of :class:`ChiSquareResult` for many pairs of samples, each an array[...]."""
+
+    value: FloatArray
+    df: IntArray
+    effect: FloatArray
+    interval: Intervals
+    p_value: FloatArray
+    n_reference: IntArray
+    n_current: IntArray
+
+
+def chi_square_batch(
+    reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05
+) -> ChiSquareBatch:
+    """Pearson's test for many pairs of samples; see :func:`chi_square`.
+
+    Args:
+        reference: counts[..., cells] of the reference samples. Cells that are empty in both
+            samples of a pair do not count there, so that pairs may differ in their ``df``.
+        current: counts[..., cells] of the current samples; leading axes broadcast.
+        alpha: the two-sided error of each interval, in (0, 1).
+
+    Raises:
+        DataError: the counts cannot be used.
+    """
+    return _homogeneity(reference, current, _pearson, alpha)
+
+
+def g_test_batch(
+    reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05
+) -> ChiSquareBatch:
+    """The G test for many pairs of samples; see :func:`g_test` and :func:`chi_square_batch`."""
     return _homogeneity(reference, current, _likelihood_ratio, alpha)
 
 
 def _homogeneity(
     reference: npt.ArrayLike,
     current: npt.ArrayLike,
-    statistic: Callable[[FloatArray, FloatArray], float],
+    cell_terms: Callable[[FloatArray, FloatArray], FloatArray],
     alpha: float,
-) -> ChiSquareResult:
-    a, b = paired_counts(reference, current)
-    held = (a + b) > 0
-    a, b = a[held], b[held]
-    m, n, df = float(a.sum()), float(b.sum()), max(a.size - 1, 0)
-    if df == 0 or m == 0 or n == 0:
-        value, effect, interval, p_value = 0.0, 0.0, Interval(0.0, 0.0), 1.0
-        if m == 0 or n == 0:
-            interval = Interval(0.0, float("inf"))
-    else:
-        unit = 1 / n + 1 / m
-        value = statistic(np.array([a, b]), _expected(a, b))
-        effect = (value - df) * unit
-        bounds = noncentrality_interval(value, df, alpha=alpha)
-        interval = Interval(bounds.low * unit, bounds.high * unit)
-        p_value = chi_square_tail(value, df)
-    return ChiSquareResult(
-        value=value,
+) -> ChiSquareBatch:
+    a, b = paired_count_batches(reference, current)
+    m, n, total = a.sum(axis=-1), b.sum(axis=-1), a + b
+    df = np.maximum((total > 0).sum(axis=-1) - 1, 0)
+    empty = (m == 0) | (n == 0)
+    said = ~empty & (df > 0)
+    unit = 1 / np.where(m > 0, m, 1.0) + 1 / np.where(n > 0, n, 1.0)
+    shares = total / np.where(m + n > 0, m + n, 1.0)[..., None]
+    terms = sum(cell_terms(x, shares * x.sum(axis=-1, keepdims=True)) for x in (a, b))
+    value = np.maximum(np.sum(terms, axis=-1), 0.0)  # rounding alone can make it negative
+    bounds = noncentrality_interval_batch(value, df, alpha=alpha)
+    unknown = np.where(empty, np.inf, 0.0)  # the upper end where nothing can be said
+    return ChiSquareBatch(
+        value=np.where(said, value, 0.0),
         df=df,
-        effect=effect,
-        interval=interval,
-        p_value=p_value,
-        n_reference=round(m),
-        n_current=round(n),
+        effect=np.where(said, (value - df) * unit, 0.0),
+        interval=Intervals(
+            np.where(said, bounds.low * unit, 0.0), np.where(said, bounds.high * unit, unknown)
+        ),
+        p_value=np.where(said, chi_square_tail_batch(value, np.maximum(df, 1)), 1.0),
+        n_reference=sizes(m, df.shape),
+        n_current=sizes(n, df.shape),
     )
 
 
-def _expected(a: FloatArray, b: FloatArray) -> FloatArray:
-    sizes = np.array([a.sum(), b.sum()])
-    return np.asarray(np.outer(sizes, (a + b) / sizes.sum()))
+def _pearson(observed: FloatArray, expected: FloatArray) -> FloatArray:
+    return np.asarray((observed - expected) ** 2 / np.where(expected > 0, expected, 1.0))
 
 
-def _pearson(observed: FloatArray, expected: FloatArray) -> float:
-    return float(((observed - expected) ** 2 / expected).sum())
-
-
-def _likelihood_ratio(observed: FloatArray, expected: FloatArray) -> float:
-    held = observed > 0
-    g = 2 * float((observed[held] * np.log(observed[held] / expected[held])).sum())
-    return max(g, 0.0)  # rounding alone can make it negative
+def _likelihood_ratio(observed: FloatArray, expected: FloatArray) -> FloatArray:
+    held = (observed > 0) & (expected > 0)
+    ratio = np.where(held, observed, 1.0) / np.where(held, expected, 1.0)
+    return np.asarray(2 * observed * np.log(ratio))

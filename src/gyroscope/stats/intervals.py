@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.findings import Interval
+from gyroscope.stats.batches import Intervals, row
 
 _NORMAL = NormalDist()
 
@@ -74,14 +75,33 @@ def proportion(successes: float, n: float, *, alpha: float = 0.05) -> Estimate:
     """
     if n == 0:
         return undefined()
-    z2 = normal_quantile(1 - alpha / 2) ** 2
     share = successes / n
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-    # At the ends the formula is exact only up to rounding; the share must lie inside.
-    interval = Interval(min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
+    interval = row(wilson_intervals(successes, n, alpha=alpha), Interval)
     error = math.sqrt(share * (1 - share) / n)
     return Estimate(value=share, standard_error=error, interval=interval, n=round(n))
+
+
+def wilson_intervals(
+    successes: npt.ArrayLike, n: npt.ArrayLike, *, alpha: float = 0.05
+) -> Intervals:
+    """The score intervals of many proportions; see :func:`proportion`.
+
+    Args:
+        successes: successes[...] of the trials, in [0, n].
+        n: trials[...]; without any the interval is [0, 1].
+        alpha: the two-sided error of each interval, in (0, 1).
+    """
+    z2 = normal_quantile(1 - alpha / 2) ** 2
+    trials = np.asarray(n, dtype=np.float64)
+    some = np.where(trials > 0, trials, 1.0)
+    share = np.asarray(successes, dtype=np.float64) / some
+    middle = (share + z2 / (2 * some)) / (1 + z2 / some)
+    half = np.sqrt(z2 * (share * (1 - share) / some + z2 / (4 * some**2))) / (1 + z2 / some)
+    # At the ends the formula is exact only up to rounding; the share must lie inside.
+    low, high = np.minimum(share, np.maximum(0, middle - half)), np.minimum(1, middle + half)
+    return Intervals(
+        np.where(trials > 0, low, 0.0), np.where(trials > 0, np.maximum(share, high), 1.0)
+    )
 
 
 def mean(values: npt.ArrayLike, *, alpha: float = 0.05) -> Estimate:

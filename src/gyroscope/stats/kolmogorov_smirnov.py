@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from gyroscope.errors import DataError
 from gyroscope.findings import Interval
-from gyroscope.stats.counts import paired_counts
+from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row, row_blocks
+from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
 
 
 class KolmogorovSmirnovResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,12 +47,14 @@ def kolmogorov_smirnov(
         the Dvoretzky-Kiefer-Wolfowitz inequality, Annals of Probability 18, for the interval.
     """
     a, b = _sorted(reference, "reference"), _sorted(current, "current")
-    if a.size == 0 or b.size == 0:
-        return _result(0.0, 0.0, a.size, b.size, alpha)
-    values = np.concatenate([a, b])
-    below_a = np.searchsorted(a, values, side="right") / a.size
-    below_b = np.searchsorted(b, values, side="right") / b.size
-    return _result(float(np.abs(below_a - below_b).max()), 0.0, a.size, b.size, alpha)
+    distance = 0.0
+    if a.size and b.size:
+        values = np.concatenate([a, b])
+        below_a = np.searchsorted(a, values, side="right") / a.size
+        below_b = np.searchsorted(b, values, side="right") / b.size
+        distance = float(np.abs(below_a - below_b).max())
+    found, error, m, n = np.array([distance, 0.0, a.size, b.size])
+    return row(_result(found, error, m, n, alpha), KolmogorovSmirnovResult)
 
 
 def kolmogorov_smirnov_from_counts(
@@ -72,13 +75,48 @@ def kolmogorov_smirnov_from_counts(
     Raises:
         DataError: the counts cannot be used.
     """
-    a, b = paired_counts(reference, current)
-    m, n = a.sum(), b.sum()
-    if m == 0 or n == 0:
-        return _result(0.0, 0.0, m, n, alpha)
-    distance = float(np.abs(np.cumsum(a) / m - np.cumsum(b) / n).max())
-    error = min(float(np.minimum(a / m, b / n).max()), 1 - distance)
-    return _result(distance, error, m, n, alpha)
+    return row(
+        kolmogorov_smirnov_batch(*paired_counts(reference, current), alpha=alpha),
+        KolmogorovSmirnovResult,
+    )
+
+
+class KolmogorovSmirnovBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of :class:`KolmogorovSmirnovResult` for many pairs, each an array[...]."""
+
+    value: FloatArray
+    error: FloatArray
+    interval: Intervals
+    p_value: FloatArray
+    n_reference: IntArray
+    n_current: IntArray
+
+
+def kolmogorov_smirnov_batch(
+    reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05
+) -> KolmogorovSmirnovBatch:
+    """The test from counts for many pairs of samples; see :func:`kolmogorov_smirnov_from_counts`.
+
+    Args:
+        reference: counts[..., cells] of the reference samples, cells in ascending order.
+        current: counts[..., cells] of the current samples; leading axes broadcast.
+        alpha: the two-sided error of each interval, in (0, 1).
+
+    Raises:
+        DataError: the counts cannot be used.
+    """
+    a, b = np.broadcast_arrays(*paired_count_batches(reference, current))
+    m, n = a.sum(axis=-1), b.sum(axis=-1)
+    distance, error = np.zeros(m.size), np.zeros(m.size)
+    for rows, *block in row_blocks(a, b):
+        totals = (x.sum(axis=-1, keepdims=True) for x in block)
+        p, q = (x / np.where(total > 0, total, 1.0) for x, total in zip(block, totals, strict=True))
+        error[rows] = np.minimum(p, q).max(axis=-1, initial=0.0)
+        gaps = np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1)
+        distance[rows] = np.abs(gaps, out=gaps).max(axis=-1, initial=0.0)
+    distance, error = distance.reshape(m.shape), error.reshape(m.shape)
+    distance = np.where((m == 0) | (n == 0), 0.0, np.minimum(distance, 1.0))
+    return _result(distance, np.minimum(error, 1 - distance), m, n, alpha)
 
 
 def _sorted(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
@@ -89,28 +127,27 @@ def _sorted(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
 
 
 def _result(
-    distance: float, error: float, m: float, n: float, alpha: float
-) -> KolmogorovSmirnovResult:
-    if m == 0 or n == 0:
-        interval, p_value = Interval(0.0, 1.0), 1.0
-    else:
-        # Each sample is within its own half of the allowance with probability 1 - alpha / 2.
-        allowance = sum(math.sqrt(math.log(4 / alpha) / (2 * size)) for size in (m, n))
-        interval = Interval(max(distance - allowance, 0.0), min(distance + error + allowance, 1.0))
-        p_value = _p_value(distance, m * n / (m + n))
-    return KolmogorovSmirnovResult(
+    distance: FloatArray, error: FloatArray, m: FloatArray, n: FloatArray, alpha: float
+) -> KolmogorovSmirnovBatch:
+    empty = (m == 0) | (n == 0)
+    m_, n_ = np.where(m > 0, m, 1.0), np.where(n > 0, n, 1.0)
+    # Each sample is within its own half of the allowance with probability 1 - alpha / 2.
+    half = math.log(4 / alpha) / 2
+    allowance = np.sqrt(half / m_) + np.sqrt(half / n_)
+    low, high = np.maximum(distance - allowance, 0.0), distance + error + allowance
+    return KolmogorovSmirnovBatch(
         value=distance,
         error=error,
-        interval=interval,
-        p_value=p_value,
-        n_reference=round(m),
-        n_current=round(n),
+        interval=Intervals(np.where(empty, 0.0, low), np.where(empty, 1.0, np.minimum(high, 1.0))),
+        p_value=np.where(empty, 1.0, _p_value(distance, m_ * n_ / (m_ + n_))),
+        n_reference=sizes(m, distance.shape),
+        n_current=sizes(n, distance.shape),
     )
 
 
-def _p_value(distance: float, pairs: float) -> float:
+def _p_value(distance: FloatArray, pairs: FloatArray) -> FloatArray:
     """Kolmogorov's limit with the small-sample factor of Stephens (1970)."""
     from scipy.special import kolmogorov
 
-    root = math.sqrt(pairs)
-    return float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
+    root = np.sqrt(pairs)
+    return np.asarray(kolmogorov((root + 0.12 + 0.11 / root) * distance))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import math
+import numpy as np
+import numpy.typing as npt
 
 from gyroscope.findings import Interval
+from gyroscope.stats.batches import FloatArray, Intervals, row
 from gyroscope.stats.intervals import normal_quantile
 
 
 def chi_square_tail(statistic: float, df: int) -> float:
     """P(X > statistic) for a chi-square X with ``df`` degrees of freedom."""
+    return float(chi_square_tail_batch(statistic, df))
+
+
+def chi_square_tail_batch(statistic: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
+    """P(X > statistic) for each statistic[...] and its df[...], 1 or more."""
     from scipy.special import chdtrc
 
-    return float(chdtrc(df, statistic))
+    return np.asarray(chdtrc(df, statistic))
 
 
 def noncentrality_interval(statistic: float, df: int, *, alpha: float = 0.05) -> Interval:
@@ -36,8 +43,16 @@ def noncentrality_interval(statistic: float, df: int, *, alpha: float = 0.05) ->
         Johnson, Kotz and Balakrishnan (1995), Continuous Univariate Distributions 2, chapter 29
         (approximations to the noncentral chi-square distribution).
     """
+    return row(noncentrality_interval_batch(statistic, df, alpha=alpha), Interval)
+
+
+def noncentrality_interval_batch(
+    statistic: npt.ArrayLike, df: npt.ArrayLike, *, alpha: float = 0.05
+) -> Intervals:
+    """The intervals for statistic[...] with df[...]; see :func:`noncentrality_interval`."""
     z = normal_quantile(1 - alpha / 2)
-    shift = (df - 1) / 2
-    low = math.sqrt(max(statistic - shift, 0.0)) - z
-    high = math.sqrt(max(statistic, df) - shift) + z
-    return Interval(max(low * abs(low) - shift, 0.0), high * high - shift)
+    x, degrees = np.asarray(statistic, dtype=np.float64), np.asarray(df, dtype=np.float64)
+    shift = (degrees - 1) / 2
+    low = np.sqrt(np.maximum(x - shift, 0.0)) - z
+    high = np.sqrt(np.maximum(x, degrees) - shift) + z
+    return Intervals(np.maximum(low * np.abs(low) - shift, 0.0), high * high - shift)

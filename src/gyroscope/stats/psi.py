@@ -9,9 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.findings import Interval
-from gyroscope.stats.counts import FloatArray, paired_counts
+from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row
+from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
 from gyroscope.stats.intervals import normal_quantile
-from gyroscope.stats.noncentral_chi_square import chi_square_tail, noncentrality_interval
+from gyroscope.stats.noncentral_chi_square import (
+    chi_square_tail_batch,
+    noncentrality_interval_batch,
+)
 
 
 class PsiResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,30 +62,58 @@ def psi(reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05
         University; Haldane (1956), The estimation and significance of the logarithm of a ratio of
         frequencies, Annals of Human Genetics 20.
     """
-    q_counts, p_counts = paired_counts(reference, current)
+    return row(psi_batch(*paired_counts(reference, current), alpha=alpha), PsiResult)
+
+
+class PsiBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of :class:`PsiResult` for many pairs of samples, each an array[...]."""
+
+    value: FloatArray
+    effect: FloatArray
+    interval: Intervals
+    p_value: FloatArray
+    cells: IntArray
+    n_reference: IntArray
+    n_current: IntArray
+
+
+def psi_batch(reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05) -> PsiBatch:
+    """The population stability index of many pairs of samples; see :func:`psi`.
+
+    Args:
+        reference: counts[..., cells] of the reference samples. Cells that are empty in both
+            samples of a pair do not count there, so that pairs may differ in their cells.
+        current: counts[..., cells] of the current samples; leading axes broadcast.
+        alpha: the two-sided error of each interval, in (0, 1).
+
+    Raises:
+        DataError: the counts cannot be used.
+    """
+    q_counts, p_counts = paired_count_batches(reference, current)
     held = (q_counts + p_counts) > 0
-    q_counts, p_counts = q_counts[held], p_counts[held]
-    m, n, df = float(q_counts.sum()), float(p_counts.sum()), q_counts.size - 1
-    value, effect, interval, p_value = 0.0, 0.0, Interval(0.0, 0.0), 1.0
-    if m == 0 or n == 0:
-        interval = Interval(0.0, math.inf)
-    elif df > 0:
-        unit = 1 / n + 1 / m
-        gaps = (p_counts / n - q_counts / m) * _log_ratio(p_counts, q_counts)
-        value = max(float(gaps.sum()), 0.0)
-        effect = value - df * unit
-        scale = _scale(p_counts, q_counts, value)
-        bounds = noncentrality_interval(effect / scale + df, df, alpha=alpha)
-        interval = Interval(bounds.low * scale, bounds.high * scale)
-        p_value = chi_square_tail(value / unit, df)
-    return PsiResult(
-        value=value,
-        effect=effect,
-        interval=interval,
-        p_value=p_value,
-        cells=q_counts.size,
-        n_reference=round(m),
-        n_current=round(n),
+    m, n = q_counts.sum(axis=-1), p_counts.sum(axis=-1)
+    cells = held.sum(axis=-1)
+    df, empty = cells - 1, (m == 0) | (n == 0)
+    said = ~empty & (df > 0)
+    m_, n_ = np.where(m > 0, m, 1.0)[..., None], np.where(n > 0, n, 1.0)[..., None]
+    unit = (1 / m_ + 1 / n_)[..., 0]
+    log_ratio = np.log((p_counts + 0.5) / (q_counts + 0.5)) + np.log(m_ / n_)
+    value = np.maximum(((p_counts / n_ - q_counts / m_) * log_ratio).sum(axis=-1), 0.0)
+    effect = value - df * unit
+    scale = _scale(p_counts, q_counts, held, value)
+    bounds = noncentrality_interval_batch(effect / scale + df, df, alpha=alpha)
+    p_value = chi_square_tail_batch(value / unit, np.maximum(df, 1))
+    unknown = np.where(empty, np.inf, 0.0)  # the upper end where nothing can be said
+    return PsiBatch(
+        value=np.where(said, value, 0.0),
+        effect=np.where(said, effect, 0.0),
+        interval=Intervals(
+            np.where(said, bounds.low * scale, 0.0), np.where(said, bounds.high * scale, unknown)
+        ),
+        p_value=np.where(said, p_value, 1.0),
+        cells=cells,
+        n_reference=sizes(m, cells.shape),
+        n_current=sizes(n, cells.shape),
     )
 
 
@@ -125,27 +157,29 @@ def rows_needed(
     return math.ceil(high * n_reference / (n_reference - high))
 
 
-def _log_ratio(p_counts: FloatArray, q_counts: FloatArray) -> FloatArray:
-    shift = math.log(q_counts.sum() / p_counts.sum())
-    return np.asarray(np.log((p_counts + 0.5) / (q_counts + 0.5)) + shift)
-
-
-def _scale(p_counts: FloatArray, q_counts: FloatArray, value: float) -> float:
+def _scale(
+    p_counts: FloatArray, q_counts: FloatArray, held: npt.NDArray[np.bool_], value: FloatArray
+) -> FloatArray:
     """What one unit of a chi-square statistic is worth in PSI.
 
     Near no change it is 1/n + 1/m. Further away the variance of the PSI by the delta method,
     set against the 4 * PSI * scale of a noncentral chi-square, gives it.
     """
-    n, m, cells = p_counts.sum(), q_counts.sum(), p_counts.size
-    unit = 1 / n + 1 / m
-    if value <= unit * 1e-6:
-        return float(unit)
-    p, q = (p_counts + 0.5) / (n + cells / 2), (q_counts + 0.5) / (m + cells / 2)
-    log_ratio = np.log(p / q)
-    by_p, by_q = log_ratio + 1 - q / p, 1 - p / q - log_ratio
-    variance = _variance(p, by_p) / n + _variance(q, by_q) / m
-    return max(float(variance / (4 * value)), float(unit) * 0.1)
+    n, m = (np.sum(x, axis=-1, keepdims=True) for x in (p_counts, q_counts))
+    n, m = np.where(n > 0, n, 1.0), np.where(m > 0, m, 1.0)
+    half_cells = held.sum(axis=-1, keepdims=True) / 2
+    unit = (1 / n + 1 / m)[..., 0]
+    p, q = (p_counts + 0.5) / (n + half_cells), (q_counts + 0.5) / (m + half_cells)
+    ratio = p / q
+    log_ratio = np.log(ratio)
+    by_p, by_q = log_ratio + 1 - 1 / ratio, 1 - ratio - log_ratio
+    p, q = np.where(held, p, 0.0), np.where(held, q, 0.0)
+    variance = _variance(p, by_p) / n[..., 0] + _variance(q, by_q) / m[..., 0]
+    near = value <= unit * 1e-6
+    delta = np.maximum(variance / (4 * np.where(near, 1.0, value)), unit * 0.1)
+    return np.asarray(np.where(near, unit, delta))
 
 
-def _variance(shares: FloatArray, values: FloatArray) -> float:
-    return float((shares * values**2).sum() - (shares * values).sum() ** 2)
+def _variance(shares: FloatArray, values: FloatArray) -> FloatArray:
+    weighted = shares * values
+    return np.asarray((weighted * values).sum(axis=-1) - weighted.sum(axis=-1) ** 2)

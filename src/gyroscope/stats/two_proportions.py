@@ -6,11 +6,16 @@ import math
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from gyroscope.errors import DataError
 from gyroscope.findings import Interval
+from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row
 from gyroscope.stats.counts import MIN_EXPECTED
-from gyroscope.stats.intervals import proportion, upper_tail
+from gyroscope.stats.intervals import wilson_intervals
+
+_BLOCK = 2000  # rows whose exact tails are summed in one table
+_BEYOND = 40  # terms beyond the observed one: with a mean below 5 those left out are under 1e-17
 
 
 class TwoProportionsResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,51 +62,116 @@ def two_proportions(
         Newcombe (1998), Interval estimation for the difference between independent proportions,
         Statistics in Medicine 17; Fisher (1935), The logic of inductive inference, JRSS 98.
     """
-    samples = ((successes_reference, n_reference), (successes_current, n_current))
-    for successes, n in samples:
-        if not 0 <= successes <= n:
-            raise DataError(f"successes must lie in [0, {n}], got {successes}")
-    old, new = (proportion(successes, n, alpha=alpha) for successes, n in samples)
-    if not (n_reference and n_current):
-        value, interval, p_value = 0.0, Interval(-1.0, 1.0), 1.0
-    else:
-        value = new.value - old.value
-        down = math.hypot(new.value - new.interval.low, old.interval.high - old.value)
-        up = math.hypot(new.interval.high - new.value, old.value - old.interval.low)
-        interval = Interval(max(value - down, -1.0), min(value + up, 1.0))
-        p_value = _p_value(successes_reference, n_reference, successes_current, n_current)
-    return TwoProportionsResult(
+    numbers = successes_reference, n_reference, successes_current, n_current
+    return row(two_proportions_batch(*numbers, alpha=alpha), TwoProportionsResult)
+
+
+class TwoProportionsBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of :class:`TwoProportionsResult` for many pairs of samples, each an array[...]."""
+
+    value: FloatArray
+    interval: Intervals
+    p_value: FloatArray
+    reference: FloatArray
+    current: FloatArray
+    n_reference: IntArray
+    n_current: IntArray
+
+
+def two_proportions_batch(
+    successes_reference: npt.ArrayLike,
+    n_reference: npt.ArrayLike,
+    successes_current: npt.ArrayLike,
+    n_current: npt.ArrayLike,
+    *,
+    alpha: float = 0.05,
+) -> TwoProportionsBatch:
+    """Compare many pairs of independent proportions; see :func:`two_proportions`.
+
+    Args:
+        successes_reference: successes[...] in the reference samples; all arguments broadcast.
+        n_reference: sizes[...] of the reference samples.
+        successes_current: successes[...] in the current samples.
+        n_current: sizes[...] of the current samples.
+        alpha: the two-sided error of each interval, in (0, 1).
+
+    Raises:
+        DataError: successes outside [0, n].
+    """
+    a, m, b, n = np.broadcast_arrays(
+        *(
+            np.asarray(x, dtype=np.int64)
+            for x in (successes_reference, n_reference, successes_current, n_current)
+        )
+    )
+    (old, ends_old), (new, ends_new) = (_share(*x, alpha) for x in ((a, m), (b, n)))
+    empty = (m == 0) | (n == 0)
+    value = np.where(empty, 0.0, new - old)
+    down = np.hypot(new - ends_new.low, ends_old.high - old)
+    up = np.hypot(ends_new.high - new, old - ends_old.low)
+    interval = Intervals(
+        np.where(empty, -1.0, np.maximum(value - down, -1.0)),
+        np.where(empty, 1.0, np.minimum(value + up, 1.0)),
+    )
+    return TwoProportionsBatch(
         value=value,
         interval=interval,
-        p_value=p_value,
-        reference=old.value,
-        current=new.value,
-        n_reference=n_reference,
-        n_current=n_current,
+        p_value=_p_values(a, m, b, n),
+        reference=old,
+        current=new,
+        n_reference=m,
+        n_current=n,
     )
 
 
-def _p_value(a: int, m: int, b: int, n: int) -> float:
+def _share(successes: IntArray, n: IntArray, alpha: float) -> tuple[FloatArray, Intervals]:
+    wrong = (successes < 0) | (successes > n)
+    if wrong.any():
+        at = np.unravel_index(np.argmax(wrong), wrong.shape)
+        raise DataError(f"successes must lie in [0, {n[at]}], got {successes[at]}")
+    share = np.where(n > 0, successes / np.maximum(n, 1), np.nan)
+    return share, wilson_intervals(successes, n, alpha=alpha)
+
+
+def _p_values(a: IntArray, m: IntArray, b: IntArray, n: IntArray) -> FloatArray:
+    from scipy.special import erfc
+
     successes, total = a + b, m + n
-    if successes in (0, total):
-        return 1.0
-    if min(successes, total - successes) * min(m, n) / total < MIN_EXPECTED:
-        return _exact_p_value(a, m, b, n)
+    open_ = (successes > 0) & (successes < total) & (m > 0) & (n > 0)
+    a, m, b, n, successes, total = (x[open_] for x in (a, m, b, n, successes, total))
     pooled = successes / total
-    z = abs(b / n - a / m) / math.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n))
-    return 2 * upper_tail(z)
+    z = np.abs(b / n - a / m) / np.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n))
+    found = erfc(z / math.sqrt(2))
+    few = np.minimum(successes, total - successes) * np.minimum(m, n) / total < MIN_EXPECTED
+    if few.any():
+        found[few] = _exact_p_values(a[few], m[few], b[few], n[few])
+    p_values = np.ones(open_.shape)
+    p_values[open_] = found
+    return p_values
 
 
-def _exact_p_value(a: int, m: int, b: int, n: int) -> float:
-    """Twice the smaller tail of the hypergeometric distribution of ``b``, at most 1."""
-    from scipy.special import gammaln
+def _exact_p_values(a: IntArray, m: IntArray, b: IntArray, n: IntArray) -> FloatArray:
+    """Twice the smaller tail of the hypergeometric distribution of ``b``, at most 1.
 
-    def log_choose(of: int, chosen: np.ndarray) -> np.ndarray:
-        return np.asarray(gammaln(of + 1) - gammaln(chosen + 1) - gammaln(of - chosen + 1))
-
-    successes = a + b
-    support = np.arange(max(0, successes - m), min(successes, n) + 1)
-    log_weight = log_choose(n, support) + log_choose(m, successes - support)
-    weight = np.exp(log_weight - log_weight.max())
-    below, above = weight[support <= b].sum(), weight[support >= b].sum()
-    return min(2 * float(min(below, above) / weight.sum()), 1.0)
+    By symmetry the rarer outcome is counted in the smaller sample. There fewer than five are
+    expected, so that the terms soon fall at least geometrically and a few beyond what was observed
+    are all that matter.
+    """
+    smaller, successes, total = np.minimum(m, n), a + b, m + n
+    rarer = np.minimum(successes, total - successes)
+    observed = np.where(n <= m, b, a)
+    observed = np.where(successes == rarer, observed, smaller - observed)
+    p_values = np.empty(a.shape)
+    order = np.argsort(observed, kind="stable")  # alike ones together need no wider table
+    for block in np.array_split(order, math.ceil(order.size / _BLOCK)):
+        x = observed[block][:, None]
+        k = np.arange(x.max() + _BEYOND)
+        rare, small = rarer[block][:, None], smaller[block][:, None]
+        rest = total[block][:, None] - rare - small
+        ratios = np.maximum(rare - k, 0) * np.maximum(small - k, 0) / ((k + 1) * (rest + k + 1.0))
+        weights = np.cumprod(np.hstack([np.ones_like(x, dtype=np.float64), ratios]), axis=1)
+        cells = np.arange(weights.shape[1])
+        below = np.sum(weights, axis=1, where=cells <= x)
+        above = np.sum(weights, axis=1, where=cells >= x)
+        p_values[block] = 2 * np.minimum(below, above) / weights.sum(axis=1)
+    return np.minimum(p_values, 1.0)
