@@ -17,6 +17,73 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from gyroscope.stats.batches import FloatArray
+from gyroscope.stats.e_values import STAKES, log_mean_exp, stake_log_factors
+
+
+class Detection(msgspec.Struct, frozen=True, kw_only=True):
+    """What a detector saw in a stream."""
+
+    alarm: int | None  # index of the first row at which it fired
+    path: FloatArray  # log of the detector[n] after each row
+    limit: float  # what the path must reach for an alarm
+
+
+def shiryaev_roberts(
+    x: npt.ArrayLike, *, null_mean: float, lowest: float, average_run_length: float
+) -> Detection:
+    """Watch a stream of bounded observations for a mean that rises above ``null_mean``.
+
+    For each stake of :data:`~gyroscope.stats.e_values.STAKES` a Shiryaev-Roberts detector runs on
+    the factors 1 + stake (x - null_mean) / (null_mean - lowest); their mean is a detector again.
+
+    Args:
+        x: observations[n] in order of arrival, none below ``lowest``.
+        null_mean: while nothing has changed each x has at most this mean, given those before it.
+        lowest: the lowest possible x, below ``null_mean``.
+        average_run_length: rows that a false alarm takes on average at least, above 1.
+
+    Returns:
+        The first alarm, and the path of log(1 + M), against log(1 + average_run_length).
+
+    Raises:
+        UsageError: ``lowest`` is not below ``null_mean``, or an x is below it.
+    """
+    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
+    state, path = [0.0] * len(STAKES), np.zeros(factors.shape[1])
+    for k, row in enumerate(factors.T.tolist()):
+        state = [next_shiryaev_roberts(*pair) for pair in zip(state, row, strict=True)]
+        path[k] = log_mean_exp(state)  # the mean of 1 + M is 1 + the mean of M
+    return _detection(path, alarm_limit(average_run_length))
+
+
+def cusum(
+    x: npt.ArrayLike, *, null_mean: float, lowest: float, average_run_length: float
+) -> Detection:
+    """Watch a stream as :func:`shiryaev_roberts` does, with CUSUM detectors.
+
+    A CUSUM is never above its Shiryaev-Roberts detector, so that it keeps the same average run
+    length; it fires later, but forgets what was before the likeliest change.
+
+    Returns:
+        The first alarm, and the path of log C, against log(average_run_length).
+    """
+    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
+    state, path = [0.0] * len(STAKES), np.zeros(factors.shape[1])
+    for k, row in enumerate(factors.T.tolist()):
+        state = [next_cusum(*pair) for pair in zip(state, row, strict=True)]
+        path[k] = log_mean_exp(state)
+    return _detection(path, math.log(average_run_length))
+
+
+def _detection(path: FloatArray, limit: float) -> Detection:
+    fired = np.flatnonzero(path >= limit)
+    return Detection(alarm=int(fired[0]) if fired.size else None, path=path, limit=limit)
+
 
 def next_shiryaev_roberts(log_one_plus: float, log_e: float) -> float:
     """log(1 + M_k) from log(1 + M_{k-1}) and log e_k; starts from 0.

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.errors import UsageError
+from gyroscope.stats.batches import FloatArray
 
 # Stakes as shares of the one that could ruin: each half the last, from bold to less than 1/100.
 STAKES = tuple(0.9 * 0.5**k for k in range(8))
@@ -54,17 +55,64 @@ def betting_log_e(
         Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting,
         JRSS B 86, section 4; the mixture is Robbins' (1970), Annals of Mathematical Statistics 41.
     """
+    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
+    if not design_effect >= 1:
+        raise UsageError(f"design_effect must be at least 1, got {design_effect}")
+    return log_mean_exp((factors.sum(axis=-1) / design_effect).tolist())
+
+
+def adaptive_betting_log_e(x: npt.ArrayLike, *, null_mean: float, lowest: float) -> FloatArray:
+    """Path of the log e-value of one gambler who learns the best stake as rows arrive (aGRAPA).
+
+    The null is that of :func:`betting_log_e`. Before each row the stake is the approximately best
+    one for the mean and variance of the rows before it, (mean - null_mean) / (variance + (mean -
+    null_mean)^2), between 0 and half of the one that could ruin. Against the mixture it gains where
+    the mean is far above the null and loses on short streams; it depends on the order of the rows.
+
+    Args:
+        x: observations[..., n], none below ``lowest``, in order of arrival; leading axes are
+            streams.
+        null_mean: the mean under the null.
+        lowest: the lowest possible x, below ``null_mean``.
+
+    Returns:
+        The natural logarithms[..., n] of the e-value after each row.
+
+    Raises:
+        UsageError: ``lowest`` is not below ``null_mean``, or an x is below it.
+
+    Source:
+        Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting,
+        JRSS B 86, section B.3.
+    """
+    # In units of the distance to the bound, so that a stake of 1 could ruin.
+    y = _checked(x, null_mean, lowest) / (null_mean - lowest)
+    t = np.arange(1, y.shape[-1] + 1)
+    means = np.cumsum(y, axis=-1) / (t + 1)  # one row at the null, of variance 1/4, to begin with
+    variances = (0.25 + np.cumsum((y - means) ** 2, axis=-1)) / (t + 1)
+    best = means / (variances + means**2)
+    stakes = np.zeros_like(y)  # known before the row
+    stakes[..., 1:] = np.clip(best[..., :-1], 0.0, 0.5)
+    return np.asarray(np.cumsum(np.log1p(stakes * y), axis=-1))
+
+
+def stake_log_factors(x: npt.ArrayLike, *, null_mean: float, lowest: float) -> FloatArray:
+    """Log factors[stakes, n] by which each row multiplies the wealth of each fixed stake's gambler.
+
+    Args and errors are those of :func:`betting_log_e`, whose gamblers these are.
+    """
+    centred = _checked(x, null_mean, lowest)
+    return np.asarray(np.log1p(np.outer(STAKES, centred / (null_mean - lowest))))
+
+
+def _checked(x: npt.ArrayLike, null_mean: float, lowest: float) -> FloatArray:
+    """The observations less the mean under the null."""
     values = np.asarray(x, dtype=np.float64)
     if not lowest < null_mean:
         raise UsageError(f"lowest must be below null_mean, got {lowest} and {null_mean}")
     if values.size and values.min() < lowest - 1e-9:
         raise UsageError(f"an observation is {values.min()}, below the lowest possible {lowest}")
-    if not design_effect >= 1:
-        raise UsageError(f"design_effect must be at least 1, got {design_effect}")
-    centred = values - null_mean
-    bound = null_mean - lowest
-    wealth = [float(np.log1p(stake / bound * centred).sum()) / design_effect for stake in STAKES]
-    return log_mean_exp(wealth)
+    return values - null_mean
 
 
 def log_mean_exp(log_values: Sequence[float], weights: Sequence[float] | None = None) -> float:

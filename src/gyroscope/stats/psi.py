@@ -10,12 +10,9 @@ import numpy.typing as npt
 
 from gyroscope.findings import Interval
 from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row
-from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
+from gyroscope.stats.counts import paired_counts
+from gyroscope.stats.divergences import judge, two_samples
 from gyroscope.stats.intervals import normal_quantile
-from gyroscope.stats.noncentral_chi_square import (
-    chi_square_tail_batch,
-    noncentrality_interval_batch,
-)
 
 
 class PsiResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,31 +86,20 @@ def psi_batch(reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float 
     Raises:
         DataError: the counts cannot be used.
     """
-    q_counts, p_counts = paired_count_batches(reference, current)
-    held = (q_counts + p_counts) > 0
-    m, n = q_counts.sum(axis=-1), p_counts.sum(axis=-1)
-    cells = held.sum(axis=-1)
-    df, empty = cells - 1, (m == 0) | (n == 0)
-    said = ~empty & (df > 0)
-    m_, n_ = np.where(m > 0, m, 1.0)[..., None], np.where(n > 0, n, 1.0)[..., None]
-    unit = (1 / m_ + 1 / n_)[..., 0]
-    log_ratio = np.log((p_counts + 0.5) / (q_counts + 0.5)) + np.log(m_ / n_)
-    value = np.maximum(((p_counts / n_ - q_counts / m_) * log_ratio).sum(axis=-1), 0.0)
-    effect = value - df * unit
-    scale = _scale(p_counts, q_counts, held, value)
-    bounds = noncentrality_interval_batch(effect / scale + df, df, alpha=alpha)
-    p_value = chi_square_tail_batch(value / unit, np.maximum(df, 1))
-    unknown = np.where(empty, np.inf, 0.0)  # the upper end where nothing can be said
+    samples = two_samples(reference, current)
+    p_counts, q_counts = samples.p_counts, samples.q_counts
+    log_ratio = np.log((p_counts + 0.5) / (q_counts + 0.5)) + np.log(samples.m / samples.n)
+    gaps = p_counts / samples.n - q_counts / samples.m
+    value = np.maximum((gaps * log_ratio).sum(axis=-1), 0.0)
+    found = judge(samples, value, _slopes, curvature=1.0, alpha=alpha)
     return PsiBatch(
-        value=np.where(said, value, 0.0),
-        effect=np.where(said, effect, 0.0),
-        interval=Intervals(
-            np.where(said, bounds.low * scale, 0.0), np.where(said, bounds.high * scale, unknown)
-        ),
-        p_value=np.where(said, p_value, 1.0),
-        cells=cells,
-        n_reference=sizes(m, cells.shape),
-        n_current=sizes(n, cells.shape),
+        value=found.value,
+        effect=found.value - found.bias,
+        interval=found.interval,
+        p_value=found.p_value,
+        cells=samples.df + 1,
+        n_reference=found.n_reference,
+        n_current=found.n_current,
     )
 
 
@@ -157,29 +143,7 @@ def rows_needed(
     return math.ceil(high * n_reference / (n_reference - high))
 
 
-def _scale(
-    p_counts: FloatArray, q_counts: FloatArray, held: npt.NDArray[np.bool_], value: FloatArray
-) -> FloatArray:
-    """What one unit of a chi-square statistic is worth in PSI.
-
-    Near no change it is 1/n + 1/m. Further away the variance of the PSI by the delta method,
-    set against the 4 * PSI * scale of a noncentral chi-square, gives it.
-    """
-    n, m = (np.sum(x, axis=-1, keepdims=True) for x in (p_counts, q_counts))
-    n, m = np.where(n > 0, n, 1.0), np.where(m > 0, m, 1.0)
-    half_cells = held.sum(axis=-1, keepdims=True) / 2
-    unit = (1 / n + 1 / m)[..., 0]
-    p, q = (p_counts + 0.5) / (n + half_cells), (q_counts + 0.5) / (m + half_cells)
+def _slopes(p: FloatArray, q: FloatArray) -> tuple[FloatArray, FloatArray]:
     ratio = p / q
     log_ratio = np.log(ratio)
-    by_p, by_q = log_ratio + 1 - 1 / ratio, 1 - ratio - log_ratio
-    p, q = np.where(held, p, 0.0), np.where(held, q, 0.0)
-    variance = _variance(p, by_p) / n[..., 0] + _variance(q, by_q) / m[..., 0]
-    near = value <= unit * 1e-6
-    delta = np.maximum(variance / (4 * np.where(near, 1.0, value)), unit * 0.1)
-    return np.asarray(np.where(near, unit, delta))
-
-
-def _variance(shares: FloatArray, values: FloatArray) -> FloatArray:
-    weighted = shares * values
-    return np.asarray((weighted * values).sum(axis=-1) - weighted.sum(axis=-1) ** 2)
+    return log_ratio + 1 - 1 / ratio, 1 - ratio - log_ratio
