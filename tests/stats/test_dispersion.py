@@ -108,6 +108,7 @@ def test_the_variance_of_a_batch_is_read_off_at_the_size_of_the_window() -> None
     assert found[0].ratio == pytest.approx(1 + 200 * 0.04, rel=0.4)
     assert inflation(found, 100) == pytest.approx(found[0].ratio, rel=0.2)
     assert inflation(found, 800) == pytest.approx(1 + (inflation(found, 200) - 1) * 4)
+    assert inflation(found, [100, 800]).shape == (2,)
     assert len(joined(scales[0])) == 32
 
 

@@ -101,33 +101,32 @@ def tail(ratio: float, df: int) -> float:
     return float(chdtrc(df, ratio * df)) if df else 1.0
 
 
-def inflation(found: Sequence[Dispersion], n: float, pooled: Sequence[Dispersion] = ()) -> float:
-    """The factor, at least 1, by which variances of a window of ``n`` rows are to be multiplied.
+def inflation(
+    found: Sequence[Dispersion], n: npt.ArrayLike, pooled: Sequence[Dispersion] = ()
+) -> FloatArray:
+    """The factors, at least 1, by which variances of windows of ``n`` rows are to be multiplied.
 
-    It is that of the largest parts not larger than the window, extended in proportion to its size
-    as if every batch had a level of its own, or a larger one of smaller parts. A ratio that chance
-    explains counts as 1; one that it does not explain counts with its upper confidence bound, for
-    windows to come must not be judged by a bound that is right every other time. What the columns
-    of a table show together (:func:`pool`) counts for each of them.
+    That of a window is the factor of the largest parts not larger than it, extended in proportion
+    to its size as if every batch had a level of its own, or a larger one of smaller parts. A ratio
+    that chance explains counts as 1; one that it does not explain counts with its upper confidence
+    bound, for windows to come must not be judged by a bound that is right every other time. What
+    the columns of a table show together (:func:`pool`) counts for each of them.
 
     Args:
-        found: of one column, for parts of growing size; may be empty: nothing is known.
-        n: rows of the window.
+        found: of one column, for parts of growing size; if empty, nothing is known: factors of 1.
+        n: rows[windows].
         pooled: the same over all columns of the table.
     """
+    sizes = np.asarray(n, dtype=np.float64)
     if not found:
-        return 1.0
-    factor = level = 1.0
-    reached = found[0].rows
-    for parts, together in zip(found, pooled or found, strict=True):
-        if parts.rows > n and parts is not found[0]:
-            break
-        own = _bound(parts) if tail(parts.ratio, parts.df) < GATE else 1.0
-        shared = together.ratio if tail(together.ratio, together.df) < GATE else 1.0
-        factor = max(factor, own, shared)
-        reached, level = parts.rows, max(own, shared)
-    extended = 1 + (level - 1) * max(n / reached, 1.0)
-    return max(factor, extended)
+        return np.ones(sizes.shape)
+    levels = np.array(
+        [max(_level(own), _shared(all_)) for own, all_ in zip(found, pooled or found, strict=True)]
+    )
+    rows = np.array([parts.rows for parts in found])
+    at = np.maximum(np.searchsorted(rows, sizes, side="right") - 1, 0)
+    extended = 1 + (levels[at] - 1) * np.maximum(sizes / rows[at], 1.0)
+    return np.asarray(np.maximum(np.maximum.accumulate(levels)[at], extended))
 
 
 def pool(columns: Sequence[Sequence[Dispersion]]) -> list[Dispersion]:
@@ -159,8 +158,15 @@ def joined(counts: FloatArray) -> FloatArray:
     return np.asarray(even[0::2] + even[1::2])
 
 
-def _bound(parts: Dispersion) -> float:
-    """Upper confidence bound of a ratio."""
+def _level(parts: Dispersion) -> float:
+    """Upper confidence bound of a ratio that chance does not explain; else 1."""
     from scipy.special import chdtri
 
-    return parts.ratio * parts.df / float(chdtri(parts.df, CONFIDENCE))
+    if tail(parts.ratio, parts.df) >= GATE:
+        return 1.0
+    return max(parts.ratio * parts.df / float(chdtri(parts.df, CONFIDENCE)), 1.0)
+
+
+def _shared(parts: Dispersion) -> float:
+    """The ratio of all columns, if chance does not explain it; else 1."""
+    return max(parts.ratio, 1.0) if tail(parts.ratio, parts.df) < GATE else 1.0
