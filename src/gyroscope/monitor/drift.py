@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 
 from gyroscope.data.cells import BINS, SCORE, ColumnSpec
-from gyroscope.data.contract import Column, Contract
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor import wording
@@ -59,7 +58,6 @@ class _Examined(msgspec.Struct, frozen=True, kw_only=True):
 def drift_findings(
     reference: Profile,
     current: Profile,
-    contract: Contract,
     window: Window,
     *,
     material_psi: float,
@@ -75,17 +73,15 @@ def drift_findings(
     Args:
         reference: profile of the reference, on whose spec ``current`` was counted.
         current: profile of the window.
-        contract: whose features the columns are.
         window: the window.
         material_psi: population stability index that a change must surely pass to be a warning.
         alpha: error rate over all checks of the window (Benjamini-Hochberg).
         min_rows: rows below which the answer is "not enough data".
 
     Raises:
-        DataError: the profiles were counted on different cells, or are of another contract.
+        DataError: the profiles were counted on different cells.
     """
-    check_agreement(reference, current, contract)
-    features = {column.name: column for column in contract.features}
+    check_agreement(reference, current)
     enough = _rows_enough(reference.n, material_psi, min_rows)
     if current.n < min_rows:
         return [
@@ -102,7 +98,7 @@ def drift_findings(
                 too_few(Kind.COLUMN_DRIFT, "psi", spec.name, window, n=new.n, needed=needed)
             )
         else:
-            examined.append(_distribution(features[spec.name], spec, old, new, material_psi))
+            examined.append(_distribution(Kind.COLUMN_DRIFT, spec, old, new, material_psi))
         examined += _missing_rate(spec, old, new)
         examined += _unseen_share(spec, old, new)
     return _worst_first(done + _judged(examined, alpha, window))
@@ -127,31 +123,31 @@ def score_drift_findings(
         enough = _rows_enough(reference.n, material_psi, min_rows)
         return [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=enough)]
     spec, old, new = current.spec.columns[0], reference.columns[0], current.columns[0]
-    return _judged([_distribution(None, spec, old, new, material_psi)], alpha, window)
+    return _judged([_distribution(Kind.SCORE_DRIFT, spec, old, new, material_psi)], alpha, window)
 
 
 def _distribution(
-    column: Column | None,
+    kind: Kind,
     spec: ColumnSpec,
     old: ColumnProfile,
     new: ColumnProfile,
     material_psi: float,
 ) -> _Examined:
-    """The change of the values that are not missing; ``column`` is None for scores."""
+    """The change of the values that are not missing."""
     cells = _pooled(spec, old, new)
     distance, p_value = psi(*cells), chi_square(*cells).p_value
-    if spec.levels and column is not None:
-        change = wording.category_change(column, old, new)
+    if spec.categorical:
+        change = wording.category_change(spec, old, new)
     else:
         # The one sees a shift best, the other a spread; each is given half of the error.
         shift = kolmogorov_smirnov_from_counts(old.counts, new.counts).p_value
         p_value = min(2 * min(shift, p_value), 1.0)
-        change = wording.number_change(column, spec, old, new)
+        change = wording.number_change(spec, old, new)
     usual = spec.variation.psi if spec.variation else 0.0
     low, high = distance.interval.low, distance.interval.high
     effect = max(distance.effect, 0.0)
     return _Examined(
-        kind=Kind.SCORE_DRIFT if column is None else Kind.COLUMN_DRIFT,
+        kind=kind,
         check="psi",
         subject=spec.name,
         n=distance.n_current,
@@ -173,7 +169,7 @@ def _pooled(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Counts over cells large enough for the tests; levels not in the contract are rare ones."""
     reference, current = binned_counts(old.counts, spec), binned_counts(new.counts, spec)
-    return pool_rare_cells(reference, current, rare=(spec.levels,) if spec.levels else ())
+    return pool_rare_cells(reference, current, rare=(spec.levels,) if spec.categorical else ())
 
 
 def _missing_rate(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> list[_Examined]:
@@ -191,10 +187,11 @@ def _unseen_share(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> l
     A reference that the contract's categories were taken from holds none of them, yet the next
     sample of the same population will; what counts is the excess over that.
     """
-    if not spec.levels or not (old.counts[-1] or new.counts[-1]) or not (old.n and new.n):
+    unlisted, new_unlisted = int(old.counts[-1]), int(new.counts[-1])
+    if not spec.categorical or not (unlisted or new_unlisted) or not (old.n and new.n):
         return []
-    expected = unseen_share(old.counts[:-1], unlisted=old.counts[-1])
-    shares = two_proportions(expected.successes, expected.n, new.counts[-1], new.n)
+    expected = unseen_share(old.counts[:-1], unlisted=unlisted)
+    shares = two_proportions(expected.successes, expected.n, new_unlisted, new.n)
     return [_share(spec, "unseen_share", "categories not in the contract", shares, MATERIAL_UNSEEN)]
 
 

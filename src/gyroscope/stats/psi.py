@@ -70,7 +70,7 @@ def psi(reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05
         gaps = (p_counts / n - q_counts / m) * _log_ratio(p_counts, q_counts)
         value = max(float(gaps.sum()), 0.0)
         effect = value - df * unit
-        scale = _scale(p_counts, q_counts, value)
+        scale = float(_scale(p_counts, q_counts, value))
         bounds = noncentrality_interval(effect / scale + df, df, alpha=alpha)
         interval = Interval(bounds.low * scale, bounds.high * scale)
         p_value = chi_square_tail(value / unit, df)
@@ -125,27 +125,48 @@ def rows_needed(
     return math.ceil(high * n_reference / (n_reference - high))
 
 
+def sure_effects(reference: FloatArray, current: FloatArray, *, alpha: float = 0.05) -> FloatArray:
+    """The effect of :func:`psi` for many pairs of samples at once, where it is surely not 0.
+
+    Args:
+        reference: counts[pairs, cells], two or more cells.
+        current: the same of the other samples; no cell of any pair is empty in both.
+        alpha: the two-sided error of the intervals, in (0, 1).
+
+    Returns:
+        float64[pairs]: the debiased effect where its interval begins above 0, elsewhere 0.
+    """
+    m, n, df = reference.sum(axis=-1), current.sum(axis=-1), reference.shape[-1] - 1
+    gaps = (current / n[:, None] - reference / m[:, None]) * _log_ratio(current, reference)
+    value = np.maximum(gaps.sum(axis=-1), 0.0)
+    effect = value - df * (1 / n + 1 / m)
+    shift = (df - 1) / 2
+    statistic = effect / _scale(current, reference, value) + df
+    root = np.sqrt(np.maximum(statistic - shift, 0.0)) - normal_quantile(1 - alpha / 2)
+    return np.where(root * np.abs(root) > shift, effect, 0.0)
+
+
 def _log_ratio(p_counts: FloatArray, q_counts: FloatArray) -> FloatArray:
-    shift = math.log(q_counts.sum() / p_counts.sum())
+    shift = np.log(q_counts.sum(axis=-1, keepdims=True) / p_counts.sum(axis=-1, keepdims=True))
     return np.asarray(np.log((p_counts + 0.5) / (q_counts + 0.5)) + shift)
 
 
-def _scale(p_counts: FloatArray, q_counts: FloatArray, value: float) -> float:
+def _scale(p_counts: FloatArray, q_counts: FloatArray, value: FloatArray | float) -> FloatArray:
     """What one unit of a chi-square statistic is worth in PSI.
 
     Near no change it is 1/n + 1/m. Further away the variance of the PSI by the delta method,
     set against the 4 * PSI * scale of a noncentral chi-square, gives it.
     """
-    n, m, cells = p_counts.sum(), q_counts.sum(), p_counts.size
-    unit = 1 / n + 1 / m
-    if value <= unit * 1e-6:
-        return float(unit)
+    n, m = p_counts.sum(axis=-1, keepdims=True), q_counts.sum(axis=-1, keepdims=True)
+    cells = p_counts.shape[-1]
+    unit = (1 / n + 1 / m)[..., 0]
     p, q = (p_counts + 0.5) / (n + cells / 2), (q_counts + 0.5) / (m + cells / 2)
     log_ratio = np.log(p / q)
     by_p, by_q = log_ratio + 1 - q / p, 1 - p / q - log_ratio
-    variance = _variance(p, by_p) / n + _variance(q, by_q) / m
-    return max(float(variance / (4 * value)), float(unit) * 0.1)
+    variance = _variance(p, by_p) / n[..., 0] + _variance(q, by_q) / m[..., 0]
+    near = value <= unit * 1e-6
+    return np.asarray(np.where(near, unit, np.maximum(variance / np.where(near, 1.0, 4 * value), unit * 0.1)))
 
 
-def _variance(shares: FloatArray, values: FloatArray) -> float:
-    return float((shares * values**2).sum() - (shares * values).sum() ** 2)
+def _variance(shares: FloatArray, values: FloatArray) -> FloatArray:
+    return np.asarray((shares * values**2).sum(axis=-1) - (shares * values).sum(axis=-1) ** 2)
