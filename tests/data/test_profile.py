@@ -9,7 +9,16 @@ from hypothesis.extra.numpy import arrays
 
 from gyroscope.data.cells import ProfileSpec
 from gyroscope.data.contract import Column, ColumnType
-from gyroscope.data.profile import Profile, binned_counts, magnitude_bounds, profile, quantile
+from gyroscope.data.framing import array_in, array_out
+from gyroscope.data.profile import (
+    Profile,
+    binned_counts,
+    joint_summary,
+    magnitude_bounds,
+    merge_all,
+    profile,
+    quantile,
+)
 from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.errors import DataError
 
@@ -40,8 +49,11 @@ def test_the_profile_of_two_parts_merged_is_that_of_the_whole(
     whole = profile(np.concatenate([a, b]), spec)
     assert merged.n == whole.n
     one, other = merged.columns[0], whole.columns[0]
-    for name in ("counts", "missing", "infinite", "low", "high", "magnitudes"):
-        assert getattr(one, name) == getattr(other, name)
+    for name in (
+        *("counts", "missing", "infinite", "low", "high"),
+        *("magnitude_cells", "magnitude_counts", "sketch"),
+    ):
+        assert np.array_equal(getattr(one, name), getattr(other, name)), name
 
 
 @given(tables, tables)
@@ -61,13 +73,74 @@ def test_every_row_is_counted_once_in_whatever_order(X: np.ndarray) -> None:
     spec = spec_of([0.5, 1.5, 1.5, 9.0])
     result = profile(X, spec).columns[0]
     assert result.n + result.missing == len(X)
-    assert profile(X[::-1], spec).columns[0].counts == result.counts
+    assert np.array_equal(profile(X[::-1], spec).columns[0].counts, result.counts)
 
 
 @given(numbers, numbers)
 def test_json_carries_every_profile(reference: np.ndarray, X: np.ndarray) -> None:
     result = profile(X, spec_of(reference))
-    assert msgspec.json.decode(msgspec.json.encode(result), type=Profile) == result
+    text = msgspec.json.encode(result, enc_hook=array_out)
+    assert msgspec.json.decode(text, type=Profile, dec_hook=array_in) == result
+
+
+@given(numbers, numbers)
+def test_bytes_carry_every_profile(reference: np.ndarray, X: np.ndarray) -> None:
+    result = profile(X, spec_of(reference))
+    whole = msgspec.structs.replace(result, joint=joint_summary(X, result), extra=("note",))
+    spec = ProfileSpec.from_bytes(whole.spec.to_bytes())
+    assert Profile.from_bytes(whole.to_bytes(), spec) == whole
+
+
+def test_bytes_of_something_else_are_an_error() -> None:
+    result = profile(matrix([1.0, 2.0]), spec_of([1.0, 2.0]))
+    content = result.to_bytes()
+    later = content[:8] + bytes([99]) + content[9:]
+    for given_bytes, told in (
+        (b"", "expected the bytes of a prof"),
+        (result.spec.to_bytes(), "expected the bytes of a prof"),
+        (later, "has format 99, this release reads up to 1: upgrade"),
+        (content[:-9], "are damaged"),
+    ):
+        with pytest.raises(DataError, match=told):
+            Profile.from_bytes(given_bytes, result.spec)
+    with pytest.raises(DataError, match="counted on other cells"):
+        Profile.from_bytes(content, spec_of([5.0]))
+
+
+def test_a_year_of_wide_profiles_is_merged_column_by_column() -> None:
+    rng = np.random.default_rng(7)
+    days = [rng.normal(size=(50, 3)) for _ in range(30)]
+    spec = profile_spec(days[0], [NUMBER, NUMBER, NUMBER])
+    merged = merge_all([profile(day, spec) for day in days])
+    whole = profile(np.concatenate(days), spec)
+    for one, other in zip(merged.columns, whole.columns, strict=True):
+        assert np.array_equal(one.counts, other.counts)
+        assert np.array_equal(one.sketch, other.sketch)
+        assert (one.mean, one.m2) == pytest.approx((other.mean, other.m2))
+    with pytest.raises(DataError, match="expected profiles to merge, got none"):
+        merge_all([])
+
+
+def test_joint_summaries_hold_rank_correlations_and_add_up() -> None:
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=4000)
+    X = np.column_stack([np.exp(x), 0.8 * x + 0.6 * rng.normal(size=4000), rng.random(4000)])
+    X[:100, 2] = math.nan
+    reference = profile(X, profile_spec(X, [NUMBER] * 3))
+    whole = joint_summary(X, reference)
+    correlation = whole.products / whole.n
+    assert correlation[0, 0] == pytest.approx(1, abs=0.01)
+    assert correlation[0, 1] == pytest.approx(0.8, abs=0.03)
+    assert correlation[1, 2] == pytest.approx(0, abs=0.05)
+    halves = joint_summary(X[:2000], reference).merged(joint_summary(X[2000:], reference))
+    assert halves.n == whole.n
+    np.testing.assert_allclose(halves.products, whole.products)
+
+
+def test_distinct_numbers_are_estimated() -> None:
+    x = np.random.default_rng(9).integers(0, 5000, 20_000).astype(float)
+    result = profile(x, score_spec(x)).columns[0]
+    assert result.unlisted_distinct == pytest.approx(np.unique(x).size, rel=4 * 1.04 / 32)
 
 
 @given(numbers)
@@ -85,13 +158,13 @@ def test_moments_and_extremes_are_of_the_finite_values(X: np.ndarray) -> None:
 
 def test_a_code_that_the_contract_does_not_list_is_other() -> None:
     result = profile(matrix([0, 0, 1, 3, 7, -1, math.nan]), spec_of([], CATEGORY)).columns[0]
-    assert result.counts == (2, 1, 0, 3)
+    assert result.counts.tolist() == [2, 1, 0, 3]
     assert result.missing == 1
 
 
 def test_false_and_true_are_the_levels_of_a_flag() -> None:
     result = profile(matrix([0, 1, 1, math.nan]), spec_of([], FLAG)).columns[0]
-    assert result.counts == (1, 2, 0)
+    assert result.counts.tolist() == [1, 2, 0]
 
 
 def test_infinite_values_stand_in_the_outer_cells() -> None:
@@ -110,7 +183,7 @@ def test_overflow_is_kept_in_what_json_can_carry() -> None:
 def test_columns_without_values_have_an_empty_profile() -> None:
     spec = spec_of([math.nan, math.nan])
     result = profile(matrix([math.nan]), spec).columns[0]
-    assert (result.counts, result.missing, result.low) == ((0,), 1, None)
+    assert (result.counts.tolist(), result.missing, result.low) == ([0], 1, None)
     assert quantile(result, spec.columns[0], 0.5) is None
     assert result.magnitude_quantile(0.5) is None
 
@@ -134,9 +207,10 @@ def test_quantiles_of_a_few_values_are_among_them() -> None:
 
 @given(st.floats(min_value=5e-324, max_value=1.7e308))
 def test_a_magnitude_lies_in_its_cell(size: float) -> None:
-    ((cell, count),) = profile(matrix([-size]), spec_of([1.0])).columns[0].magnitudes
+    result = profile(matrix([-size]), spec_of([1.0])).columns[0]
+    (cell,) = result.magnitude_cells.tolist()
     low, high = magnitude_bounds(cell)
-    assert count == 1
+    assert result.magnitude_counts.tolist() == [1]
     assert low <= size <= high
 
 

@@ -33,7 +33,7 @@ def variation_of(values: np.ndarray, column: Column = NUMBER) -> Variation:
 
 def counts_of(values: np.ndarray, reference: np.ndarray) -> list[int]:
     spec = profile_spec(reference[:, np.newaxis], [NUMBER])
-    return list(profile(values[:, np.newaxis], spec).columns[0].counts)
+    return [int(count) for count in profile(values[:, np.newaxis], spec).columns[0].counts]
 
 
 @given(columns)

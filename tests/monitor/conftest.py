@@ -115,8 +115,6 @@ def drift(day: Window) -> Callable[[People, Profile], list[Finding]]:
     """The drift findings of a window with the settings' thresholds."""
 
     def findings(people: People, current: Profile) -> list[Finding]:
-        return drift_findings(
-            people.reference, current, people.contract, day, material_psi=0.02, min_rows=100
-        )
+        return drift_findings(people.reference, current, day, material_psi=0.02, min_rows=100)
 
     return findings

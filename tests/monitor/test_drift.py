@@ -69,7 +69,7 @@ def test_a_fiftieth_of_a_standard_deviation_on_a_million_rows_is_a_notice(day: W
     X = rng.normal(size=(1_000_000, 1))
     reference = profile(X, profile_spec(X, contract.features))
     current = profile(rng.normal(0.02, size=(1_000_000, 1)), reference.spec)
-    (finding,) = drift_findings(reference, current, contract, day, material_psi=0.02, min_rows=100)
+    (finding,) = drift_findings(reference, current, day, material_psi=0.02, min_rows=100)
     assert finding.verdict is Verdict.NOTICE
     assert "not surely above 0.02" in finding.detail
 
@@ -214,9 +214,7 @@ def test_a_season_that_the_reference_has_been_through_is_a_notice(day: Window) -
     reference = profile(year[:, np.newaxis], spec)
     for level, expected in ((24.0, Verdict.NOTICE), (60.0, Verdict.WARNING)):
         summer = profile(rng.normal(level, 3, (1000, 1)), spec)
-        (finding,) = drift_findings(
-            reference, summer, contract, day, material_psi=0.02, min_rows=100
-        )
+        (finding,) = drift_findings(reference, summer, day, material_psi=0.02, min_rows=100)
         assert finding.verdict is expected, finding.detail
         assert ("between parts of the reference" in finding.detail) == (level == 24.0)
 
@@ -258,7 +256,7 @@ def test_a_level_too_rare_for_the_window_has_not_enough_data(day: Window) -> Non
     X[::500] = 1
     reference = profile(X, profile_spec(X, contract.features))
     few = profile(np.zeros((200, 1)), reference.spec)
-    (finding,) = drift_findings(reference, few, contract, day, material_psi=0.02, min_rows=100)
+    (finding,) = drift_findings(reference, few, day, material_psi=0.02, min_rows=100)
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.n_needed == 2501
 
@@ -269,7 +267,7 @@ def test_a_reference_that_is_too_small_is_named_as_the_cause(day: Window) -> Non
     X = rng.normal(size=(30, 1))
     reference = profile(X, profile_spec(X, contract.features))
     current = profile(rng.normal(size=(5000, 1)), reference.spec)
-    (finding,) = drift_findings(reference, current, contract, day, material_psi=0.02, min_rows=100)
+    (finding,) = drift_findings(reference, current, day, material_psi=0.02, min_rows=100)
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.n_needed is None
     assert "the reference itself has too few; train on more rows" in finding.detail
@@ -305,7 +303,7 @@ def test_every_pair_of_columns_has_an_answer_in_words(
     X, Y = (np.array(x, dtype=np.float64)[:, np.newaxis] for x in (before, after))
     reference = profile(X, profile_spec(X, contract.features, in_time_order=in_time_order))
     findings = drift_findings(
-        reference, profile(Y, reference.spec), contract, day, material_psi=0.02, min_rows=1
+        reference, profile(Y, reference.spec), day, material_psi=0.02, min_rows=1
     )
     for finding in findings:
         assert finding.detail.endswith(".")
@@ -319,23 +317,19 @@ def test_times_are_put_as_dates(day: Window) -> None:
     X = start + np.arange(2000.0)[:, np.newaxis] * 3600
     reference = profile(X, profile_spec(X, contract.features))
     later = profile(X + 200 * 86_400, reference.spec)
-    (finding,) = drift_findings(reference, later, contract, day, material_psi=0.02, min_rows=100)
+    (finding,) = drift_findings(reference, later, day, material_psi=0.02, min_rows=100)
     assert finding.verdict is Verdict.WARNING
     assert "median up from 2026-02-11 " in finding.detail
     assert "mean" not in finding.detail
 
 
-def test_profiles_on_other_cells_or_of_another_contract_are_an_error(
-    people: People, day: Window
-) -> None:
+def test_profiles_on_other_cells_are_an_error(day: Window) -> None:
     contract = one_column(ColumnType.NUMBER)
     one, other = (np.arange(n, dtype=float)[:, np.newaxis] for n in (200, 300))
     reference = profile(one, profile_spec(one, contract.features))
     stranger = profile(other, profile_spec(other, contract.features))
     with pytest.raises(DataError, match="counted on other cells than the reference"):
-        drift_findings(reference, stranger, contract, day, material_psi=0.02, min_rows=100)
-    with pytest.raises(DataError, match="do not have the features of the contract"):
-        drift_findings(reference, reference, people.contract, day, material_psi=0.02, min_rows=100)
+        drift_findings(reference, stranger, day, material_psi=0.02, min_rows=100)
 
 
 # -- scores --------------------------------------------------------------------------------------

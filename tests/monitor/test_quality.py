@@ -48,7 +48,7 @@ def checked(
     contract = contract_of(kind)
     X, Y = before[:, np.newaxis], after[:, np.newaxis]
     reference = profile(X, profile_spec(X, contract.features, in_time_order=in_time_order))
-    return quality_findings(reference, profile(Y, reference.spec), contract, day, min_rows=100)
+    return quality_findings(reference, profile(Y, reference.spec), day, min_rows=100)
 
 
 def alarm(findings: list[Finding]) -> Finding:
@@ -239,9 +239,7 @@ def test_scores_that_vary_or_never_did_are_fine(day: Window) -> None:
 
 
 def test_a_few_rows_are_not_enough(people: People, day: Window) -> None:
-    (finding,) = quality_findings(
-        people.reference, people.window(20, 17), people.contract, day, min_rows=100
-    )
+    (finding,) = quality_findings(people.reference, people.window(20, 17), day, min_rows=100)
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.n_needed == 100
 
@@ -249,7 +247,7 @@ def test_a_few_rows_are_not_enough(people: People, day: Window) -> None:
 def test_windows_without_change_are_never_broken(people: People, day: Window) -> None:
     for seed in range(30):
         window = people.window(100 if seed % 2 else 1000, 3000 + seed)
-        assert_fine(quality_findings(people.reference, window, people.contract, day, min_rows=100))
+        assert_fine(quality_findings(people.reference, window, day, min_rows=100))
 
 
 def test_drift_is_not_breakage(people: People, day: Window) -> None:
@@ -261,7 +259,7 @@ def test_drift_is_not_breakage(people: People, day: Window) -> None:
 
     drifted: Change = change
     window = people.window(1000, 18, drifted)
-    assert_fine(quality_findings(people.reference, window, people.contract, day, min_rows=100))
+    assert_fine(quality_findings(people.reference, window, day, min_rows=100))
 
 
 def test_the_broken_comes_before_the_suspect(day: Window) -> None:
@@ -270,9 +268,7 @@ def test_the_broken_comes_before_the_suspect(day: Window) -> None:
     X = np.column_stack([rng.random(N) < 0.3, rng.normal(size=N)])
     reference = profile(X, profile_spec(X, contract.features, in_time_order=True))
     broken = np.column_stack([np.zeros(300), rng.normal(size=300) * 1000])
-    findings = quality_findings(
-        reference, profile(broken, reference.spec), contract, day, min_rows=100
-    )
+    findings = quality_findings(reference, profile(broken, reference.spec), day, min_rows=100)
     assert [f.verdict for f in findings] == [Verdict.ALARM, Verdict.WARNING]
 
 
@@ -280,7 +276,7 @@ def test_a_window_on_other_cells_is_an_error(people: People, day: Window) -> Non
     x = normal(200)[:, np.newaxis]
     stranger = profile(x, profile_spec(x, contract_of(ColumnType.NUMBER).features))
     with pytest.raises(DataError, match="counted on other cells"):
-        quality_findings(people.reference, stranger, people.contract, day, min_rows=100)
+        quality_findings(people.reference, stranger, day, min_rows=100)
 
 
 # -- real streams, none of which is broken -------------------------------------------------------
@@ -323,9 +319,7 @@ def assert_no_window_is_broken(
     windows = np.split(X, starts)[np.searchsorted(starts, reference_rows) + 1 :]
     assert len(windows) > 20
     for rows in windows:
-        for finding in quality_findings(
-            reference, profile(rows, spec), contract, day, min_rows=100
-        ):
+        for finding in quality_findings(reference, profile(rows, spec), day, min_rows=100):
             assert finding.verdict is not Verdict.ALARM, finding.detail
 
 

@@ -23,6 +23,7 @@ from gyroscope.bundle.reference import Reference
 from gyroscope.bundle.trees import TreeScorer
 from gyroscope.data.contract import Contract
 from gyroscope.data.encoder import Encoder
+from gyroscope.data.framing import array_in, array_out
 from gyroscope.errors import BundleError, ContractError
 
 FORMAT = 1
@@ -127,7 +128,7 @@ class Bundle:
         contents = {
             _CONTRACT: _pretty(self.contract),
             _ARRAYS: save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}),
-            _REFERENCE: msgspec.json.encode(self.reference),
+            _REFERENCE: msgspec.json.encode(self.reference, enc_hook=array_out),
         }
         entries = {
             name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
@@ -167,7 +168,9 @@ class Bundle:
                 contract=msgspec.json.decode(contents[_CONTRACT], type=Contract),
                 scorer=_SCORERS[manifest.scorer].from_arrays(_part(arrays, "scorer")),
                 link=Link.from_arrays(manifest.link, _part(arrays, "link")),
-                reference=msgspec.json.decode(contents[_REFERENCE], type=Reference),
+                reference=msgspec.json.decode(
+                    contents[_REFERENCE], type=Reference, dec_hook=array_in
+                ),
             )
             bundle._try_out()
         except _UNREADABLE as error:

@@ -2,39 +2,71 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gyroscope.data.contract import ColumnType
+from gyroscope.data.framing import framed, unframed
 from gyroscope.errors import DataError
+from gyroscope.kernels import cells_of_numbers
+from gyroscope.stats.dispersion import Dispersion
 
 FloatArray = NDArray[np.float64]
+Cells = NDArray[np.uint16]
 
 BINS = 10  # coarse bins; the bands 0.10 and 0.25 of the PSI are customary for deciles
 SCORE = "score"  # name of the one column of a profile of scores
+FALSE_TRUE = ("false", "true")  # the categories of a boolean
+SAMPLED = 100_000  # rows from which edges and categories are taken at most
+
+
+class Dispersions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the parts of a reference differ in one column, for parts of growing size."""
+
+    shift: tuple[Dispersion, ...] = ()  # of the location of numbers
+    spread: tuple[Dispersion, ...] = ()  # of the spread of numbers
+    shares: tuple[Dispersion, ...] = ()  # of the bins or categories
+    missing: tuple[Dispersion, ...] = ()  # of the missing values
 
 
 class Variation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the consecutive parts of a reference in time order were at most, for one column."""
+    """How the consecutive parts of a reference in time order vary, for one column."""
 
     longest_run: int  # most consecutive rows with one value
     missing: float  # largest share missing in a part
-    psi: float  # largest PSI of a part against the others, of those that surely differ
+    dispersions: Dispersions
     magnitudes: tuple[float, float] | None  # smallest and largest median of nonzero |x| of a part
 
 
 class ColumnSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The cells in which the values of one column are counted.
+    """The cells in which the values of one column are counted, and what its values are.
 
-    The cells of a number are (-inf, edges[0]], (edges[0], edges[1]], ..., (edges[-1], inf). Those
-    of a category are its codes 0 .. levels - 1 and a last one for every other code.
+    The cells of a number or datetime are (-inf, edges[0]], (edges[0], edges[1]], ...,
+    (edges[-1], inf). Those of a category or boolean are its codes 0 .. levels - 1, the positions in
+    ``categories``, and a last one for every other value.
     """
 
     name: str
-    levels: int = 0  # categories; 0 for a number
-    edges: tuple[float, ...] = ()  # ascending and finite; numbers only
-    bins: tuple[int, ...] = (0,)  # first cell of each coarse bin, ascending from 0; numbers only
+    type: ColumnType
+    unit: str = ""
+    format: str | None = None  # strptime format of datetimes in text, where it is not ISO 8601
+    categories: tuple[str, ...] = ()  # ("false", "true") for a boolean; none for numbers
+    edges: tuple[float, ...] = ()  # ascending and finite; numbers and datetimes only
+    bins: tuple[int, ...] = (0,)  # first cell of each coarse bin, ascending from 0; likewise
     variation: Variation | None = None  # within the reference; None if its order is not known
+
+    @property
+    def levels(self) -> int:
+        """Number of categories listed; 0 for a number."""
+        return len(self.categories)
+
+    @property
+    def categorical(self) -> bool:
+        """Whether the values are counted by category."""
+        return self.type in (ColumnType.CATEGORY, ColumnType.BOOLEAN)
 
     @property
     def cells(self) -> int:
@@ -46,6 +78,20 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The cells of all columns, made once from the reference and kept with the model."""
 
     columns: tuple[ColumnSpec, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes that are the same for equal specs only."""
+        return hashlib.blake2b(msgspec.msgpack.encode(self), digest_size=16).digest()
+
+    def to_bytes(self) -> bytes:
+        """The spec in a compact form that :meth:`from_bytes` reads."""
+        return framed(b"spec", self)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> ProfileSpec:
+        """Read what :meth:`to_bytes` wrote; raises DataError if it is something else."""
+        return unframed(b"spec", content, cls)
 
 
 def checked_matrix(X: FloatArray, columns: int) -> FloatArray:
@@ -67,6 +113,27 @@ def category_codes(values: FloatArray, levels: int) -> NDArray[np.int64]:
     return np.where((values >= 0) & (values < levels), values, levels).astype(np.int64)
 
 
+def cells_of(values: FloatArray, spec: ColumnSpec) -> Cells:
+    """The cell of each encoded value, uint16[n]; ``spec.cells`` for a missing one."""
+    if not spec.categorical:
+        return cells_of_numbers(values, np.asarray(spec.edges))
+    codes = category_codes(values, spec.levels)
+    return np.where(np.isnan(values), spec.cells, codes).astype(np.uint16)
+
+
 def bin_edges(spec: ColumnSpec) -> tuple[float, ...]:
     """The upper ends of all coarse bins of a number but the last."""
     return tuple(spec.edges[first - 1] for first in spec.bins[1:])
+
+
+def even_rows(n: int, most: int) -> NDArray[np.int64]:
+    """At most ``most`` of ``n`` rows, ascending and evenly taken; all if there are no more.
+
+    One of each stretch of equal length, which one is drawn with a fixed seed: a fixed stride would
+    see one day of the week only in rows that come by the day.
+    """
+    if n <= most:
+        return np.arange(n)
+    starts = np.arange(most) * n // most
+    lengths = np.diff(starts, append=n)
+    return starts + (np.random.default_rng(0).random(most) * lengths).astype(np.int64)

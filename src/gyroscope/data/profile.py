@@ -1,7 +1,8 @@
-"""Profiles: mergeable summaries of encoded columns over a window, on cells fixed by a reference.
+"""Profiles: mergeable summaries of columns over a window, on cells fixed by a reference.
 
 Everything the monitor asks of a window without labels it asks of two profiles, so that the cost of
-a check does not depend on how much history there is. Counts of merged profiles are exact.
+a check does not depend on how much history there is. Counts, extremes and sketches of merged
+profiles are exact, moments but for rounding.
 """
 
 from __future__ import annotations
@@ -18,28 +19,47 @@ from gyroscope.data.cells import (
     FloatArray,
     ProfileSpec,
     category_codes,
-    cell_counts,
+    cells_of,
     checked_matrix,
+    even_rows,
 )
+from gyroscope.data.framing import framed, unframed
+from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, JointSummary, joint_of_cells
+from gyroscope.data.parallel import in_threads
 from gyroscope.errors import DataError
+from gyroscope.kernels import REGISTERS, NumberTally, tally_numbers
+from gyroscope.stats.heavy_hitters import HeavyHitters, merged_hitters
+from gyroscope.stats.hyperloglog import distinct_estimate
+
+Counts = NDArray[np.int64]
+Sketch = NDArray[np.uint8]
+
+NO_OTHERS = HeavyHitters()
+
+_LARGEST = float(np.finfo(np.float64).max)
+_FEW_VALUES = 200_000  # below which starting threads costs more than it saves
 
 
-class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What is kept of one column. Moments and extremes are of finite numbers only."""
 
-    counts: tuple[int, ...]  # values in each cell of the spec; infinite ones in the outer cells
+    counts: Counts  # int64[cells]: values in each cell of the spec; infinite ones in the outer ones
     missing: int = 0  # rows without a value
+    unreadable: int = 0  # rows whose value is not of the column's type; in no cell, not missing
     infinite: int = 0  # values that are plus or minus infinity
     mean: float = 0.0
     m2: float = 0.0  # sum of squared deviations from the mean; at most the largest float
     low: float | None = None  # None if there is no finite number
     high: float | None = None
-    magnitudes: tuple[tuple[int, int], ...] = ()  # (cell of |x|, count), ascending; nonzero only
+    magnitude_cells: Counts  # int64[k]: cells of |x| that hold something, ascending; nonzero only
+    magnitude_counts: Counts  # int64[k]: how many values each of them holds
+    sketch: Sketch  # uint8[REGISTERS]: HyperLogLog of numbers, or of categories that are not listed
+    others: HeavyHitters = NO_OTHERS  # categories that are not listed, the most frequent ones
 
     @property
     def n(self) -> int:
-        """Values that are not missing."""
-        return sum(self.counts)
+        """Values that are neither missing nor unreadable."""
+        return int(self.counts.sum())
 
     @property
     def standard_deviation(self) -> float:
@@ -47,40 +67,34 @@ class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         finite = self.n - self.infinite
         return math.sqrt(self.m2 / (finite - 1)) if finite > 1 else 0.0
 
+    @property
+    def unlisted_distinct(self) -> float:
+        """Distinct values in the sketch: numbers, or categories that are not listed."""
+        return distinct_estimate(self.sketch)
+
     def magnitude_quantile(self, share: float) -> float | None:
         """The value that a ``share`` in (0, 1] of all finite nonzero |x| do not exceed.
 
         Exact to a factor of 1.125 either way; None if there is no such number.
         """
-        total = sum(count for _, count in self.magnitudes)
-        seen = 0
-        for cell, count in self.magnitudes:
-            seen += count
-            if seen >= share * total:
-                low, high = magnitude_bounds(cell)
-                return (low + high) / 2
-        return None
+        seen = np.cumsum(self.magnitude_counts)
+        if seen.size == 0:
+            return None
+        at = int(np.argmax(seen >= share * seen[-1]))
+        low, high = magnitude_bounds(int(self.magnitude_cells[at]))
+        return (low + high) / 2
 
-    def merged(self, other: ColumnProfile) -> ColumnProfile:
-        """The profile of the rows of both, which must be on the same cells.
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ColumnProfile):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in self.__struct_fields__
+            if name != "others"
+        ) and (self.others == other.others)
 
-        Moments are combined as in Chan, Golub and LeVeque (1983), The American Statistician 37.
-        """
-        n, m = self.n - self.infinite, other.n - other.infinite
-        gap = other.mean - self.mean
-        magnitudes = dict(self.magnitudes)
-        for cell, count in other.magnitudes:
-            magnitudes[cell] = magnitudes.get(cell, 0) + count
-        return ColumnProfile(
-            counts=tuple(a + b for a, b in zip(self.counts, other.counts, strict=True)),
-            missing=self.missing + other.missing,
-            infinite=self.infinite + other.infinite,
-            mean=self.mean * (n / (n + m)) + other.mean * (m / (n + m)) if n + m else 0.0,
-            m2=_bounded(self.m2 + other.m2 + (gap * (n * m / (n + m)) * gap if n + m else 0.0)),
-            low=min((x for x in (self.low, other.low) if x is not None), default=None),
-            high=max((x for x in (self.high, other.high) if x is not None), default=None),
-            magnitudes=tuple(sorted(magnitudes.items())),
-        )
+    def __hash__(self) -> int:
+        return hash((self.counts.tobytes(), self.missing, self.mean))
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,26 +103,61 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     spec: ProfileSpec
     n: int
     columns: tuple[ColumnProfile, ...]
+    joint: JointSummary | None = None
+    absent: tuple[
+        str, ...
+    ] = ()  # columns of the spec that the table did not have, in whole or part
+    extra: tuple[str, ...] = ()  # columns of the table that are not profiled
 
     def merged(self, other: Profile) -> Profile:
-        """The profile of the rows of both.
+        """The profile of the rows of both; raises as :func:`merge_all`."""
+        return merge_all([self, other])
 
-        Raises:
-            DataError: the two were counted on different cells.
-        """
-        if self.spec != other.spec:
-            raise DataError(
-                "profiles counted on different cells cannot be merged; "
-                "profile both with the spec of one reference"
-            )
-        return Profile(
-            spec=self.spec,
-            n=self.n + other.n,
-            columns=tuple(
-                mine.merged(theirs)
-                for mine, theirs in zip(self.columns, other.columns, strict=True)
+    def to_bytes(self) -> bytes:
+        """The profile without its spec, in a compact form that :meth:`from_bytes` reads."""
+        return framed(
+            b"prof",
+            _Stored(
+                spec=self.spec.digest,
+                n=self.n,
+                columns=self.columns,
+                joint=self.joint,
+                absent=self.absent,
+                extra=self.extra,
             ),
         )
+
+    @classmethod
+    def from_bytes(cls, content: bytes, spec: ProfileSpec) -> Profile:
+        """Read what :meth:`to_bytes` wrote of a profile with this spec.
+
+        Raises:
+            DataError: the content is something else, damaged, or of a profile with another spec.
+        """
+        stored = unframed(b"prof", content, _Stored)
+        if stored.spec != spec.digest:
+            raise DataError(
+                "this profile was counted on other cells; read it with the spec it was made with"
+            )
+        return cls(
+            spec=spec,
+            n=stored.n,
+            columns=stored.columns,
+            joint=stored.joint,
+            absent=stored.absent,
+            extra=stored.extra,
+        )
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile as it is written: the spec, which many profiles share, by its digest."""
+
+    spec: bytes
+    n: int
+    columns: tuple[ColumnProfile, ...]
+    joint: JointSummary | None
+    absent: tuple[str, ...]
+    extra: tuple[str, ...]
 
 
 def profile(X: FloatArray, spec: ProfileSpec) -> Profile:
@@ -119,20 +168,109 @@ def profile(X: FloatArray, spec: ProfileSpec) -> Profile:
     """
     X = np.asarray(X, dtype=np.float64)
     X = checked_matrix(X[:, np.newaxis] if X.ndim == 1 else X, len(spec.columns))
+
+    def column(position: int) -> ColumnProfile:
+        return encoded_profile(X[:, position], spec.columns[position])
+
+    positions = range(len(spec.columns))
+    done = in_threads(column, positions) if X.size > _FEW_VALUES else map(column, positions)
+    return Profile(spec=spec, n=len(X), columns=tuple(done))
+
+
+def joint_summary(X: FloatArray, reference: Profile) -> JointSummary:
+    """How the columns of encoded rows ``X`` (float64[n, p]) move together.
+
+    ``reference`` gives cells and ranks. At most ``JOINT_ROWS`` rows, evenly taken, are looked at.
+
+    Raises:
+        DataError: ``X`` does not have the columns of the reference.
+    """
+    X = checked_matrix(X, len(reference.spec.columns))
+    rows = even_rows(len(X), JOINT_ROWS)
+    specs = reference.spec.columns[:JOINT_COLUMNS]
+    cells = [cells_of(X[rows, position], spec) for position, spec in enumerate(specs)]
+    return joint_of_cells(cells, [column.counts for column in reference.columns[:JOINT_COLUMNS]])
+
+
+def merge_all(profiles: Sequence[Profile]) -> Profile:
+    """The profile of the rows of all, at least one.
+
+    Raises:
+        DataError: there is none, or not all were counted on the same cells.
+    """
+    if not profiles:
+        raise DataError("expected profiles to merge, got none")
+    first = profiles[0]
+    if any(other.spec is not first.spec and other.spec != first.spec for other in profiles):
+        raise DataError(
+            "profiles counted on different cells cannot be merged; "
+            "profile both with the spec of one reference"
+        )
+    joint = first.joint
+    for other in profiles[1:]:
+        joint = joint.merged(other.joint) if joint and other.joint else None
     return Profile(
-        spec=spec,
-        n=len(X),
+        spec=first.spec,
+        n=sum(part.n for part in profiles),
         columns=tuple(
-            _category_profile(values, column) if column.levels else _number_profile(values, column)
-            for values, column in zip(X.T, spec.columns, strict=True)
+            merged_columns([part.columns[position] for part in profiles])
+            for position in range(len(first.columns))
         ),
+        joint=joint,
+        absent=_all_names([part.absent for part in profiles]),
+        extra=_all_names([part.extra for part in profiles]),
     )
 
 
-def binned_counts(counts: Sequence[int], spec: ColumnSpec) -> NDArray[np.int64]:
+def merged_columns(parts: Sequence[ColumnProfile]) -> ColumnProfile:
+    """The profile of one column over the rows of all parts, which are on the same cells.
+
+    Moments are combined as in Chan, Golub and LeVeque (1983), The American Statistician 37.
+    """
+    counts = np.array([part.counts for part in parts])
+    infinite = [part.infinite for part in parts]
+    mean, m2 = _merged_moments(
+        counts.sum(axis=1) - infinite,
+        np.array([part.mean for part in parts]),
+        np.array([part.m2 for part in parts]),
+    )
+    cells = np.concatenate([part.magnitude_cells for part in parts])
+    held, where = np.unique(cells, return_inverse=True)
+    magnitudes = np.zeros(held.size, dtype=np.int64)
+    np.add.at(magnitudes, where, np.concatenate([part.magnitude_counts for part in parts]))
+    return ColumnProfile(
+        counts=counts.sum(axis=0),
+        missing=sum(part.missing for part in parts),
+        unreadable=sum(part.unreadable for part in parts),
+        infinite=sum(infinite),
+        mean=mean,
+        m2=m2,
+        low=min((part.low for part in parts if part.low is not None), default=None),
+        high=max((part.high for part in parts if part.high is not None), default=None),
+        magnitude_cells=held,
+        magnitude_counts=magnitudes,
+        sketch=np.max([part.sketch for part in parts], axis=0),
+        others=merged_hitters(part.others for part in parts),
+    )
+
+
+def _merged_moments(n: Counts, mean: FloatArray, m2: FloatArray) -> tuple[float, float]:
+    total = n.sum()
+    if total == 0:
+        return 0.0, 0.0
+    with np.errstate(over="ignore"):
+        whole = float((mean * (n / total)).sum())
+        gaps = mean[n > 0] - whole
+        return whole, min(float(m2.sum() + (gaps * n[n > 0] * gaps).sum()), _LARGEST)
+
+
+def _all_names(given: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for names in given for name in names))
+
+
+def binned_counts(counts: Counts, spec: ColumnSpec) -> NDArray[np.int64]:
     """The counts of a column in its coarse bins; those of a category as they are."""
-    fine = np.asarray(counts, dtype=np.int64)
-    return fine if spec.levels else np.add.reduceat(fine, spec.bins)
+    return counts if spec.categorical else np.add.reduceat(counts, spec.bins)
 
 
 def quantile(column: ColumnProfile, spec: ColumnSpec, share: float) -> float | None:
@@ -145,7 +283,7 @@ def quantile(column: ColumnProfile, spec: ColumnSpec, share: float) -> float | N
         return None
     target, below = share * column.n, 0
     bounds = (column.low, *spec.edges, column.high)
-    for cell, count in enumerate(column.counts):
+    for cell, count in enumerate(column.counts.tolist()):
         if count and below + count >= target:
             low, high = max(bounds[cell], column.low), min(bounds[cell + 1], column.high)
             return low + (high - low) * (target - below) / count if high > low else low
@@ -165,51 +303,55 @@ def magnitude_bounds(cell: int) -> tuple[float, float]:
 _MAGNITUDE_SHIFT = 50
 
 
-def _magnitudes(finite: FloatArray) -> tuple[tuple[int, int], ...]:
-    """Cells of |x| that hold something, with counts, of the nonzero among finite values."""
-    size = np.abs(finite)
-    cells = size.view(np.int64) >> _MAGNITUDE_SHIFT
-    counts = np.bincount(cells[size > 0])
-    held = np.flatnonzero(counts)
-    return tuple(zip(held.tolist(), counts[held].tolist(), strict=True))
+def encoded_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
+    """The profile of one encoded column: float64[n], NaN for missing, the code of a category."""
+    if not spec.categorical:
+        return number_profile(tally_numbers(values, np.asarray(spec.edges)))
+    present = values[~np.isnan(values)]
+    counts = np.bincount(category_codes(present, spec.levels), minlength=spec.cells)
+    return category_profile(counts, missing=values.size - present.size)
 
 
-def _number_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
-    ascending = np.sort(values)
-    present = ascending[: np.searchsorted(ascending, np.nan)]  # NaN sorts last
-    counts = cell_counts(present, np.asarray(spec.edges))
-    finite = present[np.isfinite(present)] if present.size else present
-    mean, m2 = _moments(finite)
+def number_profile(tally: NumberTally, *, unreadable: int = 0) -> ColumnProfile:
+    """The profile of a column of numbers, from the tally of all its parts.
+
+    ``unreadable`` of the values that are missing there were none that could be read.
+    """
+    magnitudes = tally.magnitudes.sum(axis=0)
+    held = np.flatnonzero(magnitudes)
+    mean, m2 = _merged_moments(tally.finite, tally.mean, tally.m2)
+    some = tally.finite.any()
     return ColumnProfile(
-        counts=tuple(counts.tolist()),
-        missing=values.size - present.size,
-        infinite=present.size - finite.size,
+        counts=tally.counts.sum(axis=0),
+        missing=int(tally.missing.sum()) - unreadable,
+        unreadable=unreadable,
+        infinite=int(tally.infinite.sum()),
         mean=mean,
         m2=m2,
-        low=float(finite[0]) if finite.size else None,
-        high=float(finite[-1]) if finite.size else None,
-        magnitudes=_magnitudes(finite),
+        low=float(tally.low.min()) if some else None,
+        high=float(tally.high.max()) if some else None,
+        magnitude_cells=held,
+        magnitude_counts=magnitudes[held],
+        sketch=tally.sketch,
     )
 
 
-def _category_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
-    present = values[~np.isnan(values)]
-    counts = np.bincount(category_codes(present, spec.levels), minlength=spec.cells)
-    return ColumnProfile(counts=tuple(counts.tolist()), missing=values.size - present.size)
-
-
-def _moments(finite: FloatArray) -> tuple[float, float]:
-    """Mean and sum of squared deviations, without overflow on the way to the mean."""
-    if finite.size == 0:
-        return 0.0, 0.0
-    with np.errstate(over="ignore"):
-        mean = float(finite.mean())
-        if math.isinf(mean):
-            mean = float((finite / finite.size).sum())
-        deviations = finite - mean
-        return mean, _bounded(float(deviations @ deviations))
-
-
-def _bounded(m2: float) -> float:
-    """Keep an overflown sum of squares in what JSON can carry."""
-    return min(m2, float(np.finfo(np.float64).max))
+def category_profile(
+    counts: Counts,
+    *,
+    missing: int,
+    unreadable: int = 0,
+    sketch: Sketch | None = None,
+    others: HeavyHitters = NO_OTHERS,
+) -> ColumnProfile:
+    """The profile of a column of categories, from the counts int64[levels + 1] of its codes."""
+    nothing = np.zeros(0, dtype=np.int64)
+    return ColumnProfile(
+        counts=counts,
+        missing=missing,
+        unreadable=unreadable,
+        magnitude_cells=nothing,
+        magnitude_counts=nothing,
+        sketch=np.zeros(REGISTERS, dtype=np.uint8) if sketch is None else sketch,
+        others=others,
+    )

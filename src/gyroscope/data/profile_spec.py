@@ -9,6 +9,8 @@ import numpy as np
 
 from gyroscope.data.cells import (
     BINS,
+    FALSE_TRUE,
+    SAMPLED,
     SCORE,
     ColumnSpec,
     FloatArray,
@@ -17,9 +19,12 @@ from gyroscope.data.cells import (
     category_codes,
     cell_counts,
     checked_matrix,
+    even_rows,
 )
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.data.variation import variation
+
+_CATEGORICAL = (ColumnType.CATEGORY, ColumnType.BOOLEAN)
 
 FINE_CELLS = 250  # cells of equal reference share: a distribution function is known within 0.004
 
@@ -41,7 +46,19 @@ def profile_spec(
     X = checked_matrix(X, len(features))
     return ProfileSpec(
         columns=tuple(
-            _column_spec(column.name, _levels(column), values, in_time_order)
+            _with_variation(
+                number_spec(column.name, values, column.type, unit=column.unit)
+                if column.type not in _CATEGORICAL
+                else ColumnSpec(
+                    name=column.name,
+                    type=column.type,
+                    categories=column.categories
+                    if column.type is ColumnType.CATEGORY
+                    else FALSE_TRUE,
+                ),
+                values,
+                in_time_order,
+            )
             for column, values in zip(features, X.T, strict=True)
         )
     )
@@ -54,32 +71,37 @@ def score_spec(scores: FloatArray, *, in_time_order: bool = False) -> ProfileSpe
         scores: scores[n] in [0, 1] of the reference.
         in_time_order: as for :func:`profile_spec`.
     """
-    return ProfileSpec(columns=(_column_spec(SCORE, 0, np.asarray(scores), in_time_order),))
+    scores = np.asarray(scores)
+    spec = number_spec(SCORE, scores, ColumnType.NUMBER)
+    return ProfileSpec(columns=(_with_variation(spec, scores, in_time_order),))
 
 
-def _levels(column: Column) -> int:
-    """How many levels a column has, 0 if it is a number; false and true are levels 0 and 1."""
-    if column.type is ColumnType.BOOLEAN:
-        return 2
-    return len(column.categories) if column.type is ColumnType.CATEGORY else 0
+def number_spec(
+    name: str, values: FloatArray, type: ColumnType, *, unit: str = "", format: str | None = None
+) -> ColumnSpec:
+    """Fix the cells of a number or datetime by values[n] of the reference; NaN is missing.
+
+    Of more than ``SAMPLED`` values so many, evenly taken, are looked at.
+    """
+    sample = values[even_rows(values.size, SAMPLED)]
+    present = np.sort(sample[np.isfinite(sample)])
+    edges = _edges(present)
+    bins = _bins(present, edges) if len(edges) else (0,)
+    return ColumnSpec(name=name, type=type, unit=unit, format=format, edges=tuple(edges), bins=bins)
 
 
-def _column_spec(name: str, levels: int, values: FloatArray, in_time_order: bool) -> ColumnSpec:
-    edges = () if levels else _edges(values)
-    bins = _bins(values, edges) if len(edges) else (0,)
-    spec = ColumnSpec(name=name, levels=levels, edges=tuple(edges), bins=bins)
+def _with_variation(spec: ColumnSpec, values: FloatArray, in_time_order: bool) -> ColumnSpec:
     if not in_time_order:
         return spec
-    if levels:
-        cells, unlisted = category_codes(values, levels), levels
+    if spec.categorical:
+        cells, unlisted = category_codes(values, spec.levels), spec.levels
     else:
         cells, unlisted = np.searchsorted(np.asarray(bin_edges(spec)), values), None
     return msgspec.structs.replace(spec, variation=variation(values, cells, unlisted=unlisted))
 
 
-def _edges(values: FloatArray) -> Sequence[float]:
+def _edges(present: FloatArray) -> Sequence[float]:
     """Ends of cells of equal share of the reference; a value that fills one has its own cell."""
-    present = np.sort(values[np.isfinite(values)])
     if present.size == 0:
         return ()
     cuts = max(min(FINE_CELLS, present.size) - 1, 1)
@@ -93,9 +115,9 @@ def _edges(values: FloatArray) -> Sequence[float]:
     return finite
 
 
-def _bins(values: FloatArray, edges: Sequence[float]) -> tuple[int, ...]:
+def _bins(present: FloatArray, edges: Sequence[float]) -> tuple[int, ...]:
     """Join cells to about BINS bins of equal share: each goes where its middle lies."""
-    counts = cell_counts(np.sort(values[np.isfinite(values)]), np.asarray(edges))
+    counts = cell_counts(present, np.asarray(edges))
     shares = counts / counts.sum()
     middles = np.cumsum(shares) - shares / 2
     bins = np.minimum((middles * BINS).astype(np.int64), BINS - 1)

@@ -8,15 +8,21 @@ the reference were among themselves.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.cells import FloatArray, Variation
-from gyroscope.stats.counts import pool_rare_cells
-from gyroscope.stats.psi import psi
+from gyroscope.data.cells import Dispersions, FloatArray, Variation
+from gyroscope.stats.dispersion import (
+    FEWEST_PARTS,
+    Dispersion,
+    dispersion_of_scores,
+    dispersion_of_shares,
+    joined,
+)
 
-PARTS = 50  # consecutive parts into which the reference is cut ...
+PARTS = 64  # consecutive parts into which the reference is cut, and joined by twos ...
 PART_ROWS = 100  # ... of at least so many rows
 
 
@@ -28,21 +34,54 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
         cells: int[n], the bin or category of each value; whatever it is where that is missing.
         unlisted: the cell of categories that are not in the contract; None for numbers.
     """
-    parts = np.array_split(np.arange(values.size), _parts(values.size))
+    bounds = part_bounds(values.size)
+    parts = [slice(*ends) for ends in pairwise(bounds.tolist())]
     absent = np.isnan(values)
     counts = np.array(
         [np.bincount(cells[p][~absent[p]], minlength=int(cells.max(initial=0)) + 1) for p in parts]
     )
-    return Variation(
+    return variation_of_parts(
+        counts,
+        missing=np.array([np.count_nonzero(absent[p]) for p in parts]),
+        rows=np.diff(bounds),
         longest_run=_longest_run(values),
-        missing=max(float(absent[p].mean()) if p.size else 0.0 for p in parts),
-        psi=_largest_psi(counts, () if unlisted is None else (unlisted,)),
-        magnitudes=_magnitudes([values[p] for p in parts]) if unlisted is None else None,
+        medians=_medians([values[p] for p in parts]) if unlisted is None else [],
+        unlisted=unlisted,
     )
 
 
-def _parts(rows: int) -> int:
-    return min(PARTS, max(1, rows // PART_ROWS))
+def variation_of_parts(
+    counts: NDArray[np.int64],
+    *,
+    missing: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    longest_run: int,
+    medians: Sequence[float],
+    unlisted: int | None,
+) -> Variation:
+    """The variation of a column whose consecutive parts have been counted.
+
+    Args:
+        counts: int64[parts, bins or categories].
+        missing: int64[parts]: rows without a value.
+        rows: int64[parts].
+        longest_run: most consecutive rows with one value.
+        medians: of the nonzero |x| of the parts that have any; none for categories.
+        unlisted: as above.
+    """
+    return Variation(
+        longest_run=longest_run,
+        missing=float((missing / np.maximum(rows, 1)).max()),
+        dispersions=_dispersions(counts, missing, ordered=unlisted is None),
+        magnitudes=(min(medians), max(medians)) if medians else None,
+    )
+
+
+def part_bounds(rows: int) -> NDArray[np.int64]:
+    """Where the parts of a reference begin, and the last one ends; the longer ones come first."""
+    parts = min(PARTS, max(1, rows // PART_ROWS))
+    each, longer = divmod(rows, parts)
+    return np.arange(parts + 1) * each + np.minimum(np.arange(parts + 1), longer)
 
 
 def _longest_run(values: FloatArray) -> int:
@@ -53,23 +92,33 @@ def _longest_run(values: FloatArray) -> int:
     return int(np.diff(starts, append=values.size).max())
 
 
-def _largest_psi(counts: NDArray[np.int64], rare: Sequence[int]) -> float:
-    """The largest PSI of a part against all the others, among the parts that surely differ.
+def _dispersions(
+    counts: NDArray[np.int64], missing: NDArray[np.int64], *, ordered: bool
+) -> Dispersions:
+    """How the parts differ, for parts of growing size, as long as there are enough of them."""
+    scores = _scores(counts.sum(axis=0)) if ordered else np.zeros(counts.shape[1])
+    held, absent = counts.astype(np.float64), missing.astype(np.float64)[:, np.newaxis]
+    found: dict[str, list[Dispersion]] = {name: [] for name in Dispersions.__struct_fields__}
+    while len(held) >= FEWEST_PARTS:
+        if ordered:
+            found["shift"].append(dispersion_of_scores(held, scores))
+            found["spread"].append(dispersion_of_scores(held, scores**2))
+        found["shares"].append(dispersion_of_shares(held))
+        present = held.sum(axis=1, keepdims=True)
+        found["missing"].append(dispersion_of_shares(np.hstack([absent, present])))
+        held, absent = joined(held), joined(absent)
+    return Dispersions(**{name: tuple(sizes) for name, sizes in found.items()})
 
-    Surely means that all intervals together hold with 99.9 %: a reference without any variation in
-    time shows none for being cut into many parts.
-    """
-    total = counts.sum(axis=0)
-    present = [cell for cell in rare if cell < total.size]
-    pairs = (pool_rare_cells(total - part, part, rare=present) for part in counts)
-    found = [psi(*pair, alpha=0.001 / len(counts)) for pair in pairs]
-    return max((part.effect for part in found if part.interval.low > 0), default=0.0)
+
+def _scores(total: NDArray[np.int64]) -> FloatArray:
+    """The normal score of each bin: the normal quantile of the middle of its ranks."""
+    from scipy.special import ndtri
+
+    n = max(int(total.sum()), 1)
+    return np.asarray(ndtri((np.cumsum(total) - total / 2 + 0.5) / (n + 1)))
 
 
-def _magnitudes(parts: Sequence[FloatArray]) -> tuple[float, float] | None:
+def _medians(parts: Sequence[FloatArray]) -> list[float]:
     sizes = (np.abs(part[np.isfinite(part) & (part != 0)]) for part in parts)
     # The lower median: the mean of the middle two of very large numbers overflows.
-    medians = [
-        float(np.partition(s, (s.size - 1) // 2)[(s.size - 1) // 2]) for s in sizes if s.size
-    ]
-    return (min(medians), max(medians)) if medians else None
+    return [float(np.partition(s, (s.size - 1) // 2)[(s.size - 1) // 2]) for s in sizes if s.size]

@@ -42,12 +42,11 @@ def check_unlabelled(
     scores = profile(score, reference.scores.spec)
     return [
         row_count_finding(len(rows), history, window),
-        *quality_findings(reference.columns, columns, bundle.contract, window, min_rows=min_rows),
+        *quality_findings(reference.columns, columns, window, min_rows=min_rows),
         constant_score_finding(reference.scores, scores, window, min_rows=min_rows),
         *drift_findings(
             reference.columns,
             columns,
-            bundle.contract,
             window,
             material_psi=material,
             min_rows=min_rows,

@@ -1,42 +1,61 @@
 """Have the columns or the scores of a window changed since the reference, and does it matter?
 
-A column has drifted only if the change is material and significant: the lower end of the 95 %
-interval of its size lies above a threshold, and its p-value passes after correction over all checks
-of the window. So a million rows do not make a warning of a trifle, nor twenty columns of chance.
-The threshold is what the settings call material, or what the parts of the reference differed by
-among themselves if that is more: a season that the reference has been through is no drift.
-Drift never raises an alarm: whether it costs anything is for the checks of performance to say.
+A column has drifted only if the change is material and significant: the lower end of the interval
+of its size lies above a threshold, and its p-value passes after correction over all checks of the
+window. So a million rows do not make a warning of a trifle, nor twenty columns of chance. A change
+that is significant but not surely material is a notice.
+
+Rows that arrive together resemble each other. How much the parts of the reference differed among
+themselves, at the size of the window, is allowed to every window (``stats.dispersion``): counts are
+divided by that factor before they are tested, so that a season the reference has been through is
+no drift. Drift never raises an alarm: whether it costs anything is for its price to say.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 
 from gyroscope.data.cells import BINS, SCORE, ColumnSpec
-from gyroscope.data.contract import Column, Contract
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
+from gyroscope.monitor.design_effects import DesignEffects, Effect
 from gyroscope.monitor.scarcity import too_few
-from gyroscope.stats.chi_square import chi_square
-from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells
-from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_from_counts
+from gyroscope.stats.batches import FloatArray
+from gyroscope.stats.chi_square import chi_square_batch
+from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells, pool_rare_cells_batch
+from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_batch
 from gyroscope.stats.multiplicity import benjamini_hochberg
-from gyroscope.stats.psi import psi, rows_needed
-from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
+from gyroscope.stats.psi import PsiBatch, psi_batch, rows_needed
+from gyroscope.stats.rank_scores import rank_scores_batch
+from gyroscope.stats.two_proportions import TwoProportionsBatch, two_proportions_batch
 from gyroscope.stats.unseen import unseen_share
 
-# Chance of any finding in a window without change: once in a year of hourly windows, and as the
-# theory is only near so far out in the tails, still rarely enough should it be off by a few times.
-# What is material in windows of a few hundred rows has p-values far below.
+# Chance of any warning in a window without change, where no budget says otherwise: once in a year
+# of hourly windows, and as the theory is only near so far out in the tails, still rarely enough
+# should it be off by a few times. What is material in windows of a few hundred rows has p-values
+# far below.
 ALPHA = 1e-4
+MATERIAL_PSI = 0.02  # a shift of a seventh of a standard deviation
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
 MATERIAL_UNSEEN = 0.01  # the same for categories not in the contract: a model is blind to them
+
+# How the error of a number's p-value is shared between its tests. Most changes are shifts.
+_SHIFT, _SPREAD, _SHAPE, _DISTANCE = 0.7, 0.1, 0.1, 0.1
+
+
+class DriftRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts as drift."""
+
+    material_psi: float = MATERIAL_PSI  # size that a change must surely pass to be a warning
+    alpha: float = ALPHA  # chance of any warning in a window without change
+    notice_alpha: float | None = None  # chance of any notice in one; None: as alpha
+    min_rows: int = 100  # rows below which the answer is "not enough data"
 
 
 class _Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,69 +72,75 @@ class _Examined(msgspec.Struct, frozen=True, kw_only=True):
     limit: str  # the threshold in words
     found: str  # the start of the sentence if there is a change
     numbers: str  # the figures behind it
-    change: str  # what went from where to where
+    change: Callable[[], str]  # what went from where to where, asked for only if there is one
 
 
 def drift_findings(
-    reference: Profile,
-    current: Profile,
-    contract: Contract,
-    window: Window,
-    *,
-    material_psi: float,
-    alpha: float = ALPHA,
-    min_rows: int,
+    reference: Profile, current: Profile, window: Window | None, rules: DriftRules
 ) -> list[Finding]:
     """Hold the columns of a window against the reference; the worst finding comes first.
 
-    Every column has a finding "psi"; its p-value is that of the chi-square test, together with the
-    Kolmogorov-Smirnov test for numbers. Columns with missing values have one for the
-    "missing_rate", those with categories outside the contract one for the "unseen_share".
+    Every column has a finding "psi"; its p-value is that of a test of homogeneity, for numbers
+    together with tests of location, spread and distance. Columns with missing values have one for
+    the "missing_rate", those with categories outside the list one for the "unseen_share".
 
     Args:
         reference: profile of the reference, on whose spec ``current`` was counted.
         current: profile of the window.
-        contract: whose features the columns are.
-        window: the window.
-        material_psi: population stability index that a change must surely pass to be a warning.
-        alpha: error rate over all checks of the window (Benjamini-Hochberg).
-        min_rows: rows below which the answer is "not enough data".
+        window: the window, if it is one of event time.
+        rules: what counts as drift.
 
     Raises:
-        DataError: the profiles were counted on different cells, or are of another contract.
+        DataError: the profiles were counted on different cells.
     """
-    check_agreement(reference, current, contract)
-    features = {column.name: column for column in contract.features}
-    enough = _rows_enough(reference.n, material_psi, min_rows)
-    if current.n < min_rows:
-        return [
-            too_few(Kind.COLUMN_DRIFT, "psi", "all columns", window, n=current.n, needed=enough)
-        ]
-    done: list[Finding] = []
-    examined: list[_Examined] = []
-    for spec, old, new in zip(
-        current.spec.columns, reference.columns, current.columns, strict=True
-    ):
-        if min(old.n, new.n) < min_rows or _hidden_in_rarity(spec, old, new):
-            needed = _values_needed(spec, old, new, enough, min_rows)
-            done.append(
-                too_few(Kind.COLUMN_DRIFT, "psi", spec.name, window, n=new.n, needed=needed)
-            )
+    return drift_findings_by_window(reference, [(window, current)], rules)[0]
+
+
+def drift_findings_by_window(
+    reference: Profile, windows: Sequence[tuple[Window | None, Profile]], rules: DriftRules
+) -> list[list[Finding]]:
+    """The findings of :func:`drift_findings` for each of many windows, at once.
+
+    Each window is judged by itself, with the error rates of ``rules``.
+
+    Raises:
+        DataError: the profiles were counted on different cells.
+    """
+    effects = DesignEffects(reference.spec)
+    done: list[list[Finding]] = [[] for _ in windows]
+    examined: list[list[_Examined]] = [[] for _ in windows]
+    large: list[int] = []
+    enough = _rows_enough(reference.n, rules)
+    for position, (window, current) in enumerate(windows):
+        check_agreement(reference, current)
+        if current.n < rules.min_rows:
+            done[position].append(_too_few("all columns", window, current.n, enough))
         else:
-            examined.append(_distribution(features[spec.name], spec, old, new, material_psi))
-        examined += _missing_rate(spec, old, new)
-        examined += _unseen_share(spec, old, new)
-    return _worst_first(done + _judged(examined, alpha, window))
+            large.append(position)
+    for j, (spec, old) in enumerate(zip(reference.spec.columns, reference.columns, strict=True)):
+        news = [windows[position][1].columns[j] for position in large]
+        judged = [_can_be_judged(spec, old, new, rules.min_rows) for new in news]
+        able = [k for k, can in enumerate(judged) if can]
+        changes = _distributions(
+            Kind.COLUMN_DRIFT, spec, old, [news[k] for k in able], effects, j, rules
+        )
+        for k, change in zip(able, changes, strict=True):
+            examined[large[k]].append(change)
+        for k in set(range(len(news))) - set(able):
+            needed = _values_needed(spec, old, news[k], enough, rules.min_rows)
+            window = windows[large[k]][0]
+            done[large[k]].append(_too_few(spec.name, window, news[k].n, needed))
+        for share in (_missing_rates, _unseen_shares):
+            for position, found in zip(large, share(spec, old, news, effects, j), strict=True):
+                examined[position] += [found] if found is not None else []
+    return [
+        worst_first(done[k] + _judged(examined[k], rules, window))
+        for k, (window, _) in enumerate(windows)
+    ]
 
 
 def score_drift_findings(
-    reference: Profile,
-    current: Profile,
-    window: Window,
-    *,
-    material_psi: float,
-    alpha: float = ALPHA,
-    min_rows: int,
+    reference: Profile, current: Profile, window: Window | None, rules: DriftRules
 ) -> list[Finding]:
     """Hold the scores of a window against those of the reference; arguments as above.
 
@@ -123,125 +148,255 @@ def score_drift_findings(
         DataError: the profiles were counted on different cells.
     """
     check_agreement(reference, current)
-    if current.n < min_rows:
-        enough = _rows_enough(reference.n, material_psi, min_rows)
-        return [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=enough)]
-    spec, old, new = current.spec.columns[0], reference.columns[0], current.columns[0]
-    return _judged([_distribution(None, spec, old, new, material_psi)], alpha, window)
+    if current.n < rules.min_rows:
+        needed = _rows_enough(reference.n, rules)
+        return [
+            too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)
+        ]
+    spec, old = reference.spec.columns[0], reference.columns[0]
+    effects = DesignEffects(reference.spec)
+    found = _distributions(Kind.SCORE_DRIFT, spec, old, [current.columns[0]], effects, 0, rules)
+    return _judged(found, rules, window)
 
 
-def _distribution(
-    column: Column | None,
+# -- distributions --------------------------------------------------------------------------------
+
+
+def _distributions(
+    kind: Kind,
     spec: ColumnSpec,
     old: ColumnProfile,
-    new: ColumnProfile,
-    material_psi: float,
-) -> _Examined:
-    """The change of the values that are not missing; ``column`` is None for scores."""
-    cells = _pooled(spec, old, new)
-    distance, p_value = psi(*cells), chi_square(*cells).p_value
-    if spec.levels and column is not None:
-        change = wording.category_change(column, old, new)
+    news: Sequence[ColumnProfile],
+    effects: DesignEffects,
+    j: int,
+    rules: DriftRules,
+) -> list[_Examined]:
+    """The changes of the values that are not missing, of one column in many windows."""
+    if not news:
+        return []
+    counts = np.array([new.counts for new in news], dtype=np.float64)
+    n = counts.sum(axis=1)
+    if spec.categorical:
+        distance, p_values = _categories(spec, old, counts, effects, j)
+        least = np.zeros(n.size)
     else:
-        # The one sees a shift best, the other a spread; each is given half of the error.
-        shift = kolmogorov_smirnov_from_counts(old.counts, new.counts).p_value
-        p_value = min(2 * min(shift, p_value), 1.0)
-        change = wording.number_change(column, spec, old, new)
-    usual = spec.variation.psi if spec.variation else 0.0
-    low, high = distance.interval.low, distance.interval.high
-    effect = max(distance.effect, 0.0)
-    return _Examined(
-        kind=Kind.SCORE_DRIFT if column is None else Kind.COLUMN_DRIFT,
-        check="psi",
-        subject=spec.name,
-        n=distance.n_current,
-        value=effect,
-        interval=distance.interval,
-        p_value=p_value,
-        threshold=max(material_psi, usual),
-        limit=f"the {usual:.3g} between parts of the reference"
-        if usual > material_psi
-        else f"{material_psi:g}",
-        found=f"{wording.size(effect)} change of {spec.name}",
-        numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
-        change=change,
-    )
+        distance, p_values, least = _numbers(spec, old, counts, effects, j)
+    changes = []
+    for k, new in enumerate(news):
+        low = max(float(distance.interval.low[k]), float(least[k]))
+        high = max(float(distance.interval.high[k]), low)
+        effect = min(max(float(distance.effect[k]), low), high)
+        changes.append(
+            _Examined(
+                kind=kind,
+                check="psi",
+                subject=spec.name,
+                n=int(n[k]),
+                value=effect,
+                interval=Interval(low, high),
+                p_value=float(p_values[k]),
+                threshold=rules.material_psi,
+                limit=f"{rules.material_psi:g}",
+                found=f"{wording.size(effect)} change of {spec.name}",
+                numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
+                change=_change(spec, old, new),
+            )
+        )
+    return changes
 
 
-def _pooled(
-    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile
-) -> tuple[np.ndarray, np.ndarray]:
-    """Counts over cells large enough for the tests; levels not in the contract are rare ones."""
-    reference, current = binned_counts(old.counts, spec), binned_counts(new.counts, spec)
-    return pool_rare_cells(reference, current, rare=(spec.levels,) if spec.levels else ())
+def _change(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> Callable[[], str]:
+    words = wording.category_change if spec.categorical else wording.number_change
+    return lambda: words(spec, old, new)
 
 
-def _missing_rate(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> list[_Examined]:
-    if not (old.missing or new.missing) or not old.n + old.missing:
-        return []
-    shares = two_proportions(old.missing, old.missing + old.n, new.missing, new.missing + new.n)
-    usual = spec.variation.missing - shares.reference if spec.variation else 0.0
-    threshold = max(MATERIAL_MISSING, usual if shares.value > 0 else 0.0)
-    return [_share(spec, "missing_rate", "missing values", shares, threshold)]
+def _categories(
+    spec: ColumnSpec, old: ColumnProfile, counts: FloatArray, effects: DesignEffects, j: int
+) -> tuple[PsiBatch, FloatArray]:
+    """Size and p-value of the changes of shares; values that are not listed are rare ones."""
+    then, now = effects.effective(Effect.SHARES, j, old.counts, counts)
+    pair = pool_rare_cells_batch(then, now, rare=(spec.levels,))
+    return psi_batch(*pair), chi_square_batch(*pair).p_value
 
 
-def _unseen_share(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> list[_Examined]:
-    """The share of categories that are not in the contract.
+def _numbers(
+    spec: ColumnSpec, old: ColumnProfile, counts: FloatArray, effects: DesignEffects, j: int
+) -> tuple[PsiBatch, FloatArray, FloatArray]:
+    """Size and p-value of the changes of numbers, and the least PSI that shift and spread make.
 
-    A reference that the contract's categories were taken from holds none of them, yet the next
-    sample of the same population will; what counts is the excess over that.
+    Normal scores see a shift or a change of spread better than ten bins do. A normal that moves by
+    d standard deviations has a PSI of d^2, one whose spread changes by a factor of e^u about 2 u^2;
+    so the lower ends of their intervals bound the PSI from below.
     """
-    if not spec.levels or not (old.counts[-1] or new.counts[-1]) or not (old.n and new.n):
-        return []
-    expected = unseen_share(old.counts[:-1], unlisted=old.counts[-1])
-    shares = two_proportions(expected.successes, expected.n, new.counts[-1], new.n)
-    return [_share(spec, "unseen_share", "categories not in the contract", shares, MATERIAL_UNSEEN)]
+    then, now = effects.effective(Effect.ANY, j, old.counts, counts)
+    pair = pool_rare_cells_batch(_binned(then, spec), _binned(now, spec))
+    distance = psi_batch(*pair)
+    shape = chi_square_batch(*pair).p_value
+    apart = kolmogorov_smirnov_batch(then, now).p_value
+    shift = rank_scores_batch(*effects.effective(Effect.SHIFT, j, old.counts, counts)).shift
+    spread = rank_scores_batch(*effects.effective(Effect.SPREAD, j, old.counts, counts)).spread
+    p_values = np.min(
+        [
+            shift.p_value / _SHIFT,
+            spread.p_value / _SPREAD,
+            shape / _SHAPE,
+            apart / _DISTANCE,
+        ],
+        axis=0,
+    )
+    least = np.maximum(
+        _sure_sizes(shift.interval.low, shift.interval.high) ** 2,
+        2 * _sure_sizes(spread.interval.low, spread.interval.high) ** 2,
+    )
+    return distance, np.minimum(p_values, 1.0), least
+
+
+def _binned(counts: FloatArray, spec: ColumnSpec) -> FloatArray:
+    return np.asarray(np.add.reduceat(counts, spec.bins, axis=-1))
+
+
+def _sure_sizes(low: FloatArray, high: FloatArray) -> FloatArray:
+    return np.maximum(np.maximum(low, -high), 0.0)
+
+
+# -- shares ---------------------------------------------------------------------------------------
+
+
+def _missing_rates(
+    spec: ColumnSpec,
+    old: ColumnProfile,
+    news: Sequence[ColumnProfile],
+    effects: DesignEffects,
+    j: int,
+) -> list[_Examined | None]:
+    missing, n = _sums([(new.missing, new.n + new.missing) for new in news])
+    if not (old.missing or missing.any()) or not old.n + old.missing:
+        return [None] * len(news)
+    then, now = effects.effective(
+        Effect.MISSING, j, [old.missing, old.n], np.stack([missing, n - missing], axis=1)
+    )
+    shares = _shares(then[0], then.sum(), now[:, 0], now.sum(axis=1))
+    usual = spec.variation.missing - old.missing / (old.n + old.missing) if spec.variation else 0.0
+    return [
+        _share(
+            spec,
+            "missing_rate",
+            "missing values",
+            shares,
+            k,
+            int(n[k]),
+            max(MATERIAL_MISSING, usual if shares.value[k] > 0 else 0.0),
+        )
+        if old.missing or missing[k]
+        else None
+        for k in range(len(news))
+    ]
+
+
+def _unseen_shares(
+    spec: ColumnSpec,
+    old: ColumnProfile,
+    news: Sequence[ColumnProfile],
+    effects: DesignEffects,
+    j: int,
+) -> list[_Examined | None]:
+    """The shares of categories that are not listed.
+
+    A reference that the list was taken from holds none of them, yet the next sample of the same
+    population will; what counts is the excess over that.
+    """
+    unlisted, n = _sums([(new.counts[-1], new.n) for new in news])
+    if not spec.categorical or not (old.counts[-1] or unlisted.any()) or not old.n:
+        return [None] * len(news)
+    expected = unseen_share(old.counts[:-1], unlisted=int(old.counts[-1]))
+    then, now = effects.effective(
+        Effect.SHARES,
+        j,
+        [expected.successes, expected.n - expected.successes],
+        np.stack([unlisted, n - unlisted], axis=1),
+    )
+    shares = _shares(then[0], then.sum(), now[:, 0], now.sum(axis=1))
+    what = "categories not in the contract"
+    return [
+        _share(spec, "unseen_share", what, shares, k, int(n[k]), MATERIAL_UNSEEN)
+        if n[k] and (old.counts[-1] or unlisted[k])
+        else None
+        for k in range(len(news))
+    ]
+
+
+def _sums(pairs: Sequence[tuple[int, int]]) -> tuple[FloatArray, FloatArray]:
+    held = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return held[:, 0], held[:, 1]
+
+
+def _shares(a: FloatArray, m: FloatArray, b: FloatArray, n: FloatArray) -> TwoProportionsBatch:
+    return two_proportions_batch(*(np.rint(x) for x in (a, m, b, n)))
 
 
 def _share(
-    spec: ColumnSpec, check: str, what: str, shares: TwoProportionsResult, threshold: float
+    spec: ColumnSpec,
+    check: str,
+    what: str,
+    shares: TwoProportionsBatch,
+    k: int,
+    n: int,
+    threshold: float,
 ) -> _Examined:
-    low, high = shares.interval.low, shares.interval.high
+    low, high = float(shares.interval.low[k]), float(shares.interval.high[k])
+    value, before = float(shares.value[k]), float(np.broadcast_to(shares.reference, shares.value.shape)[k])
+    after = float(shares.current[k])
     return _Examined(
         check=check,
         subject=spec.name,
-        n=shares.n_current,
-        value=shares.value,
-        interval=shares.interval,
-        p_value=shares.p_value,
+        n=n,
+        value=value,
+        interval=Interval(low, high),
+        p_value=float(shares.p_value[k]),
         threshold=threshold,
         limit=f"{100 * threshold:.3g} points",
-        found=f"{'more' if shares.value > 0 else 'fewer'} {what} in {spec.name}",
+        found=f"{'more' if value > 0 else 'fewer'} {what} in {spec.name}",
         numbers=f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} points",
-        change=wording.share_moved("share", shares.reference, shares.current),
+        change=lambda: wording.share_moved("share", before, after),
     )
 
 
-def _judged(examined: Sequence[_Examined], alpha: float, window: Window) -> list[Finding]:
+# -- verdicts -------------------------------------------------------------------------------------
+
+
+def _judged(
+    examined: Sequence[_Examined], rules: DriftRules, window: Window | None
+) -> list[Finding]:
     corrected = benjamini_hochberg([e.p_value for e in examined])
     return [
-        _finding(e, float(p), alpha, len(examined), window)
+        _finding(e, float(p), rules, len(examined), window)
         for e, p in zip(examined, corrected, strict=True)
     ]
 
 
-def _finding(e: _Examined, p_value: float, alpha: float, checks: int, window: Window) -> Finding:
+def _finding(
+    e: _Examined, p_value: float, rules: DriftRules, checks: int, window: Window | None
+) -> Finding:
     """The finding of a change, with the p-value that is left after correction."""
-    significant, material = p_value <= alpha, sure_size(e.interval) > e.threshold
-    if not significant:
+    noticed = p_value <= max(rules.notice_alpha or 0.0, rules.alpha)
+    material = sure_size(e.interval) > e.threshold
+    among = "" if checks == 1 else f" among {checks} checks"
+    figures = f"({e.numbers}, p {_p(p_value)}{among})"
+    if not noticed:
         verdict = Verdict.OK
         opening = f"no sure change of {e.subject}" if e.check == "psi" else f"not surely {e.found}"
+        detail = f"{opening} {figures}."
     else:
-        verdict = Verdict.WARNING if material else Verdict.NOTICE
+        sure = material and p_value <= rules.alpha
+        verdict = Verdict.WARNING if sure else Verdict.NOTICE
         opening = e.found if material else f"{e.found}, not surely above {e.limit}"
-    among = "" if checks == 1 else f" among {checks} checks"
+        detail = f"{opening}: {e.change()} {figures}."
     return Finding(
         kind=e.kind,
         check=e.check,
         subject=e.subject,
         verdict=verdict,
-        detail=f"{opening[0].upper()}{opening[1:]}: {e.change} ({e.numbers}, "
-        f"p {_p(p_value)}{among}).",
+        detail=f"{detail[0].upper()}{detail[1:]}",
         window=window,
         n=e.n,
         value=e.value,
@@ -260,7 +415,7 @@ def _p(p_value: float) -> str:
     return "below 1e-12" if p_value < 1e-12 else f"{p_value:.2g}"
 
 
-def _worst_first(findings: Sequence[Finding]) -> list[Finding]:
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
     """By verdict, then by how often the sure size of the change holds its threshold."""
 
     def badness(finding: Finding) -> tuple[int, float]:
@@ -272,17 +427,37 @@ def _worst_first(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=badness, reverse=True)
 
 
-def _rows_enough(n_reference: int, material_psi: float, min_rows: int) -> int:
+# -- enough ---------------------------------------------------------------------------------------
+
+
+def _too_few(subject: str, window: Window | None, n: int, needed: int | None) -> Finding:
+    return too_few(Kind.COLUMN_DRIFT, "psi", subject, window, n=n, needed=needed)
+
+
+def _can_be_judged(
+    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, min_rows: int
+) -> bool:
+    return min(old.n, new.n) >= min_rows and not _hidden_in_rarity(spec, old, new)
+
+
+def _rows_enough(n_reference: int, rules: DriftRules) -> int:
     """Rows that show a large change with a chance of 90 %, and that the settings ask for."""
-    large = max(wording.LARGE_PSI, 2 * material_psi)
-    rows = rows_needed(large, material=material_psi, cells=BINS, n_reference=n_reference)
-    return max(min_rows, rows or 0)
+    large = max(wording.LARGE_PSI, 2 * rules.material_psi)
+    rows = rows_needed(
+        large, material=rules.material_psi, cells=BINS, n_reference=n_reference
+    )
+    return max(rules.min_rows, rows or 0)
 
 
 def _hidden_in_rarity(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> bool:
     """Whether so few values stand in each cell that all cells are binned together."""
-    levels = int(np.count_nonzero(binned_counts(old.counts, spec)))
-    return levels > 1 and _pooled(spec, old, new)[0].size < 2
+    reference, current = binned_counts(old.counts, spec), binned_counts(new.counts, spec)
+    if np.count_nonzero(reference) < 2:
+        return False
+    if current.sum() * reference.min() >= 2 * MIN_EXPECTED * reference.sum():
+        return False
+    rare = (spec.levels,) if spec.categorical else ()
+    return pool_rare_cells(reference, current, rare=rare)[0].size < 2
 
 
 def _values_needed(

@@ -8,7 +8,6 @@ suspect is a warning. Drift proper is in ``drift``.
 from __future__ import annotations
 
 from gyroscope.data.cells import SCORE, ColumnSpec
-from gyroscope.data.contract import Contract
 from gyroscope.data.profile import ColumnProfile, Profile, magnitude_bounds
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.agreement import check_agreement
@@ -35,7 +34,6 @@ RUN_FACTOR = 3  # rows are many only if three times more than any run of one val
 def quality_findings(
     reference: Profile,
     current: Profile,
-    contract: Contract,
     window: Window,
     *,
     min_rows: int,
@@ -45,7 +43,6 @@ def quality_findings(
     Args:
         reference: profile of the reference, on whose spec ``current`` was counted.
         current: profile of the window.
-        contract: whose features the columns are.
         window: the window.
         min_rows: rows below which the answer is "not enough data".
 
@@ -54,9 +51,9 @@ def quality_findings(
         rows to say.
 
     Raises:
-        DataError: the profiles were counted on different cells, or are of another contract.
+        DataError: the profiles were counted on different cells.
     """
-    check_agreement(reference, current, contract)
+    check_agreement(reference, current)
     if current.n < min_rows:
         return [
             too_few(
@@ -111,10 +108,10 @@ def unseen_finding(
 
     Columns that change slowly, such as the month, turn unknown as a whole and are not broken.
     """
-    if not spec.levels or _is_slow(spec, new.n):
+    if not spec.categorical or _is_slow(spec, new.n):
         return None
-    expected = unseen_share(old.counts[:-1], unlisted=old.counts[-1])
-    shares = two_proportions(expected.successes, expected.n, new.counts[-1], new.n)
+    expected = unseen_share(old.counts[:-1], unlisted=int(old.counts[-1]))
+    shares = two_proportions(expected.successes, expected.n, int(new.counts[-1]), new.n)
     if shares.value < UNSEEN_RISE:
         return None
     detail = (
@@ -135,7 +132,7 @@ def constant_finding(
     """
     if new.n < min_rows or old.n == 0 or not _is_constant(spec, new) or _is_slow(spec, new.n):
         return None
-    commonest = proportion(max(old.counts), old.n, alpha=0.001).interval.high
+    commonest = proportion(int(old.counts.max()), old.n, alpha=0.001).interval.high
     if commonest**new.n > CERTAIN:
         return None
     if spec.variation is None and spec.name != SCORE:
@@ -164,7 +161,7 @@ def unit_finding(
     Off from every part of the reference, that is, where its order in time is known, and not in a
     column that changes slowly. Zeros have no magnitude and are left out.
     """
-    numbers = min(sum(count for _, count in column.magnitudes) for column in (old, new))
+    numbers = min(int(column.magnitude_counts.sum()) for column in (old, new))
     before, after = old.magnitude_quantile(0.5), new.magnitude_quantile(0.5)
     if numbers < min_rows or before is None or after is None or _is_slow(spec, new.n):
         return None
@@ -220,8 +217,8 @@ def _is_slow(spec: ColumnSpec, rows: int) -> bool:
 
 
 def _is_constant(spec: ColumnSpec, column: ColumnProfile) -> bool:
-    if spec.levels:  # values outside the contract are counted together and need not be one
-        return column.n > 0 and max(column.counts[:-1]) == column.n
+    if spec.categorical:  # values outside the contract are counted together and need not be one
+        return column.n > 0 and int(column.counts[:-1].max(initial=0)) == column.n
     return column.low is not None and column.low == column.high and not column.infinite
 
 
@@ -230,11 +227,13 @@ def _share_outside(old: ColumnProfile, new: ColumnProfile, *, upwards: bool) -> 
     end = old.magnitude_quantile(1 - UNIT_TAIL if upwards else UNIT_TAIL)
     assert end is not None  # the caller has seen that there are numbers
     limit = end * UNIT_PADDING if upwards else end / UNIT_PADDING
-    outside = 0
-    for cell, count in new.magnitudes:
+    outside: int = 0
+    for cell, count in zip(
+        new.magnitude_cells.tolist(), new.magnitude_counts.tolist(), strict=True
+    ):
         low, high = magnitude_bounds(cell)
         outside += count if (low >= limit if upwards else high <= limit) else 0
-    return outside / sum(count for _, count in new.magnitudes)
+    return outside / int(new.magnitude_counts.sum())
 
 
 def _rise(

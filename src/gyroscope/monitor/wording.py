@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.data.cells import ColumnSpec, bin_edges
-from gyroscope.data.contract import Column, ColumnType
+from gyroscope.data.contract import ColumnType
 from gyroscope.data.profile import ColumnProfile, binned_counts, quantile
 
 MODERATE_PSI = 0.10  # the customary bands of the population stability index
@@ -49,49 +49,42 @@ def share_moved(what: str, before: float, after: float) -> str:
     return moved(what, percent(before), percent(after), up=after > before)
 
 
-def number_change(
-    column: Column | None, spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile
-) -> str:
-    """What changed in a number: mean, median and spread, or else the range that changed most.
-
-    ``column`` gives unit and type; None for scores.
-    """
+def number_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile) -> str:
+    """What changed in a number: mean, median and spread, or else the range that changed most."""
     parts = []
     old_sd, new_sd = reference.standard_deviation, current.standard_deviation
-    datetimes = column is not None and column.type is ColumnType.DATETIME
+    datetimes = spec.type is ColumnType.DATETIME
     if not datetimes:
-        mean = (_number(x, column, old_sd) for x in (reference.mean, current.mean))
+        mean = (_number(x, spec, old_sd) for x in (reference.mean, current.mean))
         parts.append(moved("mean", *mean, up=current.mean > reference.mean))
     old, new = quantile(reference, spec, 0.5), quantile(current, spec, 0.5)
     if old is not None and new is not None:
-        median = (_number(x, column, old_sd) for x in (old, new))
+        median = (_number(x, spec, old_sd) for x in (old, new))
         parts.append(moved("median", *median, up=new > old))
     respread = not old_sd / _NOTABLE_SPREAD <= new_sd <= old_sd * _NOTABLE_SPREAD
     if respread and not datetimes:
         spread = (f"{old_sd:.4g}", f"{new_sd:.4g}")
         parts.append(moved("standard deviation", *spread, up=new_sd > old_sd))
     elif abs(current.mean - reference.mean) < _NOTABLE_SHIFT * old_sd:
-        parts.append(_range_change(column, spec, reference, current))
+        parts.append(_range_change(spec, reference, current))
     return ", ".join(parts)
 
 
-def category_change(column: Column, reference: ColumnProfile, current: ColumnProfile) -> str:
+def category_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile) -> str:
     """Which category's share changed most, from where to where."""
     old, new = _shares(reference.counts), _shares(current.counts)
     code = int(np.argmax(np.abs(new - old)))
-    return share_moved(f"share of {_level(column, code)}", float(old[code]), float(new[code]))
+    return share_moved(f"share of {_level(spec, code)}", float(old[code]), float(new[code]))
 
 
-def _range_change(
-    column: Column | None, spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile
-) -> str:
+def _range_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile) -> str:
     old = _shares(binned_counts(reference.counts, spec))
     new = _shares(binned_counts(current.counts, spec))
     bin_ = int(np.argmax(np.abs(new - old)))
     spread = reference.standard_deviation
     ends = bin_edges(spec)
-    low = "" if bin_ == 0 else f"above {_number(ends[bin_ - 1], column, spread)}"
-    high = "" if bin_ == len(ends) else f"up to {_number(ends[bin_], column, spread)}"
+    low = "" if bin_ == 0 else f"above {_number(ends[bin_ - 1], spec, spread)}"
+    high = "" if bin_ == len(ends) else f"up to {_number(ends[bin_], spec, spread)}"
     where = " and ".join(text for text in (low, high) if text)
     return share_moved(f"share of values {where}".strip(), float(old[bin_]), float(new[bin_]))
 
@@ -101,19 +94,19 @@ def _shares(counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(held / max(float(held.sum()), 1.0))
 
 
-def _level(column: Column, code: int) -> str:
-    if column.type is ColumnType.BOOLEAN:
+def _level(spec: ColumnSpec, code: int) -> str:
+    if spec.type is ColumnType.BOOLEAN:
         return ("false", "true", "neither")[code]
-    if code == len(column.categories):
+    if code == spec.levels:
         return "categories not in the contract"
-    return f"'{column.categories[code]}'"
+    return f"'{spec.categories[code]}'"
 
 
-def _number(value: float, column: Column | None, spread: float) -> str:
+def _number(value: float, spec: ColumnSpec, spread: float) -> str:
     """A number with the decimals that matter in a column with this standard deviation."""
-    if column is not None and column.type is ColumnType.DATETIME:
+    if spec.type is ColumnType.DATETIME:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}"
     fine = spread > 0 and abs(value) < 1e6
     decimals = min(max(2 - math.floor(math.log10(spread)), 0), 9) if fine else 0
     shown = f"{value:.{decimals}f}" if fine else f"{value:.4g}"
-    return shown if column is None else f"{shown} {column.unit}".strip()
+    return f"{shown} {spec.unit}".strip()

@@ -1,0 +1,27 @@
+"""The loops over all values of a table: in C if a compiler was there at installation, else NumPy.
+
+Both give the same counts, extremes and sketches, bit for bit, and the same moments but for rounding
+in the last digits.
+"""
+
+from __future__ import annotations
+
+from gyroscope.kernels.library import compiled
+from gyroscope.kernels.tally import (
+    MAGNITUDES,
+    REGISTERS,
+    NumberTally,
+    cells_of_numbers,
+    sketch_texts,
+    tally_numbers,
+)
+
+__all__ = [
+    "MAGNITUDES",
+    "REGISTERS",
+    "NumberTally",
+    "cells_of_numbers",
+    "compiled",
+    "sketch_texts",
+    "tally_numbers",
+]

@@ -1,0 +1,38 @@
+"""The compiled library, if it was built when the package was installed (see ``hatch_build.py``)."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from functools import cache
+from pathlib import Path
+
+
+def sources() -> list[Path]:
+    """The C files that the library is made of."""
+    return sorted(Path(__file__).parent.glob("*.c"))
+
+
+def library_path() -> Path:
+    """Where the library is, once it is built.
+
+    Its name holds a digest of the sources: one that is left from other sources is never loaded.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for source in sources():
+        digest.update(source.read_bytes())
+    return Path(__file__).with_name(f"_kernels_{digest.hexdigest()}.so")
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The library, or None if there is none that can be loaded here."""
+    try:
+        return ctypes.CDLL(str(library_path()))
+    except OSError:  # not built, or built for another kind of machine
+        return None
+
+
+def compiled() -> bool:
+    """Whether the loops run in C; in NumPy they are some ten times slower."""
+    return library() is not None

@@ -1,0 +1,319 @@
+/* One pass over a column of numbers: counts in cells, moments, extremes, magnitudes, distinct values.
+ *
+ * A column comes in parts, each tallied by itself. Values are taken in blocks that stay in the
+ * first cache, so that the loops over a block cost little and its moments can take two passes.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#include <float.h>
+
+#define BLOCK 512
+#define GRID 2048
+#define REGISTERS 1024
+#define REFRESH 32 /* blocks after which it is looked again what the sketch knows already */
+#define MAX_EDGES 16384
+#define MAGNITUDES 8192
+#define INFINITE 8188 /* the magnitude of infinity: an exponent of ones, a fraction of zeros */
+
+enum type { FLOAT64, FLOAT32, INT64, INT32 };
+
+/* Where to begin to look for the cell of a value: a grid over the range of the edges. Values and
+ * edges are laid onto it by the same arithmetic, which never descends; so an edge in an earlier
+ * field lies surely below the value, one in a later field surely not, whatever the rounding. */
+struct grid {
+    double low, high, origin, scale;
+    const double *edges;        /* ascending, padded by as many infinities as a search looks at */
+    int steps;                  /* of a binary search among the edges of one field */
+    uint16_t start[GRID];       /* edges in earlier fields */
+};
+
+static inline int field_of(const struct grid *g, double x)
+{
+    double inside = x < g->low ? g->low : x;
+    inside = inside > g->high ? g->high : inside;
+    double t = (inside - g->origin) * g->scale;
+    return (int)(t < GRID - 1 ? t : GRID - 1);
+}
+
+static void lay_grid(struct grid *g, const double *edges, int32_t n)
+{
+    g->edges = edges;
+    g->low = n ? edges[0] : 0.0;
+    g->high = n ? edges[n - 1] : 0.0;
+    g->origin = g->low;
+    g->scale = GRID / (g->high - g->low);
+    if (!isfinite(g->high - g->low) || !isfinite(g->scale)) { /* one field must do */
+        g->origin = 0.0;
+        g->scale = 0.0;
+    }
+    int32_t held[GRID] = {0}, most = 0, before = 0;
+    for (int32_t i = 0; i < n; i++)
+        held[field_of(g, edges[i])]++;
+    for (int f = 0; f < GRID; f++) {
+        g->start[f] = (uint16_t)before;
+        before += held[f];
+        most = held[f] > most ? held[f] : most;
+    }
+    for (g->steps = 0; (1 << g->steps) <= most; g->steps++)
+        ;
+}
+
+/* The number of edges below x, the cell of x, which lies in a known field of the grid. */
+static inline int32_t cell_of(const struct grid *g, double x, int field, int steps)
+{
+    int32_t cell = g->start[field];
+    for (int s = steps - 1; s >= 0; s--)
+        cell += (int32_t)(g->edges[cell + (1 << s) - 1] < x) << s;
+    return cell;
+}
+
+static inline void count_cells(const struct grid *g, const double *v, const int32_t *fields, int n,
+                               int steps, int64_t *counts)
+{
+    for (int i = 0; i < n; i++)
+        counts[cell_of(g, v[i], fields[i], steps)]++;
+}
+
+static void count_block(const struct grid *g, const double *v, int n, int64_t *counts)
+{
+    int32_t fields[BLOCK];
+    for (int i = 0; i < n; i++)
+        fields[i] = field_of(g, v[i]);
+    switch (g->steps) { /* searches of a known length are unrolled */
+    case 0: count_cells(g, v, fields, n, 0, counts); break;
+    case 1: count_cells(g, v, fields, n, 1, counts); break;
+    case 2: count_cells(g, v, fields, n, 2, counts); break;
+    case 3: count_cells(g, v, fields, n, 3, counts); break;
+    case 4: count_cells(g, v, fields, n, 4, counts); break;
+    default: count_cells(g, v, fields, n, g->steps, counts);
+    }
+}
+
+/* The finalizer of MurmurHash3, a bijection of 64 bits (Appleby 2011, public domain). */
+static inline uint64_t mixed(uint64_t h)
+{
+    h ^= h >> 33;
+    h *= UINT64_C(0xff51afd7ed558ccd);
+    h ^= h >> 33;
+    h *= UINT64_C(0xc4ceb9fe1a85ec53);
+    return h ^ (h >> 33);
+}
+
+/* HyperLogLog (Flajolet et al. 2007) with 1024 registers: ten bits choose the register, which keeps
+ * the largest rank of the first one among the next 53 bits. */
+static inline void sketch_hash(uint64_t h, uint8_t *sketch)
+{
+    uint64_t rest = (h << 10) >> 11;
+    uint8_t rank = (uint8_t)(rest ? __builtin_clzll(rest) - 10 : 54);
+    if (rank > sketch[h >> 54])
+        sketch[h >> 54] = rank;
+}
+
+/* From which hash on, its first ten bits aside, the rank is in every register already. */
+static uint64_t known_from(const uint8_t *sketch)
+{
+    uint8_t least = 255;
+    for (int r = 0; r < REGISTERS; r++)
+        least = sketch[r] < least ? sketch[r] : least;
+    return least ? UINT64_C(1) << (64 - least) : UINT64_MAX;
+}
+
+static inline void sketch_block(const double *v, int n, uint64_t known, int64_t *magnitudes,
+                                uint8_t *sketch)
+{
+    for (int i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &v[i], 8);
+        magnitudes[(bits << 1) >> 51]++;
+        uint64_t h = mixed(bits);
+        if ((h << 10) < known)
+            sketch_hash(h, sketch);
+    }
+}
+
+#define GATHER(T)                                                                       \
+    {                                                                                   \
+        const T *x = (const T *)values + first;                                         \
+        for (int i = 0; i < n; i++) {                                                   \
+            v[i] = (double)x[i] + 0.0; /* no -0.0 */                                    \
+            absent += v[i] != v[i];                                                     \
+        }                                                                               \
+    }
+
+/* Copies the values that are not missing to v and returns how many there are. */
+static int gather(const void *values, enum type type, int64_t first, int n, const uint8_t *valid,
+                  int64_t offset, double *v)
+{
+    int64_t absent = 0;
+    int k = 0;
+    switch (type) {
+    case FLOAT64: GATHER(double) break;
+    case FLOAT32: GATHER(float) break;
+    case INT64: GATHER(int64_t) break;
+    case INT32: GATHER(int32_t) break;
+    }
+    if (!absent && valid == NULL)
+        return n;
+    for (int i = 0; i < n; i++) {
+        int64_t bit = offset + first + i;
+        double value = v[i];
+        v[k] = value;
+        k += (value == value) & (valid == NULL || valid[bit >> 3] >> (bit & 7) & 1);
+    }
+    return k;
+}
+
+struct moments {
+    int64_t n;
+    double mean, m2, low, high;
+};
+
+static void sum4(const double *v, int n, double shift, int squared, double *total)
+{
+    double s[4] = {0, 0, 0, 0};
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int j = 0; j < 4; j++) {
+            double d = v[i + j] - shift;
+            s[j] += squared ? d * d : d;
+        }
+    for (; i < n; i++)
+        s[0] += squared ? (v[i] - shift) * (v[i] - shift) : v[i] - shift;
+    *total = (s[0] + s[1]) + (s[2] + s[3]);
+}
+
+/* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
+ * for blocks. */
+static void add_block(struct moments *m, const double *v, int n)
+{
+    double low[4], high[4], sum, mean, m2;
+    for (int j = 0; j < 4; j++)
+        low[j] = high[j] = v[0];
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int j = 0; j < 4; j++) {
+            low[j] = v[i + j] < low[j] ? v[i + j] : low[j];
+            high[j] = v[i + j] > high[j] ? v[i + j] : high[j];
+        }
+    for (; i < n; i++) {
+        low[0] = v[i] < low[0] ? v[i] : low[0];
+        high[0] = v[i] > high[0] ? v[i] : high[0];
+    }
+    for (int j = 0; j < 4; j++) {
+        m->low = low[j] < m->low ? low[j] : m->low;
+        m->high = high[j] > m->high ? high[j] : m->high;
+    }
+    sum4(v, n, 0.0, 0, &sum);
+    mean = sum / n;
+    if (!isfinite(mean)) { /* the sum has overflown, the mean cannot */
+        mean = 0.0;
+        for (i = 0; i < n; i++)
+            mean += v[i] / n;
+    }
+    sum4(v, n, mean, 1, &m2);
+    double before = (double)m->n, after = before + n, gap = mean - m->mean;
+    m->mean = m->mean * (before / after) + mean * (n / after);
+    m->m2 += m2 + (m->n ? gap * (before * n / after) * gap : 0.0);
+    m->m2 = m->m2 < DBL_MAX ? m->m2 : DBL_MAX;
+    m->n += n;
+}
+
+static int finite_only(const double *v, int n, double *finite)
+{
+    int k = 0;
+    for (int i = 0; i < n; i++) {
+        finite[k] = v[i];
+        k += isfinite(v[i]) != 0;
+    }
+    return k;
+}
+
+/* Tallies the rows bounds[0] .. bounds[parts] of a column, part by part.
+ *
+ * counts[parts][edges + 1], magnitudes[parts][8192], tallies[parts][3] (missing, infinite, finite),
+ * moments[parts][4] (mean, sum of squared deviations, least, largest) and sketch[1024], which is of
+ * all parts, come filled with zeros. The edges are followed by as many infinities again, one more.
+ * Returns 0, or 1 if there are more edges than it can tell apart. */
+int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, int64_t offset,
+                       const int64_t *bounds, int32_t parts, const double *edges, int32_t n_edges,
+                       int64_t *counts, int64_t *magnitudes, int64_t *tallies, double *moments,
+                       uint8_t *sketch)
+{
+    struct grid grid;
+    double v[BLOCK], finite[BLOCK];
+    if (n_edges > MAX_EDGES)
+        return 1;
+    lay_grid(&grid, edges, n_edges);
+    for (int32_t part = 0; part < parts; part++) {
+        struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
+        int64_t zeros = 0, missing = 0;
+        uint64_t known = known_from(sketch);
+        int blocks = 0;
+        for (int64_t first = bounds[part]; first < bounds[part + 1]; first += BLOCK) {
+            if (++blocks % REFRESH == 0)
+                known = known_from(sketch);
+            int64_t left = bounds[part + 1] - first;
+            int taken = left < BLOCK ? (int)left : BLOCK;
+            int n = gather(values, (enum type)type, first, taken, valid, offset, v);
+            int64_t infinite = magnitudes[INFINITE];
+            missing += taken - n;
+            count_block(&grid, v, n, counts);
+            sketch_block(v, n, known, magnitudes, sketch);
+            int64_t block_zeros = 0;
+            for (int i = 0; i < n; i++)
+                block_zeros += v[i] == 0.0;
+            zeros += block_zeros;
+            if (magnitudes[INFINITE] == infinite) {
+                if (n)
+                    add_block(&m, v, n);
+            } else {
+                n = finite_only(v, n, finite);
+                if (n)
+                    add_block(&m, finite, n);
+            }
+        }
+        tallies[0] = missing;
+        tallies[1] = magnitudes[INFINITE];
+        tallies[2] = m.n;
+        moments[0] = m.mean;
+        moments[1] = m.m2;
+        moments[2] = m.low;
+        moments[3] = m.high;
+        magnitudes[0] -= zeros;
+        magnitudes[INFINITE] = 0;
+        counts += n_edges + 1;
+        magnitudes += MAGNITUDES;
+        tallies += 3;
+        moments += 4;
+    }
+    return 0;
+}
+
+/* The cell of each of n values, edges + 1 for a missing one; edges as above. Returns as above. */
+int gyro_cells_of_numbers(const double *values, int64_t n, const double *edges, int32_t n_edges,
+                          uint16_t *cells)
+{
+    struct grid grid;
+    if (n_edges > MAX_EDGES)
+        return 1;
+    lay_grid(&grid, edges, n_edges);
+    for (int64_t i = 0; i < n; i++) {
+        double x = values[i];
+        cells[i] = (uint16_t)(x == x ? cell_of(&grid, x, field_of(&grid, x), grid.steps)
+                                     : n_edges + 1);
+    }
+    return 0;
+}
+
+/* Adds n texts to a sketch; text i is bytes[offsets[i]] .. bytes[offsets[i + 1] - 1].
+ * The hash is FNV-1a (Fowler, Noll and Vo), mixed once more. */
+void gyro_sketch_texts(const uint8_t *bytes, const int64_t *offsets, int64_t n, uint8_t *sketch)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t h = UINT64_C(0xcbf29ce484222325);
+        for (int64_t k = offsets[i]; k < offsets[i + 1]; k++)
+            h = (h ^ bytes[k]) * UINT64_C(0x100000001b3);
+        sketch_hash(mixed(h), sketch);
+    }
+}

@@ -1,0 +1,253 @@
+"""Tallies of a column: all that a profile needs to know of its values, in one pass."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.errors import DataError
+from gyroscope.kernels.library import library
+
+MAGNITUDES = 8192  # cells of |x|: the exponent and two bits of the fraction
+REGISTERS = 1024  # of the sketch of distinct values
+MAX_EDGES = 16_384
+
+_SHIFT = 50  # bits of |x| below its magnitude
+_TYPES = {np.dtype(kind): code for code, kind in enumerate(("f8", "f4", "i8", "i4"))}
+_LARGEST = float(np.finfo(np.float64).max)
+
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Sketch = NDArray[np.uint8]
+
+
+class NumberTally(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The tally of consecutive parts of a column of numbers. -0.0 counts as 0.0."""
+
+    counts: Counts  # int64[parts, edges + 1]: values in each cell, infinite ones in the outer two
+    magnitudes: Counts  # int64[parts, MAGNITUDES]: finite nonzero values by their |x|
+    missing: Counts  # int64[parts]
+    infinite: Counts  # int64[parts]
+    finite: Counts  # int64[parts]
+    mean: Floats  # float64[parts], of the finite values; 0 without any
+    m2: Floats  # float64[parts]: their sum of squared deviations; at most the largest float
+    low: Floats  # float64[parts]: least finite value, inf without any
+    high: Floats  # float64[parts]: largest finite value, -inf without any
+    sketch: Sketch  # uint8[REGISTERS]: HyperLogLog of the values of all parts
+
+
+def tally_numbers(
+    values: NDArray[np.generic],
+    edges: Floats,
+    *,
+    bounds: Sequence[int] | None = None,
+    valid: memoryview | None = None,
+    offset: int = 0,
+) -> NumberTally:
+    """Tally a column of numbers. Other threads run meanwhile.
+
+    Args:
+        values: values[n] of any type of number; NaN is missing. float64, float32, int64 and int32
+            are read where they are, if contiguous. Integers beyond 2^53 are rounded.
+        edges: float64[k], ascending and finite; cell i holds edges[i - 1] < x <= edges[i].
+        bounds: where the parts begin and the last one ends, ascending; one part if not given.
+        valid: bitmap of the values that are not missing, as in Arrow; None if all are.
+        offset: the bit of the first value in it.
+
+    Raises:
+        DataError: more than ``MAX_EDGES`` edges.
+
+    Source:
+        Moments of blocks are joined as in Chan, Golub and LeVeque (1983), The American Statistician
+        37; distinct values are sketched as in Flajolet, Fusy, Gandouet and Meunier (2007),
+        HyperLogLog.
+    """
+    _check_edges(edges)
+    known = values if values.dtype in _TYPES else values.astype(np.float64)
+    ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
+    run = _in_numpy if library() is None else _in_c
+    return run(np.ascontiguousarray(known), edges, ends, valid, offset)
+
+
+def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
+    """The cell of each of values[n], as counted by :func:`tally_numbers`; edges + 1 for NaN."""
+    _check_edges(edges)
+    compiled_library = library()
+    if compiled_library is None:
+        cells = np.searchsorted(edges, values)
+        return np.where(np.isnan(values), edges.size + 1, cells).astype(np.uint16)
+    x, padded = np.ascontiguousarray(values), _padded(edges)
+    found = np.empty(x.size, dtype=np.uint16)
+    compiled_library.gyro_cells_of_numbers(
+        _address(x),
+        ctypes.c_int64(x.size),
+        _address(padded),
+        ctypes.c_int32(edges.size),
+        _address(found),
+    )
+    return found
+
+
+def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: Sketch) -> None:
+    """Add texts to a HyperLogLog sketch (uint8[REGISTERS], changed in place).
+
+    ``offsets`` (int64[n + 1]) says where in ``data`` each text begins and ends, as in Arrow.
+    """
+    compiled_library = library()
+    data_bytes = np.frombuffer(data, dtype=np.uint8)
+    if compiled_library is None:
+        _raise_registers(sketch, _mixed(_fnv(data_bytes, offsets)))
+        return
+    offsets = np.ascontiguousarray(offsets)
+    compiled_library.gyro_sketch_texts(
+        _address(data_bytes),
+        _address(offsets),
+        ctypes.c_int64(offsets.size - 1),
+        _address(sketch),
+    )
+
+
+def _in_c(
+    values: NDArray[np.generic], edges: Floats, ends: Counts, valid: memoryview | None, offset: int
+) -> NumberTally:
+    compiled_library = library()
+    assert compiled_library is not None  # the caller has asked
+    parts, cells = ends.size - 1, edges.size + 1
+    padded = _padded(edges)
+    bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
+    counts = np.zeros((parts, cells), dtype=np.int64)
+    magnitudes = np.zeros((parts, MAGNITUDES), dtype=np.int64)
+    tallies = np.zeros((parts, 3), dtype=np.int64)
+    moments = np.zeros((parts, 4))
+    sketch = np.zeros(REGISTERS, dtype=np.uint8)
+    compiled_library.gyro_tally_numbers(
+        _address(values),
+        ctypes.c_int32(_TYPES[values.dtype]),
+        None if bitmap is None else _address(bitmap),
+        ctypes.c_int64(offset),
+        _address(ends),
+        ctypes.c_int32(parts),
+        _address(padded),
+        ctypes.c_int32(edges.size),
+        *map(_address, (counts, magnitudes, tallies, moments, sketch)),
+    )
+    return NumberTally(
+        counts=counts,
+        magnitudes=magnitudes,
+        missing=tallies[:, 0],
+        infinite=tallies[:, 1],
+        finite=tallies[:, 2],
+        mean=moments[:, 0],
+        m2=moments[:, 1],
+        low=moments[:, 2],
+        high=moments[:, 3],
+        sketch=sketch,
+    )
+
+
+def _check_edges(edges: Floats) -> None:
+    if edges.size > MAX_EDGES:
+        raise DataError(f"expected at most {MAX_EDGES} edges of cells, got {edges.size}")
+
+
+def _padded(edges: Floats) -> Floats:
+    """Edges and as many infinities as a search among them may look at."""
+    padded = np.full(2 * edges.size + 1, math.inf)
+    padded[: edges.size] = edges
+    return padded
+
+
+def _address(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+# -- the same without a compiler ------------------------------------------------------------------
+
+
+def _in_numpy(
+    values: NDArray[np.generic], edges: Floats, ends: Counts, valid: memoryview | None, offset: int
+) -> NumberTally:
+    parts = ends.size - 1
+    tally = NumberTally(
+        counts=np.zeros((parts, edges.size + 1), dtype=np.int64),
+        magnitudes=np.zeros((parts, MAGNITUDES), dtype=np.int64),
+        missing=np.zeros(parts, dtype=np.int64),
+        infinite=np.zeros(parts, dtype=np.int64),
+        finite=np.zeros(parts, dtype=np.int64),
+        mean=np.zeros(parts),
+        m2=np.zeros(parts),
+        low=np.full(parts, math.inf),
+        high=np.full(parts, -math.inf),
+        sketch=np.zeros(REGISTERS, dtype=np.uint8),
+    )
+    for part, (first, end) in enumerate(pairwise(ends)):
+        x = values[first:end].astype(np.float64) + 0.0
+        present = x[~np.isnan(x) & _valid(valid, offset + int(first), x.size)]
+        tally.missing[part] = x.size - present.size
+        _tally_part(tally, part, present, edges)
+    return tally
+
+
+def _tally_part(tally: NumberTally, part: int, present: Floats, edges: Floats) -> None:
+    finite = present[np.isfinite(present)]
+    cells = np.searchsorted(edges, present)
+    tally.counts[part] = np.bincount(cells, minlength=edges.size + 1)
+    tally.infinite[part], tally.finite[part] = present.size - finite.size, finite.size
+    _raise_registers(tally.sketch, _mixed(present.view(np.uint64)))
+    size = np.abs(finite)
+    magnitudes = size[size > 0].view(np.int64) >> _SHIFT
+    tally.magnitudes[part] = np.bincount(magnitudes, minlength=MAGNITUDES)
+    if finite.size:
+        tally.low[part], tally.high[part] = finite.min(), finite.max()
+        tally.mean[part], tally.m2[part] = _moments(finite)
+
+
+def _valid(valid: memoryview | None, offset: int, n: int) -> NDArray[np.bool_]:
+    if valid is None:
+        return np.ones(n, dtype=bool)
+    held = np.frombuffer(valid, dtype=np.uint8)[offset // 8 : (offset + n + 7) // 8]
+    bits = np.unpackbits(held, bitorder="little")[offset % 8 : offset % 8 + n]
+    return bits.astype(bool)
+
+
+def _moments(finite: Floats) -> tuple[float, float]:
+    """Mean and sum of squared deviations, without overflow on the way to the mean."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(finite.mean())
+        if not math.isfinite(mean):
+            mean = float((finite / finite.size).sum())
+        deviations = finite - mean
+        return mean, min(float(deviations @ deviations), _LARGEST)
+
+
+def _mixed(h: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finalizer of MurmurHash3."""
+    h = h ^ (h >> np.uint64(33))
+    h = h * np.uint64(0xFF51AFD7ED558CCD)
+    h ^= h >> np.uint64(33)
+    h *= np.uint64(0xC4CEB9FE1A85EC53)
+    return h ^ (h >> np.uint64(33))
+
+
+def _raise_registers(sketch: Sketch, hashes: NDArray[np.uint64]) -> None:
+    rest = (hashes << np.uint64(10)) >> np.uint64(11)  # 53 bits, which a float64 holds exactly
+    ranks = 54 - np.frexp(rest.astype(np.float64))[1]
+    np.maximum.at(sketch, hashes >> np.uint64(54), ranks.astype(np.uint8))
+
+
+def _fnv(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """FNV-1a of all texts at once, byte by byte."""
+    starts, lengths = offsets[:-1], np.diff(offsets)
+    hashes = np.full(starts.size, 0xCBF29CE484222325, dtype=np.uint64)
+    for position in range(int(lengths.max(initial=0))):
+        longer = np.flatnonzero(lengths > position)
+        hashes[longer] ^= data[starts[longer] + position]
+        hashes[longer] *= np.uint64(0x100000001B3)
+    return hashes
