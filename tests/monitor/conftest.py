@@ -12,7 +12,7 @@ from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.profile import Profile, profile
 from gyroscope.data.profile_spec import profile_spec
 from gyroscope.findings import Finding, Window
-from gyroscope.monitor.drift import drift_findings
+from gyroscope.monitor.drift import DriftRules, drift_findings
 
 Change = Callable[[np.ndarray, np.random.Generator], None]
 
@@ -115,6 +115,8 @@ def drift(day: Window) -> Callable[[People, Profile], list[Finding]]:
     """The drift findings of a window with the settings' thresholds."""
 
     def findings(people: People, current: Profile) -> list[Finding]:
-        return drift_findings(people.reference, current, day, material_psi=0.02, min_rows=100)
+        return drift_findings(
+            people.reference, current, day, DriftRules(material_psi=0.02, min_rows=100)
+        )
 
     return findings

@@ -101,7 +101,10 @@ def _with_variation(spec: ColumnSpec, values: FloatArray, in_time_order: bool) -
 
 
 def _edges(present: FloatArray) -> Sequence[float]:
-    """Ends of cells of equal share of the reference; a value that fills one has its own cell."""
+    """Ends of cells of equal share of the reference; a value that fills one has its own cell.
+
+    The outermost cells are empty: they are for values beyond all that the reference holds.
+    """
     if present.size == 0:
         return ()
     cuts = max(min(FINE_CELLS, present.size) - 1, 1)
@@ -109,8 +112,8 @@ def _edges(present: FloatArray) -> Sequence[float]:
     quantiles, repeats = np.unique(present[ranks], return_counts=True)
     heavy = quantiles[(repeats > 1) | (present[0] == present[-1])]
     with np.errstate(over="ignore"):  # below the lowest float there is minus infinity
-        below = np.nextafter(heavy, -np.inf)
-    edges = np.unique(np.concatenate([quantiles, below]))
+        below = np.nextafter(np.append(heavy, present[0]), -np.inf)
+    edges = np.unique(np.concatenate([quantiles, below, present[-1:]]))
     finite: list[float] = edges[np.isfinite(edges)].tolist()
     return finite
 

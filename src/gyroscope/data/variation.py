@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Dispersions, FloatArray, Variation
+from gyroscope.data.joint import normal_scores
 from gyroscope.stats.dispersion import (
     FEWEST_PARTS,
     Dispersion,
@@ -96,7 +97,7 @@ def _dispersions(
     counts: NDArray[np.int64], missing: NDArray[np.int64], *, ordered: bool
 ) -> Dispersions:
     """How the parts differ, for parts of growing size, as long as there are enough of them."""
-    scores = _scores(counts.sum(axis=0)) if ordered else np.zeros(counts.shape[1])
+    scores = normal_scores(counts.sum(axis=0))[:-1]
     held, absent = counts.astype(np.float64), missing.astype(np.float64)[:, np.newaxis]
     found: dict[str, list[Dispersion]] = {name: [] for name in Dispersions.__struct_fields__}
     while len(held) >= FEWEST_PARTS:
@@ -108,14 +109,6 @@ def _dispersions(
         found["missing"].append(dispersion_of_shares(np.hstack([absent, present])))
         held, absent = joined(held), joined(absent)
     return Dispersions(**{name: tuple(sizes) for name, sizes in found.items()})
-
-
-def _scores(total: NDArray[np.int64]) -> FloatArray:
-    """The normal score of each bin: the normal quantile of the middle of its ranks."""
-    from scipy.special import ndtri
-
-    n = max(int(total.sum()), 1)
-    return np.asarray(ndtri((np.cumsum(total) - total / 2 + 0.5) / (n + 1)))
 
 
 def _medians(parts: Sequence[FloatArray]) -> list[float]:

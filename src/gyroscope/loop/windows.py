@@ -14,7 +14,7 @@ from gyroscope.findings import Finding, Window
 from gyroscope.loop.clock import logged_span, row_counts
 from gyroscope.loop.logged import LoggedRows, labelled_rows
 from gyroscope.loop.world import World
-from gyroscope.monitor.drift import drift_findings, score_drift_findings
+from gyroscope.monitor.drift import DriftRules, drift_findings, score_drift_findings
 from gyroscope.monitor.labels import label_drift_finding
 from gyroscope.monitor.performance import estimated_performance, realised_performance
 from gyroscope.monitor.quality import constant_score_finding, quality_findings
@@ -35,7 +35,7 @@ def check_unlabelled(
         history: row counts of the windows before, oldest first.
     """
     reference, min_rows = bundle.reference, settings["min_rows"]
-    material = settings["material_psi"]
+    rules = DriftRules(material_psi=settings["material_psi"], min_rows=min_rows)
     fit = rows.X[rows.fits]
     columns = profile(fit, reference.columns.spec)
     score = rows.score[rows.fits]
@@ -44,16 +44,8 @@ def check_unlabelled(
         row_count_finding(len(rows), history, window),
         *quality_findings(reference.columns, columns, window, min_rows=min_rows),
         constant_score_finding(reference.scores, scores, window, min_rows=min_rows),
-        *drift_findings(
-            reference.columns,
-            columns,
-            window,
-            material_psi=material,
-            min_rows=min_rows,
-        ),
-        *score_drift_findings(
-            reference.scores, scores, window, material_psi=material, min_rows=min_rows
-        ),
+        *drift_findings(reference.columns, columns, window, rules),
+        *score_drift_findings(reference.scores, scores, window, rules),
         *estimated_performance(
             score, bundle.threshold, window, reference=reference.metrics, min_rows=min_rows
         ),

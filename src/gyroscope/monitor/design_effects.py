@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 
-from gyroscope.data.cells import ProfileSpec
+from gyroscope.data.cells import ColumnSpec, ProfileSpec
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.dispersion import Dispersion, inflation, pool
 
@@ -22,46 +23,51 @@ class Effect(StrEnum):
     ANY = "any"  # the largest of shift, spread and shares
 
 
+_MEASURED = (Effect.SHIFT, Effect.SPREAD, Effect.SHARES, Effect.MISSING)
 _PARTS = {Effect.ANY: (Effect.SHIFT, Effect.SPREAD, Effect.SHARES)}
 
 
-class DesignEffects:
-    """The factors by which counts are to be divided, for every column and size of window."""
+class ColumnEffects:
+    """The factors by which the counts of one column are to be divided, for every size of window."""
 
-    def __init__(self, spec: ProfileSpec) -> None:
-        self._own = {
-            effect: [_of(effect, spec, j) for j in range(len(spec.columns))]
-            for effect in (Effect.SHIFT, Effect.SPREAD, Effect.SHARES, Effect.MISSING)
-        }
-        self._pooled = {effect: pool(columns) for effect, columns in self._own.items()}
+    def __init__(
+        self,
+        own: Mapping[Effect, Sequence[Dispersion]],
+        pooled: Mapping[Effect, Sequence[Dispersion]],
+    ) -> None:
+        self._own, self._pooled = own, pooled
 
     def effective(
-        self, effect: Effect, column: int, reference: npt.ArrayLike, windows: npt.ArrayLike
+        self, effect: Effect, reference: npt.ArrayLike, windows: npt.ArrayLike
     ) -> tuple[FloatArray, FloatArray]:
-        """Counts of independent rows that would be known as well.
+        """Counts of independent rows that would say as much.
 
         Args:
             effect: what is to be compared.
-            column: position of the column in the spec.
             reference: counts[cells].
             windows: counts[windows, cells].
         """
         then = np.asarray(reference, dtype=np.float64)
         now = np.asarray(windows, dtype=np.float64)
-        factors = np.ones(len(now))
-        at_reference = 1.0
+        factors, at_reference = np.ones(len(now)), 1.0
         for part in _PARTS.get(effect, (effect,)):
-            own = self._own[part][column]
-            if not own:
-                continue
-            factors = np.maximum(factors, inflation(own, now.sum(axis=1), self._pooled[part]))
-            # The reference is many batches: it is worth what its largest parts are, by size.
-            largest = np.array([own[-1].rows])
-            at_reference = max(at_reference, float(inflation(own, largest, self._pooled[part])[0]))
+            own, pooled = self._own[part], self._pooled[part]
+            if own:
+                factors = np.maximum(factors, inflation(own, now.sum(axis=1), pooled))
+                # The reference is many batches: it is worth what its largest parts are, by size.
+                at_reference = max(at_reference, float(inflation(own, own[-1].rows, pooled)))
         return then / at_reference, now / factors[:, np.newaxis]
 
 
-def _of(effect: Effect, spec: ProfileSpec, column: int) -> tuple[Dispersion, ...]:
-    variation = spec.columns[column].variation
-    found: tuple[Dispersion, ...] = getattr(variation and variation.dispersions, effect.value, ())
+def design_effects(spec: ProfileSpec) -> list[ColumnEffects]:
+    """The factors of all columns; what they show together counts for each."""
+    own = [{effect: _of(effect, column) for effect in _MEASURED} for column in spec.columns]
+    pooled = {effect: pool([column[effect] for column in own]) for effect in _MEASURED}
+    return [ColumnEffects(column, pooled) for column in own]
+
+
+def _of(effect: Effect, column: ColumnSpec) -> tuple[Dispersion, ...]:
+    if column.variation is None:
+        return ()
+    found: tuple[Dispersion, ...] = getattr(column.variation.dispersions, effect.value)
     return found

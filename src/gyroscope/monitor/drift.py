@@ -24,7 +24,7 @@ from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
-from gyroscope.monitor.design_effects import DesignEffects, Effect
+from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effects
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.chi_square import chi_square_batch
@@ -43,7 +43,8 @@ from gyroscope.stats.unseen import unseen_share
 ALPHA = 1e-4
 MATERIAL_PSI = 0.02  # a shift of a seventh of a standard deviation
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
-MATERIAL_UNSEEN = 0.01  # the same for categories not in the contract: a model is blind to them
+MATERIAL_UNSEEN = 0.01  # the same for categories not listed: a model is blind to them
+MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
 
 # How the error of a number's p-value is shared between its tests. Most changes are shifts.
 _SHIFT, _SPREAD, _SHAPE, _DISTANCE = 0.7, 0.1, 0.1, 0.1
@@ -56,6 +57,14 @@ class DriftRules(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = ALPHA  # chance of any warning in a window without change
     notice_alpha: float | None = None  # chance of any notice in one; None: as alpha
     min_rows: int = 100  # rows below which the answer is "not enough data"
+
+
+class _Column(msgspec.Struct, frozen=True):
+    """What a column is held against."""
+
+    spec: ColumnSpec
+    old: ColumnProfile
+    effects: ColumnEffects
 
 
 class _Examined(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,7 +115,6 @@ def drift_findings_by_window(
     Raises:
         DataError: the profiles were counted on different cells.
     """
-    effects = DesignEffects(reference.spec)
     done: list[list[Finding]] = [[] for _ in windows]
     examined: list[list[_Examined]] = [[] for _ in windows]
     large: list[int] = []
@@ -117,26 +125,29 @@ def drift_findings_by_window(
             done[position].append(_too_few("all columns", window, current.n, enough))
         else:
             large.append(position)
-    for j, (spec, old) in enumerate(zip(reference.spec.columns, reference.columns, strict=True)):
+    for j, column in enumerate(_columns(reference)):
         news = [windows[position][1].columns[j] for position in large]
-        judged = [_can_be_judged(spec, old, new, rules.min_rows) for new in news]
-        able = [k for k, can in enumerate(judged) if can]
-        changes = _distributions(
-            Kind.COLUMN_DRIFT, spec, old, [news[k] for k in able], effects, j, rules
-        )
+        able = [k for k, new in enumerate(news) if _can_be_judged(column, new, rules.min_rows)]
+        changes = _distributions(Kind.COLUMN_DRIFT, column, [news[k] for k in able], rules)
         for k, change in zip(able, changes, strict=True):
             examined[large[k]].append(change)
-        for k in set(range(len(news))) - set(able):
-            needed = _values_needed(spec, old, news[k], enough, rules.min_rows)
+        for k in sorted(set(range(len(news))) - set(able)):
+            needed = _values_needed(column, news[k], enough, rules.min_rows)
             window = windows[large[k]][0]
-            done[large[k]].append(_too_few(spec.name, window, news[k].n, needed))
-        for share in (_missing_rates, _unseen_shares):
-            for position, found in zip(large, share(spec, old, news, effects, j), strict=True):
+            done[large[k]].append(_too_few(column.spec.name, window, news[k].n, needed))
+        for shares in (_missing_rates, _unseen_shares, _outside_shares):
+            for position, found in zip(large, shares(column, news), strict=True):
                 examined[position] += [found] if found is not None else []
     return [
         worst_first(done[k] + _judged(examined[k], rules, window))
         for k, (window, _) in enumerate(windows)
     ]
+
+
+def _columns(reference: Profile) -> list[_Column]:
+    spec = reference.spec
+    held = zip(spec.columns, reference.columns, design_effects(spec), strict=True)
+    return [_Column(*column) for column in held]
 
 
 def score_drift_findings(
@@ -150,12 +161,9 @@ def score_drift_findings(
     check_agreement(reference, current)
     if current.n < rules.min_rows:
         needed = _rows_enough(reference.n, rules)
-        return [
-            too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)
-        ]
-    spec, old = reference.spec.columns[0], reference.columns[0]
-    effects = DesignEffects(reference.spec)
-    found = _distributions(Kind.SCORE_DRIFT, spec, old, [current.columns[0]], effects, 0, rules)
+        return [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)]
+    (column,) = _columns(reference)
+    found = _distributions(Kind.SCORE_DRIFT, column, [current.columns[0]], rules)
     return _judged(found, rules, window)
 
 
@@ -164,11 +172,8 @@ def score_drift_findings(
 
 def _distributions(
     kind: Kind,
-    spec: ColumnSpec,
-    old: ColumnProfile,
+    column: _Column,
     news: Sequence[ColumnProfile],
-    effects: DesignEffects,
-    j: int,
     rules: DriftRules,
 ) -> list[_Examined]:
     """The changes of the values that are not missing, of one column in many windows."""
@@ -176,11 +181,11 @@ def _distributions(
         return []
     counts = np.array([new.counts for new in news], dtype=np.float64)
     n = counts.sum(axis=1)
-    if spec.categorical:
-        distance, p_values = _categories(spec, old, counts, effects, j)
+    if column.spec.categorical:
+        distance, p_values = _categories(column, counts)
         least = np.zeros(n.size)
     else:
-        distance, p_values, least = _numbers(spec, old, counts, effects, j)
+        distance, p_values, least = _numbers(column, counts)
     changes = []
     for k, new in enumerate(news):
         low = max(float(distance.interval.low[k]), float(least[k]))
@@ -190,51 +195,50 @@ def _distributions(
             _Examined(
                 kind=kind,
                 check="psi",
-                subject=spec.name,
+                subject=column.spec.name,
                 n=int(n[k]),
                 value=effect,
                 interval=Interval(low, high),
                 p_value=float(p_values[k]),
                 threshold=rules.material_psi,
                 limit=f"{rules.material_psi:g}",
-                found=f"{wording.size(effect)} change of {spec.name}",
+                found=f"{wording.size(effect)} change of {column.spec.name}",
                 numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
-                change=_change(spec, old, new),
+                change=_change(column, new),
             )
         )
     return changes
 
 
-def _change(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> Callable[[], str]:
-    words = wording.category_change if spec.categorical else wording.number_change
-    return lambda: words(spec, old, new)
+def _change(column: _Column, new: ColumnProfile) -> Callable[[], str]:
+    words = wording.category_change if column.spec.categorical else wording.number_change
+    return lambda: words(column.spec, column.old, new)
 
 
-def _categories(
-    spec: ColumnSpec, old: ColumnProfile, counts: FloatArray, effects: DesignEffects, j: int
-) -> tuple[PsiBatch, FloatArray]:
+def _categories(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray]:
     """Size and p-value of the changes of shares; values that are not listed are rare ones."""
-    then, now = effects.effective(Effect.SHARES, j, old.counts, counts)
-    pair = pool_rare_cells_batch(then, now, rare=(spec.levels,))
+    then, now = column.effects.effective(Effect.SHARES, column.old.counts, counts)
+    pair = pool_rare_cells_batch(then, now, rare=(column.spec.levels,))
     return psi_batch(*pair), chi_square_batch(*pair).p_value
 
 
-def _numbers(
-    spec: ColumnSpec, old: ColumnProfile, counts: FloatArray, effects: DesignEffects, j: int
-) -> tuple[PsiBatch, FloatArray, FloatArray]:
+def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray, FloatArray]:
     """Size and p-value of the changes of numbers, and the least PSI that shift and spread make.
 
     Normal scores see a shift or a change of spread better than ten bins do. A normal that moves by
     d standard deviations has a PSI of d^2, one whose spread changes by a factor of e^u about 2 u^2;
     so the lower ends of their intervals bound the PSI from below.
     """
-    then, now = effects.effective(Effect.ANY, j, old.counts, counts)
-    pair = pool_rare_cells_batch(_binned(then, spec), _binned(now, spec))
+    then, now = column.effects.effective(Effect.ANY, column.old.counts, counts)
+    pair = pool_rare_cells_batch(_binned(then, column.spec), _binned(now, column.spec))
     distance = psi_batch(*pair)
     shape = chi_square_batch(*pair).p_value
     apart = kolmogorov_smirnov_batch(then, now).p_value
-    shift = rank_scores_batch(*effects.effective(Effect.SHIFT, j, old.counts, counts)).shift
-    spread = rank_scores_batch(*effects.effective(Effect.SPREAD, j, old.counts, counts)).spread
+    of_shift, of_spread = (
+        rank_scores_batch(*column.effects.effective(effect, column.old.counts, counts))
+        for effect in (Effect.SHIFT, Effect.SPREAD)
+    )
+    shift, spread = of_shift.shift, of_spread.spread
     p_values = np.min(
         [
             shift.p_value / _SHIFT,
@@ -262,66 +266,83 @@ def _sure_sizes(low: FloatArray, high: FloatArray) -> FloatArray:
 # -- shares ---------------------------------------------------------------------------------------
 
 
-def _missing_rates(
-    spec: ColumnSpec,
-    old: ColumnProfile,
-    news: Sequence[ColumnProfile],
-    effects: DesignEffects,
-    j: int,
-) -> list[_Examined | None]:
+def _missing_rates(column: _Column, news: Sequence[ColumnProfile]) -> list[_Examined | None]:
+    old, variation = column.old, column.spec.variation
     missing, n = _sums([(new.missing, new.n + new.missing) for new in news])
     if not (old.missing or missing.any()) or not old.n + old.missing:
         return [None] * len(news)
-    then, now = effects.effective(
-        Effect.MISSING, j, [old.missing, old.n], np.stack([missing, n - missing], axis=1)
+    then, now = column.effects.effective(
+        Effect.MISSING, [old.missing, old.n], np.stack([missing, n - missing], axis=1)
     )
-    shares = _shares(then[0], then.sum(), now[:, 0], now.sum(axis=1))
-    usual = spec.variation.missing - old.missing / (old.n + old.missing) if spec.variation else 0.0
-    return [
-        _share(
-            spec,
-            "missing_rate",
-            "missing values",
-            shares,
-            k,
-            int(n[k]),
-            max(MATERIAL_MISSING, usual if shares.value[k] > 0 else 0.0),
-        )
-        if old.missing or missing[k]
-        else None
-        for k in range(len(news))
-    ]
+    shares = _shares(then, now)
+    usual = variation.missing - old.missing / (old.n + old.missing) if variation else 0.0
+    found: list[_Examined | None] = []
+    for k in range(len(news)):
+        limit = max(MATERIAL_MISSING, usual if shares.value[k] > 0 else 0.0)
+        share = _Share("missing_rate", "missing values", int(n[k]), limit)
+        found.append(_share(column, share, shares, k) if old.missing or missing[k] else None)
+    return found
 
 
-def _unseen_shares(
-    spec: ColumnSpec,
-    old: ColumnProfile,
-    news: Sequence[ColumnProfile],
-    effects: DesignEffects,
-    j: int,
-) -> list[_Examined | None]:
+def _unseen_shares(column: _Column, news: Sequence[ColumnProfile]) -> list[_Examined | None]:
     """The shares of categories that are not listed.
 
     A reference that the list was taken from holds none of them, yet the next sample of the same
     population will; what counts is the excess over that.
     """
-    unlisted, n = _sums([(new.counts[-1], new.n) for new in news])
-    if not spec.categorical or not (old.counts[-1] or unlisted.any()) or not old.n:
+    if not column.spec.categorical:
         return [None] * len(news)
-    expected = unseen_share(old.counts[:-1], unlisted=int(old.counts[-1]))
-    then, now = effects.effective(
-        Effect.SHARES,
-        j,
-        [expected.successes, expected.n - expected.successes],
-        np.stack([unlisted, n - unlisted], axis=1),
+    counts = column.old.counts
+    expected = unseen_share(counts[:-1], unlisted=int(counts[-1]))
+    reference = [expected.successes, expected.n - expected.successes]
+    windows = np.array([(new.counts[-1], new.counts[:-1].sum()) for new in news]).reshape(-1, 2)
+    pair = column.effects.effective(Effect.SHARES, reference, windows)
+    what = "categories that are not listed"
+    return _strangers(column, *pair, _Share("unseen_share", what, 0, MATERIAL_UNSEEN))
+
+
+def _outside_shares(column: _Column, news: Sequence[ColumnProfile]) -> list[_Examined | None]:
+    """The shares of numbers beyond the range of the reference, in its outermost cells.
+
+    Where the parts of the reference differ by much, as in a season, tests on ranks see little; a
+    window beyond all that was ever seen is told by this. Fewer strays are left to those tests.
+    """
+    if column.spec.categorical or not column.spec.edges:
+        return [None] * len(news)
+    reference = np.array(_ends(column.old), dtype=np.float64)
+    windows = np.array([_ends(new) for new in news], dtype=np.float64).reshape(-1, 2)
+    windows[windows[:, 0] <= MATERIAL_OUTSIDE * windows.sum(axis=1)] = 0
+    what = "values beyond the range of the reference"
+    return _strangers(
+        column, reference, windows, _Share("outside_share", what, 0, MATERIAL_OUTSIDE)
     )
-    shares = _shares(then[0], then.sum(), now[:, 0], now.sum(axis=1))
-    what = "categories not in the contract"
+
+
+def _ends(column: ColumnProfile) -> tuple[int, int]:
+    """Values in the outermost cells, and all others."""
+    ends = int(column.counts[0] + column.counts[-1])
+    return ends, column.n - ends
+
+
+class _Share(msgspec.Struct, frozen=True):
+    """A share that is compared: how it is called, and when it matters."""
+
+    check: str
+    what: str
+    n: int  # rows of the window; 0: all that it has in the two cells
+    limit: float
+
+
+def _strangers(
+    column: _Column, reference: FloatArray, windows: FloatArray, share: _Share
+) -> list[_Examined | None]:
+    """The shares of values that the reference does not know; None where there are none."""
+    if not reference.sum() or not (reference[0] or windows[:, 0].any()):
+        return [None] * len(windows)
+    shares = _shares(reference, windows)
     return [
-        _share(spec, "unseen_share", what, shares, k, int(n[k]), MATERIAL_UNSEEN)
-        if n[k] and (old.counts[-1] or unlisted[k])
-        else None
-        for k in range(len(news))
+        _share(column, share, shares, k) if pair.any() and (reference[0] or pair[0]) else None
+        for k, pair in enumerate(windows)
     ]
 
 
@@ -330,32 +351,29 @@ def _sums(pairs: Sequence[tuple[int, int]]) -> tuple[FloatArray, FloatArray]:
     return held[:, 0], held[:, 1]
 
 
-def _shares(a: FloatArray, m: FloatArray, b: FloatArray, n: FloatArray) -> TwoProportionsBatch:
-    return two_proportions_batch(*(np.rint(x) for x in (a, m, b, n)))
+def _shares(reference: FloatArray, windows: FloatArray) -> TwoProportionsBatch:
+    """The first of two cells against the second, as counts of whole rows."""
+    then, now = np.rint(reference), np.rint(windows)
+    return two_proportions_batch(then[0], then.sum(), now[:, 0], now.sum(axis=1))
 
 
-def _share(
-    spec: ColumnSpec,
-    check: str,
-    what: str,
-    shares: TwoProportionsBatch,
-    k: int,
-    n: int,
-    threshold: float,
-) -> _Examined:
+def _share(column: _Column, share: _Share, shares: TwoProportionsBatch, k: int) -> _Examined:
     low, high = float(shares.interval.low[k]), float(shares.interval.high[k])
-    value, before = float(shares.value[k]), float(np.broadcast_to(shares.reference, shares.value.shape)[k])
-    after = float(shares.current[k])
+    value, before, after = (
+        float(np.broadcast_to(x, shares.value.shape)[k])
+        for x in (shares.value, shares.reference, shares.current)
+    )
+    name = column.spec.name
     return _Examined(
-        check=check,
-        subject=spec.name,
-        n=n,
+        check=share.check,
+        subject=name,
+        n=share.n or int(shares.n_current[k]),
         value=value,
         interval=Interval(low, high),
         p_value=float(shares.p_value[k]),
-        threshold=threshold,
-        limit=f"{100 * threshold:.3g} points",
-        found=f"{'more' if value > 0 else 'fewer'} {what} in {spec.name}",
+        threshold=share.limit,
+        limit=f"{100 * share.limit:.3g} points",
+        found=f"{'more' if value > 0 else 'fewer'} {share.what} in {name}",
         numbers=f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} points",
         change=lambda: wording.share_moved("share", before, after),
     )
@@ -434,39 +452,35 @@ def _too_few(subject: str, window: Window | None, n: int, needed: int | None) ->
     return too_few(Kind.COLUMN_DRIFT, "psi", subject, window, n=n, needed=needed)
 
 
-def _can_be_judged(
-    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, min_rows: int
-) -> bool:
-    return min(old.n, new.n) >= min_rows and not _hidden_in_rarity(spec, old, new)
+def _can_be_judged(column: _Column, new: ColumnProfile, min_rows: int) -> bool:
+    return min(column.old.n, new.n) >= min_rows and not _hidden_in_rarity(column, new)
 
 
 def _rows_enough(n_reference: int, rules: DriftRules) -> int:
     """Rows that show a large change with a chance of 90 %, and that the settings ask for."""
     large = max(wording.LARGE_PSI, 2 * rules.material_psi)
-    rows = rows_needed(
-        large, material=rules.material_psi, cells=BINS, n_reference=n_reference
-    )
+    rows = rows_needed(large, material=rules.material_psi, cells=BINS, n_reference=n_reference)
     return max(rules.min_rows, rows or 0)
 
 
-def _hidden_in_rarity(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> bool:
+def _hidden_in_rarity(column: _Column, new: ColumnProfile) -> bool:
     """Whether so few values stand in each cell that all cells are binned together."""
-    reference, current = binned_counts(old.counts, spec), binned_counts(new.counts, spec)
+    spec = column.spec
+    reference, current = binned_counts(column.old.counts, spec), binned_counts(new.counts, spec)
     if np.count_nonzero(reference) < 2:
         return False
     if current.sum() * reference.min() >= 2 * MIN_EXPECTED * reference.sum():
-        return False
+        return False  # the rule; the exact answer below costs more
     rare = (spec.levels,) if spec.categorical else ()
     return pool_rare_cells(reference, current, rare=rare)[0].size < 2
 
 
-def _values_needed(
-    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, enough: int, min_rows: int
-) -> int | None:
+def _values_needed(column: _Column, new: ColumnProfile, enough: int, min_rows: int) -> int | None:
     """Rows after which the column could be judged; None if the reference is what is too small."""
+    old = column.old
     if old.n < min_rows:
         return None
-    counts = binned_counts(old.counts, spec)
+    counts = binned_counts(old.counts, column.spec)
     top = float(counts.max()) / old.n
     values = max(enough, math.ceil(MIN_EXPECTED / min(top, 1 - top)) + 1) if top < 1 else enough
     present = new if new.n else old

@@ -140,7 +140,9 @@ def _metrics(
     losses = np.stack([-np.log1p(-bounded), -np.log(bounded)], axis=1)
     squares = np.stack([middle**2, (1 - middle) ** 2], axis=1)
     ones = np.ones_like(one)
-    above_line = np.stack([1 - selected - one + 2 * hit, hit, hit, 2 * hit, ranked, losses, squares])
+    above_line = np.stack(
+        [1 - selected - one + 2 * hit, hit, hit, 2 * hit, ranked, losses, squares]
+    )
     below_line = np.stack(
         [ones, selected, one, selected + one, np.broadcast_to(pairs, one.shape), ones, ones]
     )

@@ -98,7 +98,9 @@ def worst_segments(
     return sorted(segments, key=lambda s: (s.p_value, -s.difference))
 
 
-def _checked(codes: npt.ArrayLike, losses: npt.ArrayLike, columns: int) -> tuple[IntArray, FloatArray]:
+def _checked(
+    codes: npt.ArrayLike, losses: npt.ArrayLike, columns: int
+) -> tuple[IntArray, FloatArray]:
     cells, loss = np.asarray(codes, dtype=np.int64), np.asarray(losses, dtype=np.float64)
     if cells.ndim != 2 or cells.shape != (loss.size, columns) or loss.ndim != 1:
         raise DataError(
@@ -195,9 +197,7 @@ class _Standing:
         shape = a.holds.shape[1], b.holds.shape[1]
         rows = np.bincount(code, minlength=shape[0] * shape[1]).reshape(shape)
         total = np.bincount(code, self._loss, shape[0] * shape[1]).reshape(shape)
-        return self._z(
-            (a.holds @ rows @ b.holds.T).ravel(), (a.holds @ total @ b.holds.T).ravel()
-        )
+        return self._z((a.holds @ rows @ b.holds.T).ravel(), (a.holds @ total @ b.holds.T).ravel())
 
     def _z(self, rows: FloatArray, total: FloatArray) -> FloatArray:
         others = self._loss.size - rows
@@ -230,7 +230,9 @@ def _unlike(
 
 
 def _members(cells: IntArray, restrictions: tuple[Restriction, ...]) -> npt.NDArray[np.bool_]:
-    inside = [(cells[:, r.column] >= r.first) & (cells[:, r.column] <= r.last) for r in restrictions]
+    inside = [
+        (cells[:, r.column] >= r.first) & (cells[:, r.column] <= r.last) for r in restrictions
+    ]
     return np.logical_and.reduce(inside)
 
 
