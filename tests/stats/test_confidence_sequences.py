@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 
 from gyroscope.errors import UsageError
 from gyroscope.stats.confidence_sequences import (
@@ -82,11 +83,12 @@ def test_a_small_variance_makes_it_narrow() -> None:
 
 def test_the_normal_mixture_is_the_formula_and_narrowest_where_asked() -> None:
     half = normal_mixture_sequence(np.zeros(3), sigma=2.0, best_at=2).high
-    rho = 8 / 7.2234  # -W(-0.0025 / e) - 1 = 7.2234 for alpha = 0.05
+    # The derivative of the width by V / r = w vanishes where (1 + w) exp(-w) = alpha^2.
+    rho = 8 / brentq(lambda w: (1 + w) * math.exp(-w) - 0.0025, 1, 20)
     for t in (1, 2, 3):
         v = 4 * t
         expected = math.sqrt((v + rho) * math.log((v + rho) / (rho * 0.0025))) / t
-        assert half[t - 1] == pytest.approx(expected, rel=1e-3)
+        assert half[t - 1] == pytest.approx(expected, rel=1e-9)
     widths = [
         normal_mixture_sequence(np.zeros(100), sigma=1.0, best_at=best).high[-1]
         for best in (10, 50, 100, 200, 1000)

@@ -137,4 +137,5 @@ def test_the_learning_gambler_rejects_a_true_null_rarely_and_a_false_one_soon() 
     crossed = adaptive_betting_log_e(calm, null_mean=0.0, lowest=-0.05).max(axis=1) >= math.log(20)
     assert crossed.mean() <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / runs)
     gain = rng.choice([-1.0, 1.0], (50, 1000), p=[0.4, 0.6])
-    assert np.all(adaptive_betting_log_e(gain, null_mean=0.0, lowest=-1.0)[:, -1] > math.log(20))
+    paths = adaptive_betting_log_e(gain, null_mean=0.0, lowest=-1.0)
+    assert np.mean(paths.max(axis=1) > math.log(20)) >= 0.96
