@@ -35,8 +35,11 @@ def shares(shift: float) -> np.ndarray:
 def test_rows_for_a_shift_are_those_of_statsmodels(d: float) -> None:
     n = rows_for_shift(d, n_reference=20_000, power=0.8)
     assert n is not None
-    found = NormalIndPower().power(d, nobs1=n, alpha=0.05, ratio=20_000 / n)
-    assert found == pytest.approx(0.8, abs=0.005)
+    enough, less = (
+        NormalIndPower().power(d, nobs1=rows, alpha=0.05, ratio=20_000 / rows)
+        for rows in (n, n - 1)
+    )
+    assert less < 0.8 <= enough
 
 
 @pytest.mark.parametrize("current", [0.11, 0.2, 0.05])
@@ -94,19 +97,30 @@ def test_the_rows_see_the_change_as_often_as_asked() -> None:
 @settings(max_examples=30)
 @given(st.integers(50, 10**6), st.integers(50, 10**6))
 def test_the_smallest_effect_is_the_one_that_needs_these_rows(m: int, n: int) -> None:
+    # Far beyond the reference the number of rows hardly matters; the effect must come back.
     d = smallest_shift(n_reference=m, n_current=n)
-    assert rows_for_shift(d * (1 + 1e-9), n_reference=m) in (n, n + 1)
-    change = smallest_correlation_change(n_reference=m, n_current=n)
-    if math.tanh(change) < 0.99:
-        needed = rows_for_correlation(0.0, math.tanh(change), n_reference=m)
-        assert needed is None or abs(needed - n) <= 1 + 1e-6 * n
+    rows = rows_for_shift(d * (1 + 1e-9), n_reference=m)
+    assert rows is not None
+    assert smallest_shift(n_reference=m, n_current=rows) == pytest.approx(d, rel=1e-6 + 1 / n)
+
     effect = smallest_psi(cells=5, n_reference=m, n_current=n)
-    assert rows_for_psi(effect * (1 + 1e-9), cells=5, n_reference=m) in (n, n + 1)
+    rows = rows_for_psi(effect * (1 + 1e-9), cells=5, n_reference=m)
+    assert rows is not None
+    back = smallest_psi(cells=5, n_reference=m, n_current=rows)
+    assert back == pytest.approx(effect, rel=1e-6 + 1 / n)
+
+    change = smallest_correlation_change(n_reference=m, n_current=n)
+    rows = rows_for_correlation(0.0, math.tanh(change) + 1e-9, n_reference=m)
+    assert rows is not None
+    back = smallest_correlation_change(n_reference=m, n_current=rows)
+    assert back == pytest.approx(change, rel=1e-6 + 1 / n)
+
     rise = smallest_proportion_change(0.2, n_reference=m, n_current=n)
     assert rise is not None
-    found = rows_for_proportions(0.2, 0.2 + rise, n_reference=m)
-    assert found is not None
-    assert abs(found - n) <= 1 + 1e-4 * n
+    rows = rows_for_proportions(0.2, 0.2 + rise, n_reference=m)
+    assert rows is not None
+    back = smallest_proportion_change(0.2, n_reference=m, n_current=rows)
+    assert back == pytest.approx(rise, rel=1e-6 + 1 / n)
 
 
 def test_more_rows_are_needed_for_less() -> None:

@@ -41,8 +41,9 @@ def mutual_information(counts: npt.ArrayLike) -> Association:
 
     The plug-in value is too large by (R C - R - C + 1) / (2 n) on average for R rows and C columns,
     which Miller and Madow's correction of the entropies takes away (R C as the cells that hold
-    anything). The variance is that of the delta method; to it is added df / (2 n^2) for df =
-    (R - 1)(C - 1), the variance where there is no association and the first vanishes.
+    anything). The variance is that of the delta method, which estimates df / n^2 with df =
+    (R - 1)(C - 1) where there is no association and it should vanish; in place of that comes
+    df / (2 n^2), what the limit, a chi-square over 2 n, has there.
 
     Args:
         counts: counts[cells, labels] of one sample.
@@ -69,8 +70,9 @@ def mutual_information(counts: npt.ArrayLike) -> Association:
     plug_in = float(p[held] @ logs)
     r, c = np.count_nonzero(rows), np.count_nonzero(columns)
     bias = (np.count_nonzero(held) - r - c + 1) / (2 * n)
-    variance = max(float(p[held] @ logs**2) - plug_in**2, 0.0) / n
-    variance += (r - 1) * (c - 1) / (2 * n**2)
+    df = (r - 1) * (c - 1)
+    variance = (float(p[held] @ logs**2) - plug_in**2) / n
+    variance = max(variance - df / n**2, 0.0) + df / (2 * n**2)
     return Association(value=plug_in - bias, standard_error=math.sqrt(variance), n=round(n))
 
 
