@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gyroscope.errors import UsageError
-from gyroscope.stats.e_values import STAKES, betting_log_e, e_value, log_mean_exp
+from gyroscope.stats.e_values import (
+    STAKES,
+    adaptive_betting_log_e,
+    betting_log_e,
+    e_value,
+    log_mean_exp,
+)
 
 bounded = st.lists(st.floats(-1, 1), max_size=30)
 
@@ -102,3 +108,34 @@ def test_e_values_stay_numbers() -> None:
     assert 0 < e_value(-1e6) < 1e-290
     assert 1e290 < e_value(1e6) < math.inf
     assert log_mean_exp([math.log(4), 0.0], weights=[0.25, 0.75]) == pytest.approx(math.log(1.75))
+
+
+def test_over_all_coin_sequences_the_learning_gambler_has_mean_one_at_every_row() -> None:
+    coins = np.array(np.meshgrid(*[[-1.0, 1.0]] * 8)).reshape(8, -1).T
+    wealth = np.exp(adaptive_betting_log_e(coins, null_mean=0.0, lowest=-1.0))
+    assert wealth.mean(axis=0) == pytest.approx(np.ones(8))
+
+
+@given(bounded)
+def test_the_learning_gambler_stakes_what_the_source_says(x: list[float]) -> None:
+    """Waudby-Smith and Ramdas (2024), section B.3, row by row."""
+    wealth, total, squares, stake = 0.0, 0.0, 0.25, 0.0
+    for t, value in enumerate(x, start=1):
+        wealth += math.log1p(stake * value)
+        total += value
+        mean = total / (t + 1)
+        squares += (value - mean) ** 2
+        stake = min(max(mean / (squares / (t + 1) + mean**2), 0.0), 0.5)
+    path = adaptive_betting_log_e(x, null_mean=0.0, lowest=-1.0)
+    assert (path[-1] if x else 0.0) == pytest.approx(wealth, abs=1e-9)
+
+
+def test_the_learning_gambler_rejects_a_true_null_rarely_and_a_false_one_soon() -> None:
+    rng = np.random.default_rng(8)
+    runs = 1000
+    calm = np.where(rng.random((runs, 1000)) < 0.05, 0.95, -0.05)
+    crossed = adaptive_betting_log_e(calm, null_mean=0.0, lowest=-0.05).max(axis=1) >= math.log(20)
+    assert crossed.mean() <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / runs)
+    gain = rng.choice([-1.0, 1.0], (50, 1000), p=[0.4, 0.6])
+    paths = adaptive_betting_log_e(gain, null_mean=0.0, lowest=-1.0)
+    assert np.mean(paths.max(axis=1) > math.log(20)) >= 0.96

@@ -70,8 +70,8 @@ def normal_mixture_sequence(
 ) -> Intervals:
     """Confidence sequence for the mean of sub-Gaussian observations, in closed form.
 
-    After t rows the mean is within sqrt((V + r) log((V + r) / (r alpha^2))) / t of the average, with
-    V = t sigma^2 and r chosen so that it is narrowest after ``best_at`` rows.
+    After t rows the mean is within sqrt((V + r) log((V + r) / (r alpha^2))) / t of the average,
+    with V = t sigma^2 and r chosen so that it is narrowest after ``best_at`` rows.
 
     Args:
         x: observations[..., n], in order of arrival; leading axes are streams.

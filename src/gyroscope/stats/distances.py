@@ -201,8 +201,10 @@ def wasserstein(
             raise DataError(f"the {name} sample holds missing or infinite values; leave them out")
         samples.append(x)
     positions, codes = np.unique(np.concatenate(samples), return_inverse=True)
-    counts = (np.bincount(x, minlength=positions.size) for x in np.split(codes, [samples[0].size]))
-    return wasserstein_from_counts(*counts, positions, rng, permutations=permutations, alpha=alpha)
+    old, new = (
+        np.bincount(x, minlength=positions.size) for x in np.split(codes, [samples[0].size])
+    )
+    return wasserstein_from_counts(old, new, positions, rng, permutations=permutations, alpha=alpha)
 
 
 def wasserstein_from_counts(
@@ -267,7 +269,8 @@ def wasserstein_from_counts(
         interval = Interval(max(value - bias - half - error, 0.0), high)
 
         def statistic(reference: FloatArray, current: FloatArray) -> FloatArray:
-            return np.abs(np.cumsum(reference / m - current / n, axis=-1)[..., :-1]) @ gaps
+            ahead = np.cumsum(reference / m - current / n, axis=-1)[..., :-1]
+            return np.asarray(np.abs(ahead) @ gaps)
 
         p_value = permutation_p_value(statistic, a, b, rng, permutations=permutations)
     return WassersteinResult(

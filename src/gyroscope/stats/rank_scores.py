@@ -159,15 +159,19 @@ def rank_scores_batch(
     )
 
 
-def _moments(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Sums of the powers 1 to 4 of the normal scores: [sample, power - 1, ...]."""
+def normal_scores(counts: FloatArray) -> FloatArray:
+    """The normal quantile of R / (N + 1), R the mid-rank of each cell, for counts[..., cells]."""
     from scipy.special import ndtri
 
+    upto = np.cumsum(counts, axis=-1)
+    return np.asarray(ndtri((upto - counts / 2 + 0.5) / (upto[..., -1:] + 1)))
+
+
+def _moments(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Sums of the powers 1 to 4 of the normal scores: [sample, power - 1, ...]."""
     found = np.zeros((2, 4, math.prod(a.shape[:-1])))
     for rows, *block in row_blocks(a, b):
-        together = block[0] + block[1]
-        upto = np.cumsum(together, axis=-1)
-        scores = ndtri((upto - together / 2 + 0.5) / (upto[:, -1:] + 1))
+        scores = normal_scores(block[0] + block[1])
         squares = scores * scores
         powers = scores, squares, scores * squares, squares * squares
         for sample, counts in enumerate(block):

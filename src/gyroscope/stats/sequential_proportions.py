@@ -121,7 +121,7 @@ def two_stream_log_e(
         )
     if not all(np.all((x >= 0) & (x <= size)) for x, size in ((a, m), (b, n))):
         raise DataError("successes of a batch must lie in [0, n]")
-    learned = [_learned(a, m), _learned(b, n)]
+    learned = _learned(a, m), _learned(b, n)
     null = _nearest(*learned, m, n, np.asarray(difference, dtype=np.float64))
     factors = sum(
         _log_ratio(x, p, q) + _log_ratio(size - x, 1 - p, 1 - q)

@@ -1,0 +1,131 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import norm, pearsonr, rankdata
+from sklearn.metrics import mutual_info_score
+
+from gyroscope.errors import DataError
+from gyroscope.stats.association import (
+    correlation_change,
+    mutual_information,
+    mutual_information_change,
+)
+
+tables = arrays(np.int64, (4, 3), elements=st.integers(0, 60)).filter(lambda t: t.sum() > 0)
+INDEPENDENT = np.outer([0.3, 0.4, 0.2, 0.1], [0.6, 0.4])
+TILTED = np.array([[0.25, 0.05], [0.25, 0.15], [0.08, 0.12], [0.03, 0.07]])
+
+
+def slack(level: float, runs: int) -> float:
+    return 4 * math.sqrt(level * (1 - level) / runs)
+
+
+def draw(rng: np.random.Generator, n: int, shares: np.ndarray, runs: int) -> np.ndarray:
+    return rng.multinomial(n, shares.ravel(), runs).reshape(runs, *shares.shape)
+
+
+def information(shares: np.ndarray) -> float:
+    product = np.outer(shares.sum(axis=1), shares.sum(axis=0))
+    return float((shares * np.log(shares / product)).sum())
+
+
+@settings(max_examples=50)
+@given(tables)
+def test_the_information_is_that_of_scikit_learn_less_the_bias(table: np.ndarray) -> None:
+    rows, columns = (np.repeat(x.ravel(), table.ravel()) for x in np.indices(table.shape))
+    plug_in = mutual_info_score(rows, columns)
+    held = [np.count_nonzero(x) for x in (table, table.sum(axis=1), table.sum(axis=0))]
+    bias = (held[0] - held[1] - held[2] + 1) / (2 * table.sum())
+    assert mutual_information(table).value == pytest.approx(plug_in - bias, abs=1e-9)
+
+
+@settings(max_examples=50)
+@given(tables, tables)
+def test_swapping_the_samples_turns_the_sign_and_labels_may_be_swapped(
+    a: np.ndarray, b: np.ndarray
+) -> None:
+    for change in (mutual_information_change, correlation_change):
+        there, back = change(a, b), change(b, a)
+        assert there.value == pytest.approx(-back.value, abs=1e-9)
+        assert there.p_value == pytest.approx(back.p_value, abs=1e-9)
+        assert there.interval.low <= there.value <= there.interval.high
+        turned = change(a[::-1, ::-1], b[::-1, ::-1])
+        assert turned.value == pytest.approx(there.value, abs=1e-6)
+        assert change(a.T, b.T).value == pytest.approx(there.value, abs=1e-6)
+
+
+def test_bias_and_error_of_the_information_are_as_stated() -> None:
+    rng = np.random.default_rng(1)
+    for shares in (INDEPENDENT, TILTED):
+        found = [mutual_information(table) for table in draw(rng, 300, shares, 1500)]
+        values = np.array([x.value for x in found])
+        error = values.std()
+        assert values.mean() == pytest.approx(information(shares), abs=4 * error / math.sqrt(1500))
+        assert np.mean([x.standard_error for x in found]) == pytest.approx(error, rel=0.25)
+
+
+@pytest.mark.parametrize("change", [mutual_information_change, correlation_change])
+@pytest.mark.parametrize("shares", [INDEPENDENT, TILTED])
+def test_without_change_false_findings_are_rare_and_intervals_cover(
+    change: object, shares: np.ndarray
+) -> None:
+    rng = np.random.default_rng(2)
+    runs = 800
+    pairs = zip(draw(rng, 3000, shares, runs), draw(rng, 400, shares, runs), strict=True)
+    results = [change(*pair) for pair in pairs]  # type: ignore[operator]
+    assert np.mean([r.p_value <= 0.05 for r in results]) <= 0.05 + slack(0.05, runs)
+    assert np.mean([r.interval.low <= 0 <= r.interval.high for r in results]) >= 0.95 - slack(
+        0.05, runs
+    )
+
+
+def test_a_change_of_the_relation_is_found() -> None:
+    rng = np.random.default_rng(3)
+    old, new = draw(rng, 5000, TILTED, 1)[0], draw(rng, 1000, INDEPENDENT, 1)[0]
+    lost = mutual_information_change(old, new)
+    assert lost.p_value < 1e-6
+    assert lost.interval.high < 0 < lost.reference
+    assert lost.value == pytest.approx(-information(TILTED), abs=4 * lost.standard_error)
+    assert correlation_change(old, new).p_value < 1e-6
+
+
+def test_the_correlation_is_that_of_pearson_of_normal_scores() -> None:
+    rng = np.random.default_rng(4)
+    table = draw(rng, 400, TILTED, 1)[0]
+    result = correlation_change(table, table)
+    cells, labels = (np.repeat(x.ravel(), table.ravel()) for x in np.indices(table.shape))
+    # Ranks in both samples together: every row counts twice.
+    scores = norm.ppf(rankdata(np.tile(cells, 2)) / 801)[:400]
+    assert result.reference == pytest.approx(pearsonr(scores, labels).statistic)
+    assert (result.value, result.p_value) == (0.0, 1.0)
+
+
+def test_the_error_of_fishers_z_is_that_of_normals_for_normals() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(2, 20_000))
+    x[1] = 0.5 * x[0] + math.sqrt(0.75) * x[1]
+    codes = np.clip((x + 3) * 10, 0, 59).astype(int)
+    table = np.zeros((60, 60))
+    np.add.at(table, tuple(codes), 1)
+    assert correlation_change(table, table).standard_error == pytest.approx(0.01, rel=0.05)
+
+
+def test_what_does_not_vary_says_nothing_and_wrong_tables_are_refused() -> None:
+    for change in (mutual_information_change, correlation_change):
+        empty = change(np.zeros((2, 2)), [[5, 3], [2, 9]])
+        assert (empty.value, empty.p_value, empty.interval.high) == (0.0, 1.0, math.inf)
+    constant = correlation_change([[5, 3], [0, 0]], [[5, 3], [2, 9]])
+    assert constant.p_value == 1.0
+    certain = correlation_change([[5, 0], [0, 4]], [[5, 3], [2, 9]])
+    assert certain.reference == pytest.approx(1.0)
+    assert certain.p_value == 1.0
+    with pytest.raises(DataError, match="same cells and labels"):
+        correlation_change([[1, 2]], [[1], [2]])
+    with pytest.raises(DataError, match="two dimensions, got 1"):
+        mutual_information([1, 2])
+    with pytest.raises(DataError, match="0 or more and finite"):
+        mutual_information([[1, -2]])
