@@ -12,7 +12,7 @@ from gyroscope.errors import DataError
 from gyroscope.stats.binary import FloatArray, labels_and_scores, scores
 
 THIN = 20.0  # reference rows in a region of scores, below which little is known of it
-_REGIONS = 1 / (1 + np.exp(-np.arange(-10, 10.01, 0.25)))  # a quarter of a log-odds wide each
+_REGIONS = 1 / (1 + np.exp(-np.arange(-10, 10.01, 0.5)))  # half a log-odds wide each
 _FOLDS = 5
 _BINS = 3.0  # bins for the cube root of the rows: fewer are too coarse, more follow the noise
 

@@ -87,6 +87,4 @@ def fitted_importance_weights(
     b = thinned(b, max(MOST_ROWS, len(a)))
     y = np.repeat([0.0, 1.0], [len(a), len(b)])
     fits = cross_fitted(np.concatenate([a, b]), y, seed=seed)
-    return importance_weights(
-        fits.probability[: len(a)], n_reference=len(a), n_current=len(b)
-    )
+    return importance_weights(fits.probability[: len(a)], n_reference=len(a), n_current=len(b))
