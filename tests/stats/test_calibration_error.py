@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gyroscope.stats.calibration_error import calibration_curve, calibration_error
+from gyroscope.stats.calibration_error import (
+    calibration_curve,
+    calibration_error,
+    spiegelhalter,
+    squared_calibration_error,
+)
 
 
 def perfect(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -65,3 +70,63 @@ def test_a_shifted_model_is_found_out() -> None:
     found = calibration_error(y, p + 0.1 * (1 - p))
     assert found.p_value < 1e-6
     assert found.error.interval.low > 0.02
+
+
+def test_the_squared_error_by_hand() -> None:
+    # One bin, gaps -1/2, -1/2, 1/2, -1/2: mean -1/4, variance 3/16, of the mean of four 1/16.
+    found = squared_calibration_error([0, 0, 1, 0], [0.5] * 4, bins=1)
+    assert found.value == pytest.approx(1 / 16 - 1 / 16)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_the_squared_error_is_right_on_average_and_its_interval_covers(shift: float) -> None:
+    runs, bins = 200, 10
+    found, truth = [], []
+    for seed in range(runs):
+        y, p = perfect(seed, 1000)
+        found.append(squared_calibration_error(y, p + shift * (1 - p), bins=bins))
+        order = np.sort(p).reshape(bins, -1)
+        truth.append(float((((1 - order) * shift).mean(axis=1) ** 2).mean()))
+    values = np.array([f.value for f in found])
+    assert values.mean() == pytest.approx(
+        np.mean(truth), abs=4 * values.std() / np.sqrt(runs) + 0.02 * np.mean(truth)
+    )
+    covered = np.mean(
+        [f.interval.low <= t <= f.interval.high for f, t in zip(found, truth, strict=True)]
+    )
+    assert covered == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / runs))
+
+
+def test_spiegelhalter_by_hand() -> None:
+    # (0 - 0.2) 0.6 + (1 - 0.7)(-0.4) = -0.24; 0.36 * 0.16 + 0.16 * 0.21 = 0.0912
+    assert spiegelhalter([0, 1], [0.2, 0.7]).z == pytest.approx(-0.24 / np.sqrt(0.0912))
+
+
+def test_spiegelhalter_keeps_its_level_and_tells_extreme_from_timid() -> None:
+    runs = 600
+    rejected = np.mean([spiegelhalter(*perfect(seed, 300)).p_value < 0.05 for seed in range(runs)])
+    assert rejected == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / runs))
+    y, p = perfect(0, 5000)
+    odds = p / (1 - p)
+    assert spiegelhalter(y, odds**2 / (1 + odds**2)).z > 5
+    assert spiegelhalter(y, np.sqrt(odds) / (1 + np.sqrt(odds))).z < -5
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 100))
+def test_order_and_names_of_classes_do_not_matter(seed: int, n: int) -> None:
+    y, p = perfect(seed, n)
+    z = spiegelhalter(y, p).z
+    assert spiegelhalter(y[::-1], p[::-1]).z == pytest.approx(z, abs=1e-9)
+    assert spiegelhalter(1 - y, 1 - p).z == pytest.approx(z, abs=1e-9)
+    there = squared_calibration_error(y, p).value
+    back = squared_calibration_error(y[::-1], p[::-1]).value
+    assert there == pytest.approx(back, abs=1e-12, nan_ok=True)
+
+
+def test_certain_scores_have_no_variance_to_test() -> None:
+    assert spiegelhalter([0, 1], [0, 1]).p_value == 1
+    assert spiegelhalter([1, 1], [0, 1]).p_value == 0
+    assert spiegelhalter([], []).p_value == 1
+    assert not squared_calibration_error([], []).defined
+    assert not squared_calibration_error([1], [0.5]).defined

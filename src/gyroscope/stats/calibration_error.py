@@ -10,7 +10,13 @@ import numpy.typing as npt
 
 from gyroscope.findings import Interval
 from gyroscope.stats.binary import FloatArray, IntArray, labels_and_scores
-from gyroscope.stats.intervals import Estimate, normal_quantile, undefined, upper_tail
+from gyroscope.stats.intervals import (
+    Estimate,
+    normal_interval,
+    normal_quantile,
+    undefined,
+    upper_tail,
+)
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -29,6 +35,13 @@ class CalibrationTest(msgspec.Struct, frozen=True, kw_only=True):
     error: Estimate
     expected: float  # mean of the estimate for a perfectly calibrated model on so many rows
     p_value: float  # of "perfectly calibrated", normal approximation
+
+
+class SpiegelhalterTest(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the Brier score is the one that the scores promise."""
+
+    z: float  # standard normal if the scores are right; positive if they are too extreme
+    p_value: float  # of "the scores are right", two-sided
 
 
 def calibration_curve(y: npt.ArrayLike, p: npt.ArrayLike, *, bins: int = 15) -> Calibration:
@@ -117,6 +130,85 @@ def calibration_error(
         expected=expected,
         p_value=upper_tail((value - expected) / spread) if spread > 0 else float(value <= 0),
     )
+
+
+def squared_calibration_error(
+    y: npt.ArrayLike, p: npt.ArrayLike, *, bins: int = 15, alpha: float = 0.05
+) -> Estimate:
+    """Mean squared distance of score and frequency over the bins, without the bias of chance.
+
+    From each bin's squared distance the variance of its noise is taken off, so that the estimate of
+    a perfectly calibrated model is zero on average and may fall below. Its root
+    is comparable to :func:`calibration_error`, the mean distance itself.
+
+    Args:
+        y: labels[n] in {0, 1}.
+        p: scores[n] in [0, 1].
+        bins: most bins of equally many rows.
+        alpha: the two-sided error of the normal-theory interval.
+
+    Returns:
+        The debiased mean square; undefined without a bin of two rows or more.
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+
+    Source:
+        Kumar, Liang and Ma (2019), Verified uncertainty calibration, NeurIPS, section 5, with the
+        noise of label minus score in place of that of the label.
+    """
+    labels, probabilities = labels_and_scores(y, p)
+    codes = _bins(probabilities, bins)
+    rows = np.bincount(codes).astype(np.float64)
+    large = rows > 1
+    n = float(rows[large].sum())
+    if n == 0:
+        return undefined(low=-1.0)
+    rows_held = rows[large]
+    gaps = labels - probabilities
+    gap = (np.bincount(codes, gaps) / rows)[large]
+    square = (np.bincount(codes, gaps**2) / rows)[large]
+    noise = np.maximum(square - gap**2, 0.0) / (rows_held - 1)  # variance of the gap
+    share = rows_held / n
+    value = float(share @ (gap**2 - noise))
+    # Of the square of a normal variable; the gap's own square is less what noise adds to it.
+    variance = 2 * noise**2 + 4 * np.maximum(gap**2 - noise, 0.0) * noise
+    error = math.sqrt(float(share**2 @ variance))
+    interval = normal_interval(value, error, alpha=alpha, low=-1.0, high=1.0)
+    return Estimate(value=value, standard_error=error, interval=interval, n=int(n))
+
+
+def spiegelhalter(y: npt.ArrayLike, p: npt.ArrayLike) -> SpiegelhalterTest:
+    """Spiegelhalter's test of calibration, without bins: is the Brier score what scores promise?
+
+    z = sum (y - p)(1 - 2 p) / sqrt(sum (1 - 2 p)^2 p (1 - p)) is standard normal if each label is
+    1 with the chance p. It sees scores that are too extreme (positive) or too timid (negative), but
+    not errors that leave the expected Brier score as it is.
+
+    Args:
+        y: labels[n] in {0, 1}.
+        p: scores[n] in [0, 1].
+
+    Returns:
+        The statistic and its two-sided p-value. Where scores leave the statistic no variance, it is
+        0 with a p-value of 1, or infinite with 0 if a certain score was wrong.
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+
+    Source:
+        Spiegelhalter (1986), Probabilistic prediction in patient management and clinical trials,
+        Statistics in Medicine 5.
+    """
+    labels, q = labels_and_scores(y, p)
+    lean = 1 - 2 * q
+    total = float((labels - q) @ lean)
+    variance = float(lean**2 @ (q * (1 - q)))
+    if variance == 0:
+        wrong = total > 0
+        return SpiegelhalterTest(z=math.inf if wrong else 0.0, p_value=float(not wrong))
+    z = total / math.sqrt(variance)
+    return SpiegelhalterTest(z=z, p_value=2 * upper_tail(abs(z)))
 
 
 def _mean_of_folded(errors: FloatArray) -> tuple[float, float]:

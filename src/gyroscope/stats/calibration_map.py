@@ -12,8 +12,9 @@ from gyroscope.errors import DataError
 from gyroscope.stats.binary import FloatArray, labels_and_scores, scores
 
 THIN = 20.0  # reference rows in a region of scores, below which little is known of it
-_REGIONS = 1 / (1 + np.exp(-np.arange(-10, 10.01, 0.25)))  # a quarter of a log-odds wide each
+_REGIONS = 1 / (1 + np.exp(-np.arange(-10, 10.01, 0.5)))  # half a log-odds wide each
 _FOLDS = 5
+_BINS = 3.0  # bins for the cube root of the rows: fewer are too coarse, more follow the noise
 
 
 class CalibrationMap(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -49,10 +50,12 @@ def calibration_map(
 ) -> CalibrationMap:
     """Fit the chance of class 1 as a rising function of the score.
 
-    Isotonic regression gives blocks of rows; the map joins the points (mean score, share of class
-    1) of the blocks by straight lines, which has less bias than its steps. It is used only if it
-    predicts better than the scores themselves: by the Brier score over five folds, which are drawn
-    by a fixed seed among the rows in order of score and label, so that the order given has no say.
+    The rows are put into about 3 n^(1/3) bins of equal weight by score, isotonic regression joins
+    bins to blocks whose shares of class 1 rise, and the map joins the points (mean score, share) of
+    the blocks by straight lines. Isotonic regression of single rows follows their noise, so that
+    the metrics it promises are too good; steps are too coarse. The map is used only if it predicts
+    better than the scores themselves: by the Brier score over five folds, which are drawn by a
+    fixed seed among the rows in order of score and label, so that the order given has no say.
 
     Args:
         y: labels[n] in {0, 1} of rows the model was not fitted on.
@@ -121,10 +124,10 @@ def _centred_isotonic(y: FloatArray, q: FloatArray, w: FloatArray) -> _Blocks:
     """The blocks of the isotonic regression, for rows in order of score."""
     from scipy.optimize import isotonic_regression
 
-    starts = np.flatnonzero(np.diff(q, prepend=-1.0))
-    weight = np.add.reduceat(w, starts)
-    blocks = isotonic_regression(np.add.reduceat(w * y, starts) / weight, weights=weight).blocks
-    first = starts[blocks[:-1]]
+    fine = _bins(q, w)
+    weight = np.add.reduceat(w, fine)
+    blocks = isotonic_regression(np.add.reduceat(w * y, fine) / weight, weights=weight).blocks
+    first = fine[blocks[:-1]]
     total = np.add.reduceat(w, first)
     positive, score = np.add.reduceat(w * y, first), np.add.reduceat(w * q, first)
     return _Blocks(
@@ -133,6 +136,19 @@ def _centred_isotonic(y: FloatArray, q: FloatArray, w: FloatArray) -> _Blocks:
         starts=q[first],
         rows=total**2 / np.add.reduceat(w * w, first),
     )
+
+
+def _bins(q: FloatArray, w: FloatArray) -> npt.NDArray[np.intp]:
+    """The first rows of bins of equal weight in order of score; equal scores share one.
+
+    The two at the ends are halved: beyond the middles of the outermost bins the map is flat.
+    """
+    bins = math.ceil(_BINS * (w.sum() ** 2 / (w @ w)) ** (1 / 3))
+    ends = np.sort(np.concatenate([np.arange(1, bins), [0.5, bins - 0.5]])) / bins
+    starts = np.flatnonzero(np.diff(q, prepend=-1.0))
+    before = (np.cumsum(w) - w)[starts] / w.sum()
+    code = np.searchsorted(ends, before, side="right")
+    return starts[np.flatnonzero(np.diff(code, prepend=-1))]
 
 
 def _improves(y: FloatArray, q: FloatArray, w: FloatArray) -> bool:

@@ -77,9 +77,8 @@ def expected_performance(
     As :func:`expected_metrics`, with the chances that the calibration gives to the scores, and
     intervals that hold two errors: the chance of the labels to come, and what a finite reference
     does not know of the map. The chance in a block of the map is a share among its effective rows,
-    which are independent of the others'. If the map was not used because it did not improve on the scores,
-    the error is instead what the metric by the map and by the scores differ beyond the noise of
-    the map.
+    which are independent of the others'. If the map is not used because it does not improve on
+    the scores, the error is instead the difference that it would make to the metric.
 
     Concept drift, a changed relation of features and label, is invisible here. If the map comes
     from weighted rows (:mod:`gyroscope.stats.importance_weights`), a changed mix of rows that score
@@ -137,8 +136,9 @@ class _MapError:
         """Of the sum of slope times chance."""
         sums = np.concatenate([[0.0], np.cumsum(slope)])
         of_block = np.diff(sums[self._ends], prepend=0.0, append=sums[-1])
-        noise = float(of_block**2 @ self._variances)
-        return noise if self._gap is None else max(0.0, float(slope @ self._gap) ** 2 - noise)
+        if self._gap is not None:
+            return float(slope @ self._gap) ** 2
+        return float(of_block**2 @ self._variances)
 
 
 def _linear_metrics(q: FloatArray, chance: FloatArray, threshold: float) -> Iterator[_Linear]:

@@ -68,7 +68,7 @@ def domain_test(
         seed: of the halves and the classifier.
 
     Returns:
-        The test; small samples or equal rows everywhere have a p-value of 1.
+        The test; where all rows are alike the AUC is 1/2 and the p-value 1/2.
 
     Raises:
         DataError: matrices that do not fit the names, or fewer than 50 rows in one of them.

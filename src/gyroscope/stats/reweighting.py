@@ -18,6 +18,8 @@ from gyroscope.stats.metrics import LOWER_IS_BETTER
 FloatArray = npt.NDArray[np.float64]
 
 _NAMES = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier")
+_AUC = _NAMES.index("roc_auc")
+_DEGREES = np.array([2.0 if name == "roc_auc" else 1.0 for name in _NAMES])  # in the shares
 _SIGNS = np.array([1.0 if name in LOWER_IS_BETTER else -1.0 for name in _NAMES])
 
 
@@ -84,8 +86,9 @@ def drift_price(
         return DriftPrice(costs=nothing, unsupported=unsupported)
     within = table[held_cells].reshape(labelled.size, -1) / labelled[:, None]  # of each cell: 1
     was, now = m_counts / m_counts.sum(), n_counts / n_counts.sum()
-    value_was, slope_was = _metrics((was @ within).reshape(bins, 2), middle, threshold_bin)
-    value_now, slope_now = _metrics((now @ within).reshape(bins, 2), middle, threshold_bin)
+    ratios = _ratios(middle, threshold_bin)
+    value_was, slope_was = ratios.at((was @ within).reshape(bins, 2))
+    value_now, slope_now = ratios.at((now @ within).reshape(bins, 2))
     mean_was, mean_now = slope_was @ within.T, slope_now @ within.T  # [metrics, cells]
     # Given the shares, a cell's labelled rows are a multinomial sample of their own.
     square = (slope_now[:, None] * now[:, None] - slope_was[:, None] * was[:, None]) ** 2
@@ -123,37 +126,44 @@ def _checked(
     return table, middle
 
 
-def _metrics(
-    joint: FloatArray, middle: FloatArray, threshold_bin: int
-) -> tuple[FloatArray, FloatArray]:
-    """Metrics[7] of the joint shares of score bin and label, and their slopes[7, bins * 2]."""
-    bins = middle.size
-    negative, positive = joint[:, 0], joint[:, 1]
-    one = np.tile([0.0, 1.0], (bins, 1))
-    selected = np.repeat(np.arange(bins) >= threshold_bin, 2).reshape(bins, 2).astype(np.float64)
-    hit = selected * one
-    below = np.cumsum(negative) - negative / 2
-    above = positive.sum() - np.cumsum(positive) + positive / 2
+class _Ratios(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The metrics as ratios of sums over the joint shares of score bin and label.
+
+    The lines are [7, bins, 2]; that of the AUC depends on the shares and is written for each mix.
+    """
+
+    above: FloatArray
+    below: FloatArray
+
+    def at(self, joint: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Metrics[7] and their slopes[7, bins * 2] at the shares joint[bins, 2]."""
+        negative, positive = joint[:, 0], joint[:, 1]
+        negatives, positives = negative.sum(), positive.sum()
+        # Each pair is counted once from its row of class 0 and once from that of class 1.
+        above, below = self.above.copy(), self.below.copy()
+        above[_AUC, :, 0] = (positives - np.cumsum(positive) + positive / 2) / 2
+        above[_AUC, :, 1] = (np.cumsum(negative) - negative / 2) / 2
+        below[_AUC, :, 0], below[_AUC, :, 1] = positives / 2, negatives / 2
+        above, below = above.reshape(_DEGREES.size, -1), below.reshape(_DEGREES.size, -1)
+        shares = joint.ravel()
+        whole = below @ shares
+        whole[whole == 0] = math.nan
+        value = above @ shares / whole
+        return value, (_DEGREES / whole)[:, None] * (above - value[:, None] * below)
+
+
+def _ratios(middle: FloatArray, threshold_bin: int) -> _Ratios:
+    above, below = np.zeros((2, _DEGREES.size, middle.size, 2))
     bounded = held(middle, EPSILON)
-    ranked = np.stack([above, below], axis=1) / 2  # both labels of a pair share it
-    pairs = np.array([[positive.sum(), negative.sum()]]) / 2
-    losses = np.stack([-np.log1p(-bounded), -np.log(bounded)], axis=1)
-    squares = np.stack([middle**2, (1 - middle) ** 2], axis=1)
-    ones = np.ones_like(one)
-    above_line = np.stack(
-        [1 - selected - one + 2 * hit, hit, hit, 2 * hit, ranked, losses, squares]
-    )
-    below_line = np.stack(
-        [ones, selected, one, selected + one, np.broadcast_to(pairs, one.shape), ones, ones]
-    )
-    # Each metric is a ratio of sums over the shares; those of the AUC are of second order, whose
-    # slope is twice what its halves say.
-    degree = np.array([1, 1, 1, 1, 2, 1, 1])[:, None]
-    above_line, below_line = above_line.reshape(7, -1), below_line.reshape(7, -1)
-    whole = below_line @ joint.ravel()
-    whole[whole == 0] = math.nan
-    value = above_line @ joint.ravel() / whole
-    return value, degree * (above_line - value[:, None] * below_line) / whole[:, None]
+    above[0, :threshold_bin, 0] = above[0, threshold_bin:, 1] = 1  # decided rightly
+    above[1:3, threshold_bin:, 1], above[3, threshold_bin:, 1] = 1, 2  # hits
+    above[5, :, 0], above[5, :, 1] = -np.log1p(-bounded), -np.log(bounded)
+    above[6, :, 0], above[6, :, 1] = middle**2, (1 - middle) ** 2
+    below[[0, 5, 6]] = 1
+    below[1, threshold_bin:] = 1  # decided to be positive
+    below[2, :, 1] = 1  # positive
+    below[3] = below[1] + below[2]
+    return _Ratios(above=above, below=below)
 
 
 def _variance(values: FloatArray, shares: FloatArray) -> FloatArray:

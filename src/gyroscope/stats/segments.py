@@ -89,7 +89,7 @@ def worst_segments(
     cells, loss = _checked(codes, losses, len(ordered))
     half = np.random.default_rng(seed).permutation(np.arange(loss.size) % 2) == 0
     found = _find(cells[half], loss[half], ordered, most, min_share)
-    kept = [s for s in found if np.count_nonzero(_members(cells[~half], s)) >= FEWEST_ROWS]
+    kept = [s for s in found if _large_enough(_members(cells[~half], s))]
     tested = [_tested(s, cells[~half], loss[~half], alpha / len(kept)) for s in kept]
     adjusted = holm([s.p_value for s in tested])
     segments = [
@@ -104,8 +104,8 @@ def _checked(
     cells, loss = np.asarray(codes, dtype=np.int64), np.asarray(losses, dtype=np.float64)
     if cells.ndim != 2 or cells.shape != (loss.size, columns) or loss.ndim != 1:
         raise DataError(
-            f"expected codes of {loss.size} rows (as many as losses) and {columns} columns (as many "
-            f"as in ordered), got shape {cells.shape}"
+            f"expected codes of {loss.size} rows (as many as losses) and {columns} columns (as "
+            f"many as in ordered), got shape {cells.shape}"
         )
     if cells.size and not (cells.min() >= MISSING and cells.max() < _MOST_CELLS):
         raise DataError(
@@ -234,6 +234,11 @@ def _members(cells: IntArray, restrictions: tuple[Restriction, ...]) -> npt.NDAr
         (cells[:, r.column] >= r.first) & (cells[:, r.column] <= r.last) for r in restrictions
     ]
     return np.logical_and.reduce(inside)
+
+
+def _large_enough(members: npt.NDArray[np.bool_]) -> bool:
+    inside = np.count_nonzero(members)
+    return FEWEST_ROWS <= inside <= members.size - FEWEST_ROWS
 
 
 def _tested(
