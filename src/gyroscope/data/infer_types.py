@@ -26,9 +26,10 @@ MOST_CODES = 1000  # whole numbers with a name such as "type_id" are categories 
 FEW = 5  # different texts among numbers up to which they look like slips
 FEW_SLIPS = 0.1  # and the share of rows up to which they do
 
-_NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+# Shapes of texts: any number, a whole one, one that is more likely a code.
+NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
-_LEADING_ZERO = r"^0\d"
+LEADING_ZERO = r"^0\d"
 _WRITTEN_NUMBER = r"^[$€£]? ?[+-]?\d[\d.,' ]* ?[%$€£]?$"  # 1,234.5 or 3,14 or 12 %
 
 
@@ -198,13 +199,13 @@ def _number(values: Distinct) -> Typed | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    others = values.values.filter(pc.invert(pc.match_substring_regex(values.values, _NUMBER)))
+    others = values.values.filter(pc.invert(pc.match_substring_regex(values.values, NUMBER)))
     markers = _among(others, MARKERS_AMONG_NUMBERS)
     if len(others) > len(markers):
         return None
     values = values.without(markers)
     texts = values.values
-    if len(texts) == 0 or pc.any(pc.match_substring_regex(texts, _LEADING_ZERO)).as_py():
+    if len(texts) == 0 or pc.any(pc.match_substring_regex(texts, LEADING_ZERO)).as_py():
         return None
     whole = pc.all(pc.match_substring_regex(texts, _INTEGER)).as_py()
     if whole and _are_codes(values):
@@ -253,9 +254,9 @@ def _number_like(values: Distinct) -> tuple[Remark, ...]:
     import pyarrow.compute as pc
 
     texts = values.values
-    if len(texts) == 0 or pc.any(pc.match_substring_regex(texts, _LEADING_ZERO)).as_py():
+    if len(texts) == 0 or pc.any(pc.match_substring_regex(texts, LEADING_ZERO)).as_py():
         return ()
-    odd = pc.invert(pc.match_substring_regex(texts, _NUMBER))
+    odd = pc.invert(pc.match_substring_regex(texts, NUMBER))
     odd_texts, odd_rows = texts.filter(odd), pa.array(values.counts).filter(odd)
     written = odd_rows.filter(pc.match_substring_regex(odd_texts, _WRITTEN_NUMBER))
     n_odd, n_written = sum(odd_rows.to_pylist()), sum(written.to_pylist())

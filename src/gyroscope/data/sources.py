@@ -36,12 +36,13 @@ def read_table(path: Path | str) -> Any:
         UsageError: no such file, or not a kind of file that can be read.
         DataError: the file is empty, damaged, ragged, or has unusable column names.
     """
-    files = _files(Path(path))
+    files = files_of(Path(path))
     tables = [_read_file(file) for file in files]
     return tables[0] if len(tables) == 1 else _stacked(files, tables)
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
+    """The file at a path, or all that a pattern names, sorted; raises UsageError if none."""
     if path.is_file():
         return [path]
     if path.is_dir():

@@ -1,0 +1,97 @@
+"""Does the order of the rows of a table say anything, or were they sorted by a column?
+
+Only rows in order of time show how a reference varies. Files rarely say so; but rows that were
+sorted or grouped by a column give themselves away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from gyroscope.data.cells import FloatArray
+
+CHANCE = 1e-9  # of rows in random order to look sorted by a column, below which they are sorted
+
+
+class RunScan:
+    """Reads a column piece by piece, each float64[n] with NaN for missing, and keeps its runs."""
+
+    def __init__(self) -> None:
+        self.longest = 0  # rows with one value, one after the other; a missing value ends a run
+        self.runs = 0  # of values that are not missing, missing ones left out
+        self.n = 0  # values that are not missing
+        self._last, self._length = math.nan, 0  # of the run that reaches the end
+        self._present: float | None = None  # the last value that is not missing
+        self._run = 0  # how many there are of it in a row
+        self._log_orders = 0.0  # of the orders within runs: sum of log length!
+        self._up = self._down = self._even = True
+        self._step: float | None = None
+
+    def read(self, values: FloatArray) -> None:
+        """Read the next piece."""
+        if values.size == 0:
+            return
+        starts = np.flatnonzero(values[1:] != values[:-1]) + 1
+        lengths = np.diff(starts, prepend=0, append=values.size)
+        first = int(lengths[0]) + (self._length if values[0] == self._last else 0)
+        self.longest = max(self.longest, first, int(lengths.max()))
+        self._length = first if lengths.size == 1 else int(lengths[-1])
+        self._last = float(values[-1])
+        present = values[~np.isnan(values)]
+        if present.size:
+            self._read_present(present)
+
+    def _read_present(self, present: FloatArray) -> None:
+        from scipy.special import gammaln
+
+        before = [] if self._present is None else [self._present]
+        joined = np.concatenate([before, present])
+        same = joined[1:] == joined[:-1]
+        if self._up or self._down:
+            self._up &= bool((joined[1:] >= joined[:-1]).all())
+            self._down &= bool((joined[1:] <= joined[:-1]).all())
+        if self._even and joined.size > 1 and np.isfinite(joined).all():
+            self._step = joined[1] - joined[0] if self._step is None else self._step
+            self._even = bool((np.diff(joined) == self._step).all())
+        ends = np.flatnonzero(np.append(~same, True))
+        lengths = np.diff(ends, prepend=-1)
+        lengths[0] += self._run - len(before)
+        self.runs += int(lengths.size) - len(before)
+        self._log_orders += float(gammaln(lengths[:-1] + 1.0).sum())
+        self._run, self._present = int(lengths[-1]), float(present[-1])
+        self.n += present.size
+
+    @property
+    def ascends(self) -> bool:
+        """Whether the values never fall, and are not all the same."""
+        return self._up and self.runs > 1
+
+    @property
+    def sorts(self) -> bool:
+        """Whether only sorting by these numbers explains their order.
+
+        Numbers of rows, which rise by the same step each, are in order without sorting.
+        """
+        if self.runs < 2 or not (self._up or self._down) or (self._even and self._step):
+            return False
+        return self._unlikely(0.0)
+
+    def groups(self, distinct: int) -> bool:
+        """Whether only sorting explains that each of ``distinct`` categories stands together."""
+        return 1 < self.runs == distinct and self._unlikely(math.lgamma(distinct + 1))
+
+    def _unlikely(self, log_ways: float) -> bool:
+        orders = self._log_orders + math.lgamma(self._run + 1)
+        return log_ways + orders - math.lgamma(self.n + 1) < math.log(CHANCE)
+
+
+def says_something(times: Sequence[RunScan], sorted_by_others: bool) -> bool:
+    """Whether rows are in an order that may be that of time.
+
+    They are if a column of times ascends, whatever else does; they are not if another column is
+    sorted; else they may be as they came.
+    """
+    return any(scan.ascends for scan in times) or not sorted_by_others

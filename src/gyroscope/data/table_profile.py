@@ -1,0 +1,361 @@
+"""Profiles of raw tables of any kind: no contract is needed, and no more memory than a few columns.
+
+Columns are read one by one, in pieces, on all cores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.data.cells import (
+    SAMPLED,
+    Cells,
+    ColumnSpec,
+    ProfileSpec,
+    cells_of,
+    even_rows,
+)
+from gyroscope.data.contract import ColumnType
+from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, joint_of_cells
+from gyroscope.data.parallel import in_threads
+from gyroscope.data.profile import (
+    ColumnProfile,
+    Profile,
+    binned_counts,
+    category_profile,
+    magnitude_bounds,
+    merge_all,
+    merged_columns,
+    number_profile,
+)
+from gyroscope.data.profile_spec import number_spec
+from gyroscope.data.readings import Codes, Numbers, codes_of, kind_of, numbers_of
+from gyroscope.data.row_order import RunScan, says_something
+from gyroscope.data.tables import (
+    PIECE,
+    ArrowTable,
+    Stream,
+    Table,
+    is_nested,
+    open_table,
+    temporary_folder,
+)
+from gyroscope.data.variation import part_bounds, variation_of_parts
+from gyroscope.errors import DataError
+from gyroscope.kernels import MAGNITUDES, tally_numbers
+
+Counts = NDArray[np.int64]
+
+
+def reference_profile(
+    source: Any, *, names: Sequence[str] | None = None, in_time_order: bool | None = None
+) -> tuple[ProfileSpec, Profile]:
+    """Fix the cells of all columns of a table, and count the table in them.
+
+    What a column is goes by its Arrow type; texts are categories, of which the 1000 most frequent
+    are listed, or, in text files, whatever nearly all of them read as. Cells and categories are
+    fixed by at most 100,000 rows, evenly taken. Columns of lists, structs and bytes are not
+    profiled, but named in ``extra``.
+
+    Args:
+        source: anything that :func:`~gyroscope.data.tables.open_table` opens.
+        names: of the columns of an array of two dimensions.
+        in_time_order: whether the rows are in order of time, so that their variation can be
+            measured; None if that is to be judged by the rows (see ``data/row_order.py``).
+
+    Raises:
+        UsageError: there is no such file, or it is of no known kind.
+        DataError: the source is no table, is damaged, or has no column that can be profiled.
+    """
+    opened = open_table(source, names)
+    if isinstance(opened, Stream):
+        with temporary_folder() as folder:
+            extra = tuple(_split(opened)[1])
+            return _of_reference(opened.kept(Path(folder)), in_time_order, extra)
+    return _of_reference(opened, in_time_order, ())
+
+
+def table_profile(
+    source: Any,
+    spec: ProfileSpec,
+    *,
+    names: Sequence[str] | None = None,
+    reference: Profile | None = None,
+) -> Profile:
+    """Count a table in the cells of a reference.
+
+    Values that are not of the reference's type are counted as ``unreadable``. Columns that are not
+    there are all missing and named in ``absent``, those the reference does not have in ``extra``.
+
+    Args:
+        source: anything that :func:`~gyroscope.data.tables.open_table` opens.
+        spec: of the reference.
+        names: of the columns of an array of two dimensions.
+        reference: with it, the profile tells how columns move together.
+
+    Raises:
+        UsageError: there is no such file, or it is of no known kind.
+        DataError: the source is no table, or is damaged.
+    """
+    opened = open_table(source, names)
+    if isinstance(opened, Stream):
+        return merge_all([_of_table(table, spec, reference) for table in opened.tables()])
+    return _of_table(opened, spec, reference)
+
+
+def _split(opened: Table | Stream) -> tuple[list[str], list[str]]:
+    """Names of the columns that can be profiled, and of the others."""
+    nested = [field.name for field in opened.schema if is_nested(field.type)]
+    return [name for name in opened.schema.names if name not in nested], nested
+
+
+# -- a column -------------------------------------------------------------------------------------
+
+
+class _Column:
+    """Counts one column, piece by piece; of a reference also part by part."""
+
+    def __init__(self, spec: ColumnSpec, rows: int, *, joint: bool, parts: bool = False) -> None:
+        self.spec = spec
+        self.runs = RunScan()
+        self._edges = np.asarray(spec.edges)
+        self._row = 0
+        self._done: list[ColumnProfile] = []
+        self._sampled = even_rows(rows, JOINT_ROWS) if joint else np.zeros(0, dtype=np.int64)
+        self._cells: list[Cells] = []
+        self._parts = _Parts(spec, part_bounds(rows)) if parts else None
+
+    def add(self, array: Any) -> None:
+        """Count the next piece, an Arrow array."""
+        first, end = self._row, self._row + len(array)
+        bounds = [0, len(array)] if self._parts is None else self._parts.within(first, end)
+        low, high = np.searchsorted(self._sampled, [first, end])
+        rows = self._sampled[low:high] - first
+        if self.spec.categorical:
+            self._add_codes(codes_of(array, self.spec), bounds, rows)
+        else:
+            self._add_numbers(numbers_of(array, self.spec), bounds, rows)
+        self._row = end
+
+    def _add_numbers(self, numbers: Numbers, bounds: Sequence[int], rows: Counts) -> None:
+        tally = tally_numbers(
+            numbers.values,
+            self._edges,
+            bounds=bounds,
+            valid=numbers.valid,
+            offset=numbers.offset,
+        )
+        self._done.append(number_profile(tally, unreadable=numbers.unreadable))
+        if self._parts is not None:
+            self._parts.add(self._row, tally.counts, tally.missing, tally.magnitudes)
+            self.runs.read(numbers.floats())
+        if rows.size:
+            self._cells.append(cells_of(numbers.taken(rows), self.spec))
+
+    def _add_codes(self, codes: Codes, bounds: Sequence[int], rows: Counts) -> None:
+        cells = self.spec.cells
+        held = np.array(
+            [np.bincount(codes.codes[a:b], minlength=cells + 1) for a, b in pairwise(bounds)]
+        )
+        total = held.sum(axis=0)
+        self._done.append(
+            category_profile(
+                total[:cells],
+                missing=int(total[cells]) - codes.unreadable,
+                unreadable=codes.unreadable,
+                sketch=codes.sketch,
+                others=codes.others,
+            )
+        )
+        if self._parts is not None:
+            self._parts.add(self._row, held[:, :cells], held[:, cells], None)
+            # Categories that are not listed are many: they make no run.
+            self.runs.read(np.where(codes.codes < self.spec.levels, codes.codes, np.nan))
+        if rows.size:
+            self._cells.append(codes.codes[rows].astype(np.uint16))
+
+    def profile(self) -> ColumnProfile:
+        """The profile of all pieces, at least one."""
+        return self._done[0] if len(self._done) == 1 else merged_columns(self._done)
+
+    def cells(self) -> Cells:
+        """The cells of the rows that are looked at together with other columns."""
+        return np.concatenate(self._cells) if self._cells else np.zeros(0, dtype=np.uint16)
+
+    def with_variation(self) -> ColumnSpec:
+        """The spec with the variation of the parts."""
+        assert self._parts is not None  # only columns of a reference are asked
+        found = self._parts.variation(self.runs.longest)
+        return msgspec.structs.replace(self.spec, variation=found)
+
+
+class _Parts:
+    """The counts of the consecutive parts of a reference."""
+
+    def __init__(self, spec: ColumnSpec, bounds: Counts) -> None:
+        self._spec, self._bounds = spec, bounds
+        parts = bounds.size - 1
+        self._counts = np.zeros((parts, spec.cells), dtype=np.int64)
+        self._missing = np.zeros(parts, dtype=np.int64)
+        self._magnitudes = np.zeros((parts, 0 if spec.categorical else MAGNITUDES), dtype=np.int64)
+
+    def within(self, first: int, end: int) -> list[int]:
+        """Where the rows first .. end - 1 are cut by the parts, counted from the first of them."""
+        inner = self._bounds[(self._bounds > first) & (self._bounds < end)]
+        return [0, *(inner - first).tolist(), end - first]
+
+    def add(self, row: int, counts: Counts, missing: Counts, magnitudes: Counts | None) -> None:
+        """Add counts of rows that begin with ``row``, as they were cut."""
+        last = self._missing.size - 1
+        start = min(int(np.searchsorted(self._bounds, row, side="right")) - 1, last)
+        parts = slice(start, start + len(missing))
+        self._counts[parts] += counts
+        self._missing[parts] += missing
+        if magnitudes is not None:
+            self._magnitudes[parts] += magnitudes
+
+    def variation(self, longest_run: int) -> Any:
+        """The variation of the parts."""
+        counts = np.array([binned_counts(part, self._spec) for part in self._counts])
+        return variation_of_parts(
+            counts,
+            missing=self._missing,
+            rows=np.diff(self._bounds),
+            longest_run=longest_run,
+            medians=self._medians(),
+            unlisted=self._spec.levels if self._spec.categorical else None,
+        )
+
+    def _medians(self) -> list[float]:
+        seen = np.cumsum(self._magnitudes, axis=1)
+        if seen.shape[1] == 0:
+            return []
+        total = seen[:, -1]
+        at = (seen >= (total[:, None] + 1) // 2).argmax(axis=1)[total > 0]
+        return [sum(magnitude_bounds(int(cell))) / 2 for cell in at]
+
+
+# -- a table --------------------------------------------------------------------------------------
+
+
+def _of_reference(
+    table: Table, in_time_order: bool | None, extra: tuple[str, ...]
+) -> tuple[ProfileSpec, Profile]:
+    profiled, nested = _split(table)
+    if not profiled:
+        raise DataError("no column of the table can be profiled: all hold lists, structs or bytes")
+    joint = set(profiled[:JOINT_COLUMNS])
+
+    def counted(name: str) -> _Column:
+        return _reference_column(
+            table, name, joint=name in joint, parts=in_time_order is not False
+        )
+
+    columns = in_threads(counted, profiled)
+    timed = in_time_order if in_time_order is not None else _in_order(columns)
+    specs = in_threads(_Column.with_variation, columns) if timed else [c.spec for c in columns]
+    spec = ProfileSpec(columns=tuple(specs))
+    done = tuple(column.profile() for column in columns)
+    cells = [column.cells() for column in columns[:JOINT_COLUMNS]]
+    return spec, Profile(
+        spec=spec,
+        n=table.rows,
+        columns=done,
+        joint=joint_of_cells(cells, [column.counts for column in done[:JOINT_COLUMNS]]),
+        extra=(*extra, *nested),
+    )
+
+
+def _reference_column(table: Table, name: str, *, joint: bool, parts: bool) -> _Column:
+    sample, pieces = _sampled(table, name)
+    kind = kind_of(name, sample, untyped=table.untyped)
+    plain = ColumnSpec(
+        name=name,
+        type=kind.type,
+        unit=kind.unit,
+        format=kind.format,
+        categories=kind.categories,
+    )
+    spec = plain
+    if not plain.categorical:
+        numbers = numbers_of(sample, plain).floats()
+        spec = number_spec(name, numbers, kind.type, unit=kind.unit, format=kind.format)
+    column = _Column(spec, table.rows, joint=joint, parts=parts)
+    for piece in pieces:
+        column.add(piece)
+    return column
+
+
+def _sampled(table: Table, name: str) -> tuple[Any, Iterator[Any]]:
+    """Rows of a column, evenly taken, and all its pieces, read again only if they are large."""
+    import pyarrow as pa
+
+    rows = even_rows(table.rows, SAMPLED)
+    held: list[Any] = []
+    taken: list[Any] = []
+    size = first = 0
+    for piece in table.pieces(name):
+        low, high = np.searchsorted(rows, [first, first + len(piece)])
+        taken.append(piece.take(pa.array(rows[low:high] - first)))
+        first += len(piece)
+        size += piece.nbytes
+        held = [*held, piece] if size <= 2 * PIECE else []
+    kind = table.schema.field(name).type
+    if not taken:
+        taken, held = [pa.array([], kind)], [pa.array([], kind)]
+    sample = taken[0] if len(taken) == 1 else pa.chunked_array(taken).combine_chunks()
+    if isinstance(sample, pa.ChunkedArray):  # dictionaries of several pieces
+        sample = sample.unify_dictionaries().combine_chunks()
+    return sample, iter(held) if size <= 2 * PIECE else table.pieces(name)
+
+
+def _in_order(columns: Sequence[_Column]) -> bool:
+    times = [c.runs for c in columns if c.spec.type is ColumnType.DATETIME]
+    others = (c for c in columns if c.spec.type is not ColumnType.DATETIME)
+    return says_something(times, any(_sorts(column) for column in others))
+
+
+def _sorts(column: _Column) -> bool:
+    if column.spec.categorical:
+        return column.runs.groups(int(np.count_nonzero(column.profile().counts[:-1])))
+    return column.runs.sorts
+
+
+def _of_table(table: Table, spec: ProfileSpec, reference: Profile | None) -> Profile:
+    there = set(table.schema.names)
+    known = {column.name for column in spec.columns}
+    joint = {column.name for column in spec.columns[:JOINT_COLUMNS]} if reference else set()
+
+    def counted(column: ColumnSpec) -> _Column:
+        counting = _Column(column, table.rows, joint=column.name in joint)
+        for piece in table.pieces(column.name) if column.name in there else _nothing(table.rows):
+            counting.add(piece)
+        return counting
+
+    columns = in_threads(counted, spec.columns)
+    summary = None
+    if reference is not None:
+        cells = [column.cells() for column in columns[:JOINT_COLUMNS]]
+        summary = joint_of_cells(cells, [c.counts for c in reference.columns[:JOINT_COLUMNS]])
+    return Profile(
+        spec=spec,
+        n=table.rows,
+        columns=tuple(column.profile() for column in columns),
+        joint=summary,
+        absent=tuple(column.name for column in spec.columns if column.name not in there),
+        extra=tuple(name for name in table.schema.names if name not in known),
+    )
+
+
+def _nothing(rows: int) -> Iterator[Any]:
+    """A column without values."""
+    import pyarrow as pa
+
+    return ArrowTable(pa.table({"nothing": pa.nulls(rows)})).pieces("nothing")

@@ -1,0 +1,296 @@
+"""Tables of any kind, read column by column in pieces that fit in little memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from gyroscope.data.sources import PARQUET_SUFFIXES, files_of, read_table
+from gyroscope.errors import DataError
+
+PIECE = 32 << 20  # bytes of a column, or of a stream of rows, that are read at a time
+PIECE_ROWS = 1 << 21  # rows at a time, so that what is made of them stays small too
+
+
+class Table(Protocol):
+    """A table whose columns can be read as often as needed, also by several threads."""
+
+    untyped: bool  # whether the source knows no types, as CSV: all is text
+    rows: int
+
+    @property
+    def schema(self) -> Any:
+        """The ``pyarrow.Schema``; names are unique."""
+
+    def pieces(self, name: str) -> Iterator[Any]:
+        """Consecutive pieces of a column, each a ``pyarrow.Array``."""
+
+
+class Stream:
+    """Rows that can be read once, from beginning to end."""
+
+    def __init__(self, reader: Any) -> None:
+        self.schema = _checked(reader.schema)
+        self._reader = reader
+
+    def tables(self) -> Iterator[ArrowTable]:
+        """The rows in tables of about ``PIECE`` bytes; at least one, which may be empty."""
+        import pyarrow as pa
+
+        held: list[Any] = []
+        size = 0
+        for batch in self._reader:
+            held.append(batch)
+            size += batch.nbytes
+            if size >= PIECE:
+                yield ArrowTable(pa.Table.from_batches(held, self.schema))
+                held, size = [], 0
+        yield ArrowTable(pa.Table.from_batches(held, self.schema))
+
+    def kept(self, folder: Path) -> Table:
+        """The rows written to a file in ``folder``, to be read more than once."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = folder / "stream.parquet"
+        flat = pa.schema([field for field in self.schema if not is_nested(field.type)])
+        with pq.ParquetWriter(path, flat, compression="lz4") as writer:
+            for table in self.tables():
+                writer.write_table(table.table.select(flat.names), row_group_size=1 << 20)
+        return ParquetTable([path])
+
+
+def open_table(source: Any, names: Sequence[str] | None = None) -> Table | Stream:
+    """Open a table for reading, without reading it where that can be helped.
+
+    Args:
+        source: a path or a pattern such as ``sales/*.parquet`` (CSV, TSV, text, ``.gz``, Parquet);
+            a ``pyarrow`` table, batch, reader or dataset; a frame of pandas or Polars; anything
+            else with ``__arrow_c_stream__``; a mapping of names to arrays; a structured NumPy
+            array, or one of two dimensions with ``names``.
+        names: of the columns of a two-dimensional array; "column_1", ... if not given.
+
+    Returns:
+        A table; or a stream, for what can be read only once.
+
+    Raises:
+        UsageError: there is no such file, or it is of no known kind.
+        DataError: the source is no table, is damaged, or has unusable column names.
+    """
+    import pyarrow as pa
+
+    opened: Table | Stream
+    if isinstance(source, str | Path):
+        opened = _open_files(Path(source))
+    elif isinstance(source, pa.RecordBatchReader):
+        opened = Stream(source)
+    elif isinstance(source, pa.Table | pa.RecordBatch):
+        opened = ArrowTable(source)
+    elif isinstance(source, np.ndarray):
+        opened = ArrowTable(_columns(_numpy_columns(source, names)))
+    elif isinstance(source, Mapping):
+        opened = ArrowTable(_columns({str(name): source[name] for name in source}))
+    elif _is_of(source, "pandas"):
+        _check_unique([str(name) for name in source.columns])
+        series = {str(name): source.iloc[:, at] for at, name in enumerate(source.columns)}
+        opened = ArrowTable(_columns(series))
+    elif _is_of(source, "pyarrow") and hasattr(source, "scanner"):
+        opened = DatasetTable(source)
+    elif hasattr(source, "__arrow_c_stream__"):
+        held = hasattr(source, "__len__")  # a frame in memory, such as one of Polars
+        opened = (
+            ArrowTable(pa.table(source))
+            if held
+            else Stream(pa.RecordBatchReader.from_stream(source))
+        )
+    else:
+        raise DataError(
+            f"expected a path, an Arrow table, a frame or arrays by name, got {type(source)}"
+        )
+    return opened
+
+
+class ArrowTable:
+    """A table in memory."""
+
+    def __init__(self, table: Any, *, untyped: bool = False) -> None:
+        import pyarrow as pa
+
+        self.table = pa.Table.from_batches([table]) if isinstance(table, pa.RecordBatch) else table
+        self.schema = _checked(self.table.schema)
+        self.untyped = untyped
+        self.rows: int = self.table.num_rows
+
+    def pieces(self, name: str) -> Iterator[Any]:
+        """Consecutive pieces of a column."""
+        column = self.table.column(name)
+        if column.num_chunks > 1 and column.nbytes <= PIECE:
+            column = column.combine_chunks()
+        chunks = getattr(column, "chunks", [column])
+        for chunk in chunks:
+            for start in range(0, len(chunk), PIECE_ROWS):
+                yield chunk.slice(start, PIECE_ROWS)
+
+
+class DatasetTable:
+    """A ``pyarrow.dataset.Dataset``."""
+
+    untyped = False
+
+    def __init__(self, dataset: Any) -> None:
+        self.schema = _checked(dataset.schema)
+        self.rows: int = dataset.count_rows()
+        self._dataset = dataset
+
+    def pieces(self, name: str) -> Iterator[Any]:
+        """Consecutive pieces of a column."""
+        batches = self._dataset.to_batches(
+            columns=[name], use_threads=False, batch_readahead=1, fragment_readahead=1
+        )
+        for batch in batches:
+            yield batch.column(0)
+
+
+class ParquetTable:
+    """Parquet files, one below the other."""
+
+    untyped = False
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        self._paths = paths
+        self._metadata = []
+        for path in paths:
+            try:
+                file = pq.ParquetFile(path)
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(f"{path} is not a readable Parquet file: {error}") from None
+            with file:
+                self._metadata.append(file.metadata)
+                found = _checked(file.schema_arrow)
+            if path == paths[0]:
+                self.schema = found
+            elif odd := sorted(set(self.schema.names) ^ set(found.names)):
+                raise DataError(
+                    f"{paths[0]} and {path} have different columns: only one has {odd[0]!r}"
+                )
+        self.rows: int = sum(metadata.num_rows for metadata in self._metadata)
+
+    def pieces(self, name: str) -> Iterator[Any]:
+        """Consecutive pieces of a column."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        kind = self.schema.field(name).type
+        texts = [name] if _is_text(kind) else None
+        for path, metadata in zip(self._paths, self._metadata, strict=True):
+            try:
+                with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file:
+                    yield from _parquet_pieces(file, name)
+            except (pa.ArrowException, OSError) as error:
+                raise DataError(f"{path} is not a readable Parquet file: {error}") from None
+
+
+def is_nested(kind: Any) -> bool:
+    """Whether an Arrow type is of values that hold values, or of bytes: nothing to be counted."""
+    from pyarrow import types
+
+    return bool(
+        types.is_nested(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or types.is_binary_view(kind)
+    )
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder for streams that must be read twice; it vanishes with its context."""
+    return tempfile.TemporaryDirectory(prefix="gyroscope-")
+
+
+def _open_files(path: Path) -> Table:
+    files = files_of(path)
+    if all(file.name.lower().endswith(PARQUET_SUFFIXES) for file in files):
+        return ParquetTable(files)
+    return ArrowTable(read_table(path), untyped=True)
+
+
+def _parquet_pieces(file: Any, name: str) -> Iterator[Any]:
+    """Small row groups together, large ones in slices."""
+    held: list[int] = []
+    rows = 0
+    for group in range(file.num_row_groups):
+        held.append(group)
+        rows += file.metadata.row_group(group).num_rows
+        if rows >= PIECE_ROWS or group == file.num_row_groups - 1:
+            for batch in file.iter_batches(
+                PIECE_ROWS, row_groups=held, columns=[name], use_threads=False
+            ):
+                yield batch.column(0)
+            held, rows = [], 0
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _is_of(source: Any, library: str) -> bool:
+    return type(source).__module__.split(".")[0] == library and hasattr(source, "__class__")
+
+
+def _numpy_columns(array: np.ndarray, names: Sequence[str] | None) -> dict[str, Any]:
+    if array.dtype.names is not None:
+        return {name: array[name] for name in array.dtype.names}
+    if array.ndim != 2:
+        raise DataError(f"expected an array of two dimensions, got {array.ndim}")
+    names = names or [f"column_{position + 1}" for position in range(array.shape[1])]
+    if len(names) != array.shape[1]:
+        raise DataError(f"expected names of {array.shape[1]} columns, got {len(names)}")
+    _check_unique(names)
+    return {name: array[:, position] for position, name in enumerate(names)}
+
+
+def _columns(given: Mapping[str, Any]) -> Any:
+    import pyarrow as pa
+
+    arrays = [_arrow_array(values) for values in given.values()]
+    try:
+        return pa.table(arrays, names=list(given))
+    except pa.ArrowInvalid as error:
+        raise DataError(f"the columns do not make a table: {error}") from None
+
+
+def _arrow_array(values: Any) -> Any:
+    """An array or series as Arrow array; of mixed values their texts."""
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    dtype = getattr(values, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
+        return pa.array(np.ascontiguousarray(values))
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        absent = [value is None or value != value for value in values]  # noqa: PLR0124 (NaN)
+        texts = [None if gone else str(v) for gone, v in zip(absent, values, strict=True)]
+        return pa.array(texts, pa.string())
+
+
+def _checked(schema: Any) -> Any:
+    _check_unique(schema.names)
+    return schema
+
+
+def _check_unique(names: Sequence[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"several columns are named {', '.join(map(repr, twice))}")
