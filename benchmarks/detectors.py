@@ -283,10 +283,10 @@ def ratio(rng: np.random.Generator, drawn: Change, after: Change, rows: int) -> 
 
 def cusum_limit(rng: np.random.Generator, after: Change, rows: int, length: float) -> float:
     """The limit at which the optimal CUSUM has an average run length, by simulation."""
-    kept = ratio(rng, CALM, after, rows)(100_000)
+    kept = ratio(rng, CALM, after, rows)(30_000)
     again: Evidence = lambda n: kept[rng.integers(0, len(kept), n)]  # noqa: E731
-    limits = np.linspace(-1, math.log(length) + 1, 60)
-    horizon = int(HORIZON * length)
+    limits = np.linspace(-1, math.log(length) + 1, 25)
+    horizon = int(2 * length)
     times = run_lengths(again, limits, RUNS, horizon, cusum=True)
     means = np.array([mean_length(of_limit, horizon)[0] for of_limit in times])
     return float(np.interp(math.log(length), np.log(means), limits))
