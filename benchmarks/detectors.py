@@ -259,8 +259,14 @@ def mean_length(times: Array, horizon: int) -> tuple[float, float]:
 
 
 def ours(rng: np.random.Generator, change: Change, rows: int, restless: float) -> Evidence:
-    """Our e-values on a stream without end."""
-    normal = known(np.random.default_rng(1), rows, restless)
+    """Our e-values on a stream without end, with the reference known."""
+    return judged(rng, change, rows, restless, known(np.random.default_rng(1), rows, restless))
+
+
+def judged(
+    rng: np.random.Generator, change: Change, rows: int, restless: float, normal: Known
+) -> Evidence:
+    """Our e-values on a stream without end, with any reference."""
     return lambda n: log_es(*draw(rng, change, rows, n, restless), normal)
 
 
@@ -391,9 +397,7 @@ def print_learned(rng: np.random.Generator) -> None:
             normal = Known(
                 excess=excess_reference(y, q, np.repeat(np.arange(12), rows)), ranking=ranking
             )
-            fed: Evidence = lambda n, change=change, normal=normal: log_es(  # noqa: E731
-                *draw(rng, change, rows, n), normal
-            )
+            fed = judged(rng, change, rows, 0.0, normal)
             times.append(run_lengths(fed, limit, 10, horizon))
         mean, _ = mean_length(np.concatenate(times, axis=1), horizon)
         print(f"{change.name:26}{mean:10.1f} windows to an alarm", flush=True)
