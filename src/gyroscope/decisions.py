@@ -120,6 +120,7 @@ class Detector(msgspec.Struct, frozen=True, kw_only=True):
     """The e-detector for performance with labels (Shiryaev-Roberts type), carried over windows."""
 
     log_value: float = 0.0  # natural logarithm of 1 + the detector
+    parts: tuple[float, ...] = ()  # the same of each part whose mean it is: one a kind of change
     log_cusum: float = 0.0  # natural logarithm of the e-CUSUM; at most 0: no change in sight
     windows: int = 0
     calm: int = 0  # windows in a row, up to the last, that spoke for no change

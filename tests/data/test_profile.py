@@ -132,7 +132,7 @@ def test_joint_summaries_hold_rank_correlations_and_add_up() -> None:
     assert correlation[0, 0] == pytest.approx(1, abs=0.01)
     assert correlation[0, 1] == pytest.approx(0.8, abs=0.03)
     assert correlation[1, 2] == pytest.approx(0, abs=0.05)
-    halves = joint_summary(X[:2000], reference).merged(joint_summary(X[2000:], reference))
+    halves = joint_summary(X[:2000], reference) + joint_summary(X[2000:], reference)
     assert halves.n == whole.n
     np.testing.assert_allclose(halves.products, whole.products)
 

@@ -188,6 +188,29 @@ def test_many_small_windows_are_evidence_together() -> None:
     assert 20 <= alarm <= 30
 
 
+@pytest.mark.parametrize("what", [{"shift": 0.5}, {"shift": -0.5}, {"slope": 0.6, "shift": -0.4}])
+def test_what_small_windows_have_in_common_is_found_though_each_says_little(
+    what: dict[str, float],
+) -> None:
+    # No window is enough by itself.
+    means = [realised(*rows(day, 150, **what))[EXCESS].e_value for day in range(20, 30)]
+    assert max(mean or 0 for mean in means) < YEAR
+    alarm = days_to_alarm(60, what, change=20, rows_a_day=150)
+    assert alarm is not None
+    assert 20 <= alarm <= 40
+
+
+def test_the_detector_goes_on_when_the_kinds_of_change_become_others() -> None:
+    detector = update_detector(Detector(), evidence(100.0), window(0))
+    log_es = (math.log(2.0), math.log(4.0))
+    finding = msgspec.structs.replace(evidence(3.0), log_es=log_es)
+    detector = update_detector(detector, finding, window(1))
+    assert detector.log_value == pytest.approx(math.log(1 + 101 * 3))
+    assert detector.parts == pytest.approx((math.log(1 + 101 * 2), math.log(1 + 101 * 4)))
+    # The second kind has done better so far, so that it weighs more now.
+    assert update_detector(detector, finding, window(2)).log_value > math.log(1 + 304 * 3)
+
+
 def test_the_alarm_names_the_start_and_the_price_of_the_change() -> None:
     detector = Detector()
     for day in range(12):

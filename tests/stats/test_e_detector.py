@@ -10,8 +10,10 @@ from gyroscope.stats.e_detector import (
     Detection,
     alarm_limit,
     cusum,
+    mixed_log_e,
     next_cusum,
     next_shiryaev_roberts,
+    parts_of,
     shiryaev_roberts,
     starts_afresh,
 )
@@ -41,6 +43,51 @@ def test_the_cusum_is_the_best_of_all_possible_starts(log_e: list[float]) -> Non
 def test_evidence_of_any_size_neither_overflows_nor_vanishes() -> None:
     assert next_shiryaev_roberts(1000.0, 5000.0) == pytest.approx(6000.0)
     assert next_shiryaev_roberts(1000.0, -5000.0) == pytest.approx(0.0)
+
+
+@given(st.lists(st.tuples(*[st.floats(-3, 3)] * 3), max_size=20))
+def test_a_mixture_is_the_mean_of_the_detectors_of_each_kind(
+    steps: list[tuple[float, ...]],
+) -> None:
+    parts, carried = parts_of((), 3), 0.0
+    for log_es in steps:
+        carried = next_shiryaev_roberts(carried, mixed_log_e(parts, log_es))
+        parts = tuple(map(next_shiryaev_roberts, parts, log_es))
+    of_kind = [
+        sum(math.exp(sum(step[j] for step in steps[start:])) for start in range(len(steps)))
+        for j in range(3)
+    ]
+    assert carried == pytest.approx(math.log1p(sum(of_kind) / 3))
+    assert math.log(np.mean(np.exp(parts))) == pytest.approx(carried)
+
+
+@given(st.lists(st.floats(0, 20), min_size=1, max_size=5), st.integers(1, 6))
+def test_another_number_of_kinds_keeps_the_mean(parts: list[float], m: int) -> None:
+    renewed = parts_of(parts, m)
+    assert len(renewed) == m
+    assert math.log(np.mean(np.exp(renewed))) == pytest.approx(math.log(np.mean(np.exp(parts))))
+
+
+def mixture_lengths(seed: int, runs: int, chance: float, most: int) -> np.ndarray:
+    """Steps to the alarm on ten coins a step, betting on four biases either way at once."""
+    rng = np.random.default_rng(seed)
+    stakes = np.array([-0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8])
+    parts, lengths = np.zeros((runs, stakes.size)), np.full(runs, most)
+    for k in range(most):
+        heads = rng.binomial(10, chance, (runs, 1))
+        parts = np.logaddexp(0, parts + heads * np.log1p(stakes) + (10 - heads) * np.log1p(-stakes))
+        alarm = np.log(np.mean(np.exp(parts), axis=1)) >= alarm_limit(100)
+        lengths = np.where(alarm & (lengths == most), k + 1, lengths)
+        parts = np.minimum(parts, 600)
+    return lengths
+
+
+def test_a_mixture_keeps_the_average_run_length_and_finds_a_small_change_of_any_kind() -> None:
+    runs = 400
+    # Cut off at 2000 steps, which can only shorten the mean.
+    assert mixture_lengths(1, runs, 0.5, 2000).mean() >= 100 * (1 - 3 / math.sqrt(runs))
+    for chance in (0.4, 0.6):  # 0.2 nats a step at best
+        assert mixture_lengths(2, runs, chance, 200).mean() < 40
 
 
 def run_length(rng: np.random.Generator, limit: float, change: int, most: int) -> int:

@@ -9,6 +9,8 @@ from scipy.stats import entropy
 from gyroscope.errors import DataError
 from gyroscope.stats.e_detector import alarm_limit, next_shiryaev_roberts
 from gyroscope.stats.excess_loss import (
+    SHIFT_TILTS,
+    SLOPE_TILTS,
     ExcessReference,
     excess_evidence,
     excess_loss,
@@ -58,13 +60,16 @@ def test_an_e_value_has_mean_one_over_all_labels_the_scores_allow(q: list[float]
     # Every pattern of labels, weighted by its chance: exact, however rare the positives are.
     scores = np.array(q)
     total = {"log_e_excess": 0.0, "log_e_residual": 0.0, "log_e": 0.0}
+    each = np.zeros(len(SLOPE_TILTS) + 2 * len(SHIFT_TILTS))
     for pattern in range(2 ** len(q)):
         y = np.array([pattern >> k & 1 for k in range(len(q))], dtype=float)
         chance = float(np.prod(np.where(y == 1, scores, 1 - scores)))
         evidence = excess_evidence(y, scores, ExcessReference())
         for name in total:
             total[name] += chance * math.exp(getattr(evidence, name))
+        each += chance * np.exp(evidence.log_es)
     assert total == pytest.approx(dict.fromkeys(total, 1.0))
+    assert each == pytest.approx(np.ones(each.size))
 
 
 @pytest.mark.parametrize(

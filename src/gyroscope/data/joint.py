@@ -1,70 +1,31 @@
-"""How columns move together: sums of products of normal scores, which can be added up."""
+"""How columns move together: sums over rows of products of normal scores, which can be added up."""
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Cells
+from gyroscope.stats.dependence import CrossProducts, cross_products
+from gyroscope.stats.rank_scores import normal_scores
 
 JOINT_ROWS = 20_000  # of a part, evenly taken: a correlation is known within 0.007
 JOINT_COLUMNS = 200  # the first ones of a table; the work grows with their square
 
 
-class JointSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Sums of products of the normal scores of all pairs of columns, over ``n`` rows.
+def joint_of_cells(cells: Sequence[Cells], counts: Sequence[NDArray[np.int64]]) -> CrossProducts:
+    """The cross-products of rows whose cells are known, of the first ``JOINT_COLUMNS`` columns.
 
-    Of more than ``JOINT_COLUMNS`` columns the first ones only.
-    """
-
-    n: int
-    products: NDArray[np.float64]  # float64[p, p], symmetric
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, JointSummary):
-            return NotImplemented
-        return self.n == other.n and np.array_equal(self.products, other.products)
-
-    def __hash__(self) -> int:
-        return hash((self.n, self.products.tobytes()))
-
-    def merged(self, other: JointSummary) -> JointSummary:
-        """The summary of the rows of both."""
-        return JointSummary(n=self.n + other.n, products=self.products + other.products)
-
-
-def normal_scores(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The normal score of each cell of a reference, and a last one, 0, for missing values.
-
-    That of a cell is the normal quantile of the middle of its ranks among the reference's
-    ``counts`` (int64[cells]); all are 0 if the reference has no value.
-
-    Source:
-        van der Waerden (1952), Order tests for the two-sample problem and their power,
-        Indagationes Mathematicae 14.
-    """
-    from scipy.special import ndtri
-
-    n = int(counts.sum())
-    scores = np.zeros(counts.size + 1)
-    if n:
-        middles = (np.cumsum(counts) - counts / 2) / n
-        # Cells beyond the reference: half a rank from the end, not at infinity.
-        scores[:-1] = ndtri(np.clip(middles, 0.5 / n, 1 - 0.5 / n))
-    return scores
-
-
-def joint_of_cells(cells: list[Cells], counts: list[NDArray[np.int64]]) -> JointSummary:
-    """The summary of rows whose cells are known.
+    A value scores the normal quantile of its cell's mid-rank in the reference, a missing one 0.
 
     Args:
         cells: of each column the cells uint16[n], after the last cell for a missing value.
-        counts: of each column the counts of the reference.
+        counts: of each column the counts int64[cells] of the reference.
     """
     pairs = list(zip(cells, counts, strict=True))[:JOINT_COLUMNS]
-    n = cells[0].size if cells else 0
-    scores = np.empty((n, len(pairs)))
+    scores = np.empty((cells[0].size if cells else 0, len(pairs)))
     for position, (column, held) in enumerate(pairs):
-        scores[:, position] = normal_scores(held)[column]
-    return JointSummary(n=n, products=scores.T @ scores)
+        scores[:, position] = np.append(normal_scores(held.astype(np.float64)), 0.0)[column]
+    return cross_products(scores)

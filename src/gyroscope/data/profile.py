@@ -24,10 +24,11 @@ from gyroscope.data.cells import (
     even_rows,
 )
 from gyroscope.data.framing import framed, unframed
-from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, JointSummary, joint_of_cells
+from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, joint_of_cells
 from gyroscope.data.parallel import in_threads
 from gyroscope.errors import DataError
 from gyroscope.kernels import REGISTERS, NumberTally, tally_numbers
+from gyroscope.stats.dependence import CrossProducts
 from gyroscope.stats.heavy_hitters import HeavyHitters, merged_hitters
 from gyroscope.stats.hyperloglog import distinct_estimate
 
@@ -103,7 +104,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     spec: ProfileSpec
     n: int
     columns: tuple[ColumnProfile, ...]
-    joint: JointSummary | None = None
+    joint: CrossProducts | None = None
     absent: tuple[
         str, ...
     ] = ()  # columns of the spec that the table did not have, in whole or part
@@ -155,7 +156,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
     spec: bytes
     n: int
     columns: tuple[ColumnProfile, ...]
-    joint: JointSummary | None
+    joint: CrossProducts | None
     absent: tuple[str, ...]
     extra: tuple[str, ...]
 
@@ -177,7 +178,7 @@ def profile(X: FloatArray, spec: ProfileSpec) -> Profile:
     return Profile(spec=spec, n=len(X), columns=tuple(done))
 
 
-def joint_summary(X: FloatArray, reference: Profile) -> JointSummary:
+def joint_summary(X: FloatArray, reference: Profile) -> CrossProducts:
     """How the columns of encoded rows ``X`` (float64[n, p]) move together.
 
     ``reference`` gives cells and ranks. At most ``JOINT_ROWS`` rows, evenly taken, are looked at.
@@ -208,7 +209,7 @@ def merge_all(profiles: Sequence[Profile]) -> Profile:
         )
     joint = first.joint
     for other in profiles[1:]:
-        joint = joint.merged(other.joint) if joint and other.joint else None
+        joint = joint + other.joint if joint and other.joint else None
     return Profile(
         spec=first.spec,
         n=sum(part.n for part in profiles),

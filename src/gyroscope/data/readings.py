@@ -195,9 +195,7 @@ def _column(spec: ColumnSpec) -> Column:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    return bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    )
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _texts(values: Any) -> Any:
@@ -232,9 +230,7 @@ def _kind_of_texts(name: str, sample: Any, untyped: bool) -> Kind:
     if untyped and _nearly_numbers(values.values, values.counts):
         return Kind(type=ColumnType.NUMBER)
     listed = values.most_frequent()[:LISTED]
-    return Kind(
-        type=ColumnType.CATEGORY, categories=tuple(values.values.take(listed).to_pylist())
-    )
+    return Kind(type=ColumnType.CATEGORY, categories=tuple(values.values.take(listed).to_pylist()))
 
 
 def _nearly_numbers(texts: Any, counts: NDArray[np.int64]) -> bool:

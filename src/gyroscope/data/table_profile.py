@@ -254,9 +254,7 @@ def _of_reference(
     joint = set(profiled[:JOINT_COLUMNS])
 
     def counted(name: str) -> _Column:
-        return _reference_column(
-            table, name, joint=name in joint, parts=in_time_order is not False
-        )
+        return _reference_column(table, name, joint=name in joint, parts=in_time_order is not False)
 
     columns = in_threads(counted, profiled)
     timed = in_time_order if in_time_order is not None else _in_order(columns)

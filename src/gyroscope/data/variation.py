@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Dispersions, FloatArray, Variation
-from gyroscope.data.joint import normal_scores
 from gyroscope.stats.dispersion import (
     FEWEST_PARTS,
     Dispersion,
@@ -22,6 +21,7 @@ from gyroscope.stats.dispersion import (
     dispersion_of_shares,
     joined,
 )
+from gyroscope.stats.rank_scores import normal_scores
 
 PARTS = 64  # consecutive parts into which the reference is cut, and joined by twos ...
 PART_ROWS = 100  # ... of at least so many rows
@@ -97,7 +97,7 @@ def _dispersions(
     counts: NDArray[np.int64], missing: NDArray[np.int64], *, ordered: bool
 ) -> Dispersions:
     """How the parts differ, for parts of growing size, as long as there are enough of them."""
-    scores = normal_scores(counts.sum(axis=0))[:-1]
+    scores = normal_scores(counts.sum(axis=0).astype(np.float64))
     held, absent = counts.astype(np.float64), missing.astype(np.float64)[:, np.newaxis]
     found: dict[str, list[Dispersion]] = {name: [] for name in Dispersions.__struct_fields__}
     while len(held) >= FEWEST_PARTS:

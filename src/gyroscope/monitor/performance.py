@@ -17,8 +17,10 @@ from gyroscope.stats.binary import FloatArray
 from gyroscope.stats.cbpe import expected_metrics
 from gyroscope.stats.e_detector import (
     alarm_limit,
+    mixed_log_e,
     next_cusum,
     next_shiryaev_roberts,
+    parts_of,
     starts_afresh,
 )
 from gyroscope.stats.e_values import e_value, log_mean_exp
@@ -26,7 +28,7 @@ from gyroscope.stats.excess_loss import ExcessReference, excess_evidence, excess
 from gyroscope.stats.intervals import Estimate, normal_quantile
 from gyroscope.stats.metrics import LOWER_IS_BETTER, metrics
 from gyroscope.stats.random_effects import RandomEffects
-from gyroscope.stats.ranking import ranking_log_e
+from gyroscope.stats.ranking import ranking_log_es
 
 SHOWN = ("roc_auc", "log_loss", "accuracy", "precision", "recall", "f1", "brier")
 EXCESS = "excess_loss"  # the check that feeds the detector
@@ -165,9 +167,9 @@ def _excess(
     found = excess_loss(y, p)
     if found is None:
         return []
-    log_e = excess_evidence(y, p, reference).log_e
+    log_es = excess_evidence(y, p, reference).log_es
     if ranking is not None:
-        log_e = log_mean_exp([log_e, ranking_log_e(y, p, ranking)])
+        log_es += ranking_log_es(y, p, ranking)
     excess = found.excess - reference.excess.mean
     between = math.sqrt(reference.excess.between)
     half = normal_quantile(0.975) * math.hypot(found.excess_error, between)
@@ -186,7 +188,8 @@ def _excess(
             n_needed=None if enough else min_rows,
             value=excess,
             interval=Interval(excess - half, excess + half),
-            e_value=e_value(log_e),
+            e_value=e_value(log_mean_exp(log_es)),
+            log_es=log_es,
         )
     ]
 
@@ -194,10 +197,10 @@ def _excess(
 def update_detector(detector: Detector, excess: Finding, window: Window) -> Detector:
     """Carry the e-detector on by the ``excess_loss`` finding of a window.
 
-    The detector is the sum, over all windows at which a change may have begun, of the e-values
-    since: without a change it takes at least ``run_length`` windows on average to reach that
-    number. The change point is where the strongest of those sums begins, and rows and cost count
-    from there.
+    The detector is the mean, over the kinds of change that the finding has e-values for, of sums
+    over all windows at which such a change may have begun, of the e-values since: without a change
+    it takes at least ``run_length`` windows on average to reach that number. The change point is
+    where the strongest of the sums begins, and rows and cost count from there.
 
     Args:
         detector: as the window before left it.
@@ -210,7 +213,9 @@ def update_detector(detector: Detector, excess: Finding, window: Window) -> Dete
     """
     if excess.e_value is None or excess.value is None or excess.interval is None:
         raise UsageError(f"the detector is fed by findings {EXCESS!r}, got {excess.check!r}")
-    log_e = math.log(excess.e_value)
+    log_es = excess.log_es or (math.log(excess.e_value),)
+    parts = parts_of(detector.parts or (detector.log_value,), len(log_es))
+    log_e = mixed_log_e(parts, log_es)
     fresh = starts_afresh(detector.log_cusum)
     before = 0 if fresh else detector.rows
     rows = before + excess.n
@@ -218,9 +223,10 @@ def update_detector(detector: Detector, excess: Finding, window: Window) -> Dete
     error = (excess.interval.high - excess.value) / normal_quantile(0.975)
     return Detector(
         log_value=next_shiryaev_roberts(detector.log_value, log_e),
+        parts=tuple(map(next_shiryaev_roberts, parts, log_es)),
         log_cusum=next_cusum(detector.log_cusum, log_e),
         windows=detector.windows + 1,
-        calm=_calm(detector.calm, excess),
+        calm=_calm(detector.calm, log_e, excess.verdict),
         change_point=window.start if fresh else detector.change_point,
         rows=rows,
         cost=old * detector.cost + new * excess.value,
@@ -228,11 +234,11 @@ def update_detector(detector: Detector, excess: Finding, window: Window) -> Dete
     )
 
 
-def _calm(calm: int, excess: Finding) -> int:
+def _calm(calm: int, log_e: float, verdict: Verdict) -> int:
     """Windows in a row that spoke for no change; one with few rows neither adds nor ends."""
-    if excess.e_value is not None and excess.e_value >= 1:
+    if log_e >= 0:
         return 0
-    return calm if excess.verdict is Verdict.NOT_ENOUGH_DATA else calm + 1
+    return calm if verdict is Verdict.NOT_ENOUGH_DATA else calm + 1
 
 
 def performance_alarm(detector: Detector, window: Window, *, run_length: float) -> Finding:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -13,10 +12,9 @@ from gyroscope.errors import DataError
 from gyroscope.findings import Interval
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
-from gyroscope.stats.rank_scores import normal_scores
 
 
-class CrossProducts(msgspec.Struct, frozen=True, kw_only=True):
+class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Sums over rows of products of the scores of p columns; those of two parts add up."""
 
     n: int  # rows
@@ -25,6 +23,15 @@ class CrossProducts(msgspec.Struct, frozen=True, kw_only=True):
     squares: FloatArray  # [p, p] of x_i^2 x_j
     quartics: FloatArray  # [p, p] of x_i^2 x_j^2
     cubes: FloatArray  # [p, p] of x_i^3 x_j
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CrossProducts):
+            return NotImplemented
+        names = self.__struct_fields__
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
+
+    def __hash__(self) -> int:
+        return hash((self.n, self.products.tobytes()))
 
     def __add__(self, other: CrossProducts) -> CrossProducts:
         return CrossProducts(
@@ -48,33 +55,6 @@ class DependenceChange(msgspec.Struct, frozen=True, kw_only=True):
     pairs: int  # compared
     n_reference: int
     n_current: int
-
-
-def scores_from_codes(
-    codes: npt.NDArray[np.integer], reference: Sequence[npt.ArrayLike]
-) -> FloatArray:
-    """Normal scores of cells by their mid-ranks in the reference.
-
-    Args:
-        codes: the cell codes[n, p] of each row in each of p columns.
-        reference: counts[cells] of the reference, for each column.
-
-    Returns:
-        Scores[n, p], of mean about 0 and variance at most about 1 in the reference.
-
-    Raises:
-        DataError: a code is no cell of its column, or there are not p columns of counts.
-    """
-    cells = np.asarray(codes)
-    if cells.ndim != 2 or cells.shape[1] != len(reference):
-        raise DataError(f"expected codes of {len(reference)} columns, got shape {cells.shape}")
-    scores = np.empty(cells.shape)
-    for k, counts in enumerate(reference):
-        held = np.asarray(counts, dtype=np.float64)
-        if cells.size and not (cells[:, k].min() >= 0 and cells[:, k].max() < held.size):
-            raise DataError(f"codes of column {k} must lie in 0 .. {held.size - 1}")
-        scores[:, k] = normal_scores(held)[cells[:, k]]
-    return scores
 
 
 def cross_products(scores: npt.ArrayLike) -> CrossProducts:

@@ -6,6 +6,17 @@ without a change, so that an alarm at M_k >= a comes no sooner than after a step
 average run length is at least a. The CUSUM C_k = max(1, C_{k-1}) e_k is never above M_k; the last
 step at which it started afresh estimates where the change began.
 
+Which change will come is not known, so there are e-values e_k^1, ..., e_k^m, one against each kind
+and size. Averaging them step by step wastes much: a step without news, in which the bold ones lose
+all, costs log m and more. So each kind j has a detector M^j of its own and the mean of these is
+watched (Robbins' mixture, over the whole stream). The mean of supermartingales M_k^j - k is one
+again, so that the average run length is at least a as before. The price of not knowing is log m
+once, not at every step. Seen from outside it is one detector: the mean grows by the e-value
+
+    sum_j (1 + M_{k-1}^j) e_k^j / sum_j (1 + M_{k-1}^j),
+
+an average with weights that the past has fixed.
+
 Source: Shin, Ramdas and Rinaldo (2024), E-detectors: a nonparametric framework for sequential
 change detection, New England Journal of Statistics in Data Science 2. Start of the change: Hinkley
 (1971), Biometrika 58.
@@ -16,6 +27,7 @@ All values are natural logarithms, so that long or strong streams neither overfl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -95,6 +107,32 @@ def next_shiryaev_roberts(log_one_plus: float, log_e: float) -> float:
     grown = log_one_plus + log_e
     top = max(0.0, grown)
     return top + math.log(math.exp(-top) + math.exp(grown - top))
+
+
+def parts_of(parts: Sequence[float], m: int) -> tuple[float, ...]:
+    """The m detectors of a mixture, as log(1 + M_k^j); a stream starts without any.
+
+    If there were other than m so far, such as before the first step, the new ones share their mean
+    evenly. That keeps the mean, and so what it promises.
+
+    Example:
+        >>> parts_of((), 2)
+        (0.0, 0.0)
+    """
+    if len(parts) == m:
+        return tuple(parts)
+    return (log_mean_exp(parts) if parts else 0.0,) * m
+
+
+def mixed_log_e(parts: Sequence[float], log_es: Sequence[float]) -> float:
+    """The logarithm of the e-value by which the mean of the parts grows, given log e_k^j of each.
+
+    Example:
+        >>> round(mixed_log_e((0.0, 0.0), (0.0, 1.0986123)), 6)  # the mean of 1 and 3
+        0.693147
+    """
+    grown = [part + log_e for part, log_e in zip(parts, log_es, strict=True)]
+    return log_mean_exp(grown) - log_mean_exp(parts)
 
 
 def alarm_limit(average_run_length: float) -> float:

@@ -115,17 +115,14 @@ def _checked(x: npt.ArrayLike, null_mean: float, lowest: float) -> FloatArray:
     return values - null_mean
 
 
-def log_mean_exp(log_values: Sequence[float], weights: Sequence[float] | None = None) -> float:
-    """The logarithm of the (weighted) mean of e-values, which is an e-value again.
+def log_mean_exp(log_values: Sequence[float]) -> float:
+    """The logarithm of the mean of e-values, which is an e-value again.
 
     Args:
         log_values: natural logarithms of e-values, at least one.
-        weights: their weights, which sum to 1; equal if None.
     """
-    shares = [1 / len(log_values)] * len(log_values) if weights is None else weights
     top = max(log_values)
-    total = sum(w * math.exp(v - top) for w, v in zip(shares, log_values, strict=True))
-    return top + math.log(total)
+    return top + math.log(sum(math.exp(v - top) for v in log_values) / len(log_values))
 
 
 def e_value(log_e: float) -> float:

@@ -11,7 +11,7 @@ of rows, as long as y is 1 with chance q. If the chance is pi instead, its mean 
   scores are wrong.
 
 The last is no excess, but decisions made at a threshold suffer from it too. So a second, two-sided
-residual y - q (calibration in the large) is watched beside it, and the two e-values are averaged.
+residual y - q (calibration in the large) is watched beside it.
 
 Tilting the residual by theta times a weight a(q) is the likelihood ratio of the recalibrated score
 logit(q') = logit(q) + theta a(q) against q: with a = -logit(q) a smaller slope, with a = 1 or -1 a
@@ -33,8 +33,10 @@ from gyroscope.stats.intervals import normal_quantile
 from gyroscope.stats.losses import SCORE_FLOOR, held, logit
 from gyroscope.stats.random_effects import RandomEffects, random_effects
 
-SLOPE_TILTS = tuple(2.0**k for k in range(-5, 2))  # slope 1 - tilt: from nearly 1 to inverted
-SHIFT_TILTS = tuple(2.0**k for k in range(-5, 2))  # log-odds
+# A tilt catches changes from half its size to any larger one, best at its own. More tilts would be
+# nearer to the best one, but each costs all others their share of the mean.
+SLOPE_TILTS = (0.15, 0.6)  # slope 1 - tilt
+SHIFT_TILTS = (0.1, 0.25, 0.6)  # log-odds
 _MARGIN_ALPHA = 0.05  # error of the bound on the reference's own excess
 
 
@@ -60,7 +62,8 @@ class ExcessEvidence(msgspec.Struct, frozen=True, kw_only=True):
 
     log_e_excess: float  # more loss than promised
     log_e_residual: float  # more or fewer positives than promised
-    log_e: float  # the two averaged
+    log_es: tuple[float, ...]  # one for each kind and size of change: less slope, more, fewer
+    log_e: float  # all of them averaged
 
 
 def excess_losses(y: npt.ArrayLike, q: npt.ArrayLike) -> FloatArray:
@@ -130,22 +133,19 @@ def excess_evidence(
     y: npt.ArrayLike,
     q: npt.ArrayLike,
     reference: ExcessReference,
-    *,
-    residual_share: float = 0.5,
 ) -> ExcessEvidence:
     """Log e-values of one batch of rows against "no worse than on the reference".
 
-    Each is the mean of likelihood ratios over a grid of tilts. The reference is itself a sample
-    whose error is shared by all batches, so it enters as a margin: the upper 95 % bound of its mean
-    is taken for what is normal. The variance between batches divides the log-likelihood ratios by
-    the design effect 1 + n^2 between / variance: exact if batch effects are normal, and without
-    them still an e-value (Jensen).
+    There is a likelihood ratio for each of a few tilts. The reference is itself a sample whose
+    error is shared by all batches, so it enters as a margin: the upper 95 % bound of its mean is
+    taken for what is normal. The variance between batches divides the log-likelihood ratios by the
+    design effect 1 + n^2 between / variance: exact if batch effects are normal, and without them
+    still an e-value (Jensen).
 
     Args:
         y: labels[n] of the batch.
         q: scores[n] at which they were predicted.
         reference: from :func:`excess_reference`.
-        residual_share: weight of the two-sided residual in the average, in [0, 1].
 
     Raises:
         DataError: labels or scores that cannot be used.
@@ -153,20 +153,16 @@ def excess_evidence(
     labels, scores = labels_and_scores(y, q)
     scores = held(scores, SCORE_FLOOR)
     ones = np.ones_like(scores)
-    log_e_excess = _tilted(labels, scores, -logit(scores), SLOPE_TILTS, reference.excess)
+    slope = _tilted(labels, scores, -logit(scores), SLOPE_TILTS, reference.excess)
+    more = _tilted(labels, scores, ones, SHIFT_TILTS, reference.residual)
     fewer = msgspec.structs.replace(reference.residual, mean=-reference.residual.mean)
-    log_e_residual = log_mean_exp(
-        [
-            _tilted(labels, scores, ones, SHIFT_TILTS, reference.residual),
-            _tilted(labels, scores, -ones, SHIFT_TILTS, fewer),
-        ]
-    )
+    less = _tilted(labels, scores, -ones, SHIFT_TILTS, fewer)
+    log_es = (*slope, *more, *less)
     return ExcessEvidence(
-        log_e_excess=log_e_excess,
-        log_e_residual=log_e_residual,
-        log_e=log_mean_exp(
-            [log_e_excess, log_e_residual], weights=[1 - residual_share, residual_share]
-        ),
+        log_e_excess=log_mean_exp(slope),
+        log_e_residual=log_mean_exp([*more, *less]),
+        log_es=log_es,
+        log_e=log_mean_exp(log_es),
     )
 
 
@@ -176,11 +172,11 @@ def _tilted(
     weight: FloatArray,
     tilts: tuple[float, ...],
     normal: RandomEffects,
-) -> float:
-    """Log e-value against "the mean of weight (y - q) is at most what is normal"."""
+) -> list[float]:
+    """Log e-values against "the mean of weight (y - q) is at most what is normal", one a tilt."""
     variance = float((q * (1 - q)) @ weight**2)
     if variance == 0:
-        return 0.0
+        return [0.0] * len(tilts)
     margin = normal.mean + normal_quantile(1 - _MARGIN_ALPHA) * normal.standard_error
     design_effect = 1 + y.size**2 * normal.between / variance
     total = float(weight @ (y - q)) - y.size * margin
@@ -189,4 +185,4 @@ def _tilted(
         up, down = tilt * weight * (1 - q), -tilt * weight * q
         cumulant = np.logaddexp(np.log(q) + up, np.log1p(-q) + down).sum()
         logs.append((tilt * total - float(cumulant)) / design_effect)
-    return log_mean_exp(logs)
+    return logs

@@ -21,12 +21,11 @@ import numpy.typing as npt
 from gyroscope.stats.auc import roc_auc
 from gyroscope.stats.binary import cluster_codes, labels_and_scores
 from gyroscope.stats.cbpe import expected_auc
-from gyroscope.stats.e_values import log_mean_exp
 from gyroscope.stats.intervals import normal_quantile
 from gyroscope.stats.random_effects import RandomEffects, random_effects
 
 FEWEST_OF_A_CLASS = 10  # below, the normal approximation of the AUC is not worth having
-_TILTS = tuple(2.0**k for k in range(-2, 3))  # standard errors: from slight to total loss
+TILTS = (0.5, 2.0)  # standard errors: slight loss seen in many batches, total loss seen in few
 _MARGIN_ALPHA = 0.05  # error of the bound on the reference's own shortfall
 _ROUNDING = 1e-9  # equal scores have no order to fall short of, and this error at most
 
@@ -86,12 +85,14 @@ def ranking_reference(
     return random_effects([s.value for s in usable], [s.standard_error**2 for s in usable])
 
 
-def ranking_log_e(y: npt.ArrayLike, q: npt.ArrayLike, reference: RandomEffects) -> float:
-    """Log e-value of one batch against "the shortfall is no larger than on the reference".
+def ranking_log_es(
+    y: npt.ArrayLike, q: npt.ArrayLike, reference: RandomEffects
+) -> tuple[float, ...]:
+    """Log e-values of one batch against "the shortfall is no larger than on the reference".
 
     With z the shortfall in standard errors (those of labels drawn from the scores, and the variance
-    between batches), the mean of exp(k z - k^2 / 2) over a grid of k > 0 has mean at most 1 if z is
-    normal with mean at most 0 (a normal mean's likelihood ratio; Robbins 1970, Annals of
+    between batches), exp(k z - k^2 / 2) with k > 0 has mean at most 1 if z is normal with mean at
+    most 0 (a normal mean's likelihood ratio; Robbins 1970, Annals of
     Mathematical Statistics 41). The reference is itself a sample: the upper 95 % bound of its mean
     is taken for normal.
 
@@ -101,15 +102,15 @@ def ranking_log_e(y: npt.ArrayLike, q: npt.ArrayLike, reference: RandomEffects) 
         reference: from :func:`ranking_reference`.
 
     Returns:
-        The natural logarithm; 0 where there is no shortfall to speak of.
+        The natural logarithm for each k of ``TILTS``; 0 where there is no shortfall to speak of.
 
     Raises:
         DataError: labels or scores that cannot be used.
     """
     found = ranking_shortfall(y, q)
     if found is None:
-        return 0.0
+        return (0.0,) * len(TILTS)
     normal = reference.mean + normal_quantile(1 - _MARGIN_ALPHA) * reference.standard_error
     error = math.hypot(found.standard_error, math.sqrt(reference.between))
     z = (found.value - normal) / error
-    return log_mean_exp([k * z - k**2 / 2 for k in _TILTS])
+    return tuple(k * z - k**2 / 2 for k in TILTS)
