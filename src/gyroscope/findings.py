@@ -53,8 +53,11 @@ class Kind(StrEnum):
 
     DATA_QUALITY = "data quality"
     COLUMN_DRIFT = "column drift"
+    JOINT_DRIFT = "joint drift"  # how columns go together
     SCORE_DRIFT = "score drift"
     LABEL_DRIFT = "label drift"
+    ASSOCIATION_DRIFT = "association drift"  # how columns and label go together
+    SEGMENT = "segment"  # where performance is worst
     PERFORMANCE = "performance"  # with labels
     ESTIMATED_PERFORMANCE = "estimated performance"  # before labels
     GATE = "gate"
@@ -91,6 +94,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     n_needed: int | None = None  # rows that would be enough, with "not enough data"
     cost: float | None = None  # estimated change of the user's metric; positive is worse
     cost_interval: Interval | None = None
+    suspects: tuple[str, ...] = ()  # what is likely behind it, the likeliest first
 
 
 SEVERITY = (Verdict.OK, Verdict.NOT_ENOUGH_DATA, Verdict.NOTICE, Verdict.WARNING, Verdict.ALARM)

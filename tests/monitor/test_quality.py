@@ -161,7 +161,7 @@ def plans(n: int, seed: int = 10) -> np.ndarray:
 def test_categories_under_other_codes_are_an_alarm(day: Window) -> None:
     finding = alarm(checked(plans(N), np.full(300, 3.0), day, kind=ColumnType.CATEGORY))
     assert finding.check == "unseen_share"
-    assert finding.detail.startswith("100 % of the values of x0 are not in the contract; ")
+    assert finding.detail.startswith("100 % of the values of x0 are not listed; ")
 
 
 def test_a_popular_new_category_is_no_alarm(day: Window) -> None:

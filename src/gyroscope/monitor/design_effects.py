@@ -66,6 +66,12 @@ def design_effects(spec: ProfileSpec) -> list[ColumnEffects]:
     return [ColumnEffects(column, pooled) for column in own]
 
 
+def table_factor(spec: ProfileSpec, n: float) -> float:
+    """The factor for a window of ``n`` rows where several columns are looked at together."""
+    together = pool([_of(Effect.SHIFT, column) for column in spec.columns])
+    return float(inflation(together, n))
+
+
 def _of(effect: Effect, column: ColumnSpec) -> tuple[Dispersion, ...]:
     if column.variation is None:
         return ()

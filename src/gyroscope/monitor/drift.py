@@ -24,11 +24,12 @@ from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
-from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effects
+from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effects, table_factor
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.chi_square import chi_square_batch
 from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells, pool_rare_cells_batch
+from gyroscope.stats.dependence import dependence_change
 from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_batch
 from gyroscope.stats.multiplicity import benjamini_hochberg
 from gyroscope.stats.psi import PsiBatch, psi_batch, rows_needed
@@ -80,6 +81,7 @@ class _Examined(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float
     limit: str  # the threshold in words
     found: str  # the start of the sentence if there is a change
+    calm: str  # the same if there is not
     numbers: str  # the figures behind it
     change: Callable[[], str]  # what went from where to where, asked for only if there is one
 
@@ -138,6 +140,8 @@ def drift_findings_by_window(
         for shares in (_missing_rates, _unseen_shares, _outside_shares):
             for position, found in zip(large, shares(column, news), strict=True):
                 examined[position] += [found] if found is not None else []
+    for position in large:
+        examined[position] += _dependence(reference, windows[position][1], rules)
     return [
         worst_first(done[k] + _judged(examined[k], rules, window))
         for k, (window, _) in enumerate(windows)
@@ -203,6 +207,7 @@ def _distributions(
                 threshold=rules.material_psi,
                 limit=f"{rules.material_psi:g}",
                 found=f"{wording.size(effect)} change of {column.spec.name}",
+                calm=f"no sure change of {column.spec.name}",
                 numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
                 change=_change(column, new),
             )
@@ -364,6 +369,7 @@ def _share(column: _Column, share: _Share, shares: TwoProportionsBatch, k: int) 
         for x in (shares.value, shares.reference, shares.current)
     )
     name = column.spec.name
+    found = f"{'more' if value > 0 else 'fewer'} {share.what} in {name}"
     return _Examined(
         check=share.check,
         subject=name,
@@ -373,10 +379,53 @@ def _share(column: _Column, share: _Share, shares: TwoProportionsBatch, k: int) 
         p_value=float(shares.p_value[k]),
         threshold=share.limit,
         limit=f"{100 * share.limit:.3g} points",
-        found=f"{'more' if value > 0 else 'fewer'} {share.what} in {name}",
+        found=found,
+        calm=f"not surely {found}",
         numbers=f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} points",
         change=lambda: wording.share_moved("share", before, after),
     )
+
+
+# -- how columns go together ----------------------------------------------------------------------
+
+
+def _dependence(reference: Profile, current: Profile, rules: DriftRules) -> list[_Examined]:
+    """The pair of columns whose correlation changed most surely, if that is known of both samples.
+
+    Two columns of which each stays as it was and whose correlation changes by d have a joint PSI of
+    about d^2, so that the root of what is material for a column is material here.
+    """
+    if reference.joint is None or current.joint is None:
+        return []
+    spec = reference.spec
+    then = reference.joint / table_factor(spec, 0)
+    change = dependence_change(then, current.joint / table_factor(spec, current.n))
+    if change.pair is None or min(change.n_reference, change.n_current) < rules.min_rows:
+        return []
+    one, other = (spec.columns[position].name for position in change.pair)
+    low, high = change.interval.low, change.interval.high
+    value = math.atanh(change.current) - math.atanh(change.reference)
+    before, after = f"{change.reference:+.2f}", f"{change.current:+.2f}"
+    return [
+        _Examined(
+            kind=Kind.JOINT_DRIFT,
+            check="correlation",
+            subject=f"{one} and {other}",
+            n=current.joint.n,
+            value=value,
+            interval=change.interval,
+            p_value=change.p_value,
+            threshold=math.sqrt(rules.material_psi),
+            limit=f"{math.sqrt(rules.material_psi):.2g}",
+            found=f"{one} and {other} go together differently",
+            calm=f"no sure change of how columns go together, the least so {one} and {other}",
+            numbers=f"on Fisher's scale {value:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}, "
+            f"worst of {change.pairs} pairs",
+            change=lambda: wording.moved(
+                "correlation of ranks", before, after, up=change.current > change.reference
+            ),
+        )
+    ]
 
 
 # -- verdicts -------------------------------------------------------------------------------------
@@ -401,9 +450,7 @@ def _finding(
     among = "" if checks == 1 else f" among {checks} checks"
     figures = f"({e.numbers}, p {_p(p_value)}{among})"
     if not noticed:
-        verdict = Verdict.OK
-        opening = f"no sure change of {e.subject}" if e.check == "psi" else f"not surely {e.found}"
-        detail = f"{opening} {figures}."
+        verdict, detail = Verdict.OK, f"{e.calm} {figures}."
     else:
         sure = material and p_value <= rules.alpha
         verdict = Verdict.WARNING if sure else Verdict.NOTICE

@@ -7,6 +7,8 @@ suspect is a warning. Drift proper is in ``drift``.
 
 from __future__ import annotations
 
+import msgspec
+
 from gyroscope.data.cells import SCORE, ColumnSpec
 from gyroscope.data.profile import ColumnProfile, Profile, magnitude_bounds
 from gyroscope.findings import Finding, Kind, Verdict, Window
@@ -22,6 +24,8 @@ from gyroscope.stats.unseen import unseen_share
 CERTAIN = 1e-6
 
 MISSING_RISE = 0.20  # a rise of the missing share by 20 points over the worst part is no mix
+TYPE_RISE = 0.20  # a fifth of the values of another type: the sender has changed
+TYPE_NOTED = 0.01  # what is worth a warning
 UNSEEN_RISE = 0.50  # half of all values unknown: other codes are sent; one new agent brings 20 %
 CONSTANT_SHARE = 0.50  # where one value holds more than half already, all is drift, not breakage
 UNIT_FACTOR = 5.0  # smaller factors happen: prices, inflation, a new product
@@ -34,17 +38,19 @@ RUN_FACTOR = 3  # rows are many only if three times more than any run of one val
 def quality_findings(
     reference: Profile,
     current: Profile,
-    window: Window,
+    window: Window | None,
     *,
     min_rows: int,
+    certain: float = CERTAIN,
 ) -> list[Finding]:
     """What is surely broken, or suspect, in the columns of a window.
 
     Args:
         reference: profile of the reference, on whose spec ``current`` was counted.
         current: profile of the window.
-        window: the window.
+        window: the window, if it is one of event time.
         min_rows: rows below which the answer is "not enough data".
+        certain: the p-value below which one check rules chance out.
 
     Returns:
         One finding for each thing wrong, or a single one that nothing is, or that there are too few
@@ -64,10 +70,14 @@ def quality_findings(
     for spec, old, new in zip(
         current.spec.columns, reference.columns, current.columns, strict=True
     ):
+        if spec.name in current.absent:
+            found.append(_absent(spec, current.n, window))
+            continue
         checks = (
-            missing_finding(spec, old, new, window),
-            unseen_finding(spec, old, new, window),
-            constant_finding(spec, old, new, window, min_rows=min_rows),
+            type_finding(spec, old, new, window, certain=certain),
+            missing_finding(spec, old, new, window, certain=certain),
+            unseen_finding(spec, old, new, window, certain=certain),
+            constant_finding(spec, old, new, window, min_rows=min_rows, certain=certain),
             unit_finding(spec, old, new, window, min_rows=min_rows),
         )
         found += [finding for finding in checks if finding is not None]
@@ -86,8 +96,49 @@ def quality_findings(
     ]
 
 
+def _absent(spec: ColumnSpec, n: int, window: Window | None) -> Finding:
+    return Finding(
+        kind=Kind.DATA_QUALITY,
+        check="absent_column",
+        subject=spec.name,
+        verdict=Verdict.ALARM,
+        detail=f"There is no column {spec.name}, in all of the rows or some.",
+        window=window,
+        n=n,
+    )
+
+
+def type_finding(
+    spec: ColumnSpec,
+    old: ColumnProfile,
+    new: ColumnProfile,
+    window: Window | None,
+    *,
+    certain: float = CERTAIN,
+) -> Finding | None:
+    """Values that are not of the column's type, such as words in a column of numbers."""
+    rows = [column.n + column.missing + column.unreadable for column in (old, new)]
+    shares = two_proportions(old.unreadable, rows[0], new.unreadable, rows[1])
+    if shares.value < TYPE_NOTED or shares.p_value > certain:
+        return None
+    detail = (
+        f"{percent(shares.current)} of the values of {spec.name} are no {spec.type}; in the "
+        f"reference {percent(shares.reference)} are not"
+    )
+    verdict = Verdict.ALARM if shares.value >= TYPE_RISE else Verdict.WARNING
+    found = _rise(
+        "type_change", spec, shares, window, detail=detail, threshold=TYPE_RISE, certain=certain
+    )
+    return found and msgspec.structs.replace(found, verdict=verdict)
+
+
 def missing_finding(
-    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window
+    spec: ColumnSpec,
+    old: ColumnProfile,
+    new: ColumnProfile,
+    window: Window | None,
+    *,
+    certain: float = CERTAIN,
 ) -> Finding | None:
     """A rise of the missing share that no part of the reference comes near to."""
     shares = two_proportions(old.missing, old.missing + old.n, new.missing, new.missing + new.n)
@@ -98,13 +149,20 @@ def missing_finding(
     what = "no values at all" if dead else f"{percent(shares.current)} of its values missing"
     detail = f"{spec.name} has {what}; in the reference {percent(shares.reference)} are missing"
     check = "dead_column" if dead else "missing_rate"
-    return _rise(check, spec, shares, window, detail=detail, threshold=MISSING_RISE)
+    return _rise(
+        check, spec, shares, window, detail=detail, threshold=MISSING_RISE, certain=certain
+    )
 
 
 def unseen_finding(
-    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window
+    spec: ColumnSpec,
+    old: ColumnProfile,
+    new: ColumnProfile,
+    window: Window | None,
+    *,
+    certain: float = CERTAIN,
 ) -> Finding | None:
-    """A rise of the share of categories that are not in the contract, as if other codes were sent.
+    """A rise of the share of categories that are not listed, as if other codes were sent.
 
     Columns that change slowly, such as the month, turn unknown as a whole and are not broken.
     """
@@ -115,14 +173,22 @@ def unseen_finding(
     if shares.value < UNSEEN_RISE:
         return None
     detail = (
-        f"{percent(shares.current)} of the values of {spec.name} are not in the contract; by the "
+        f"{percent(shares.current)} of the values of {spec.name} are not listed; by the "
         f"reference {percent(shares.reference)} would be"
     )
-    return _rise("unseen_share", spec, shares, window, detail=detail, threshold=UNSEEN_RISE)
+    return _rise(
+        "unseen_share", spec, shares, window, detail=detail, threshold=UNSEEN_RISE, certain=certain
+    )
 
 
 def constant_finding(
-    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window, *, min_rows: int
+    spec: ColumnSpec,
+    old: ColumnProfile,
+    new: ColumnProfile,
+    window: Window | None,
+    *,
+    min_rows: int,
+    certain: float = CERTAIN,
 ) -> Finding | None:
     """One single value all through a window, in a column that varies within the reference.
 
@@ -133,7 +199,7 @@ def constant_finding(
     if new.n < min_rows or old.n == 0 or not _is_constant(spec, new) or _is_slow(spec, new.n):
         return None
     commonest = proportion(int(old.counts.max()), old.n, alpha=0.001).interval.high
-    if commonest**new.n > CERTAIN:
+    if commonest**new.n > certain:
         return None
     if spec.variation is None and spec.name != SCORE:
         verdict = Verdict.NOTICE
@@ -154,7 +220,12 @@ def constant_finding(
 
 
 def unit_finding(
-    spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile, window: Window, *, min_rows: int
+    spec: ColumnSpec,
+    old: ColumnProfile,
+    new: ColumnProfile,
+    window: Window | None,
+    *,
+    min_rows: int,
 ) -> Finding | None:
     """A change of unit: the median of |x| is off by a factor, and values have left their range.
 
@@ -190,7 +261,7 @@ def unit_finding(
 
 
 def constant_score_finding(
-    reference: Profile, current: Profile, window: Window, *, min_rows: int
+    reference: Profile, current: Profile, window: Window | None, *, min_rows: int
 ) -> Finding:
     """Whether the model gives every row of a window the same score, though it did not before."""
     check_agreement(reference, current)
@@ -240,13 +311,14 @@ def _rise(
     check: str,
     spec: ColumnSpec,
     shares: TwoProportionsResult,
-    window: Window,
+    window: Window | None,
     *,
     detail: str,
     threshold: float,
+    certain: float,
 ) -> Finding | None:
     """The alarm that a share has risen by far, if chance is ruled out."""
-    if shares.p_value > CERTAIN:
+    if shares.p_value > certain:
         return None
     return Finding(
         kind=Kind.DATA_QUALITY,

@@ -6,7 +6,7 @@ from gyroscope.findings import Finding, Kind, Verdict, Window
 
 
 def too_few(
-    kind: Kind, check: str, subject: str, window: Window, *, n: int, needed: int | None
+    kind: Kind, check: str, subject: str, window: Window | None, *, n: int, needed: int | None
 ) -> Finding:
     """The finding that ``n`` rows do not tell a change of ``subject`` from chance.
 

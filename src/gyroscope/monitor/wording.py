@@ -98,7 +98,7 @@ def _level(spec: ColumnSpec, code: int) -> str:
     if spec.type is ColumnType.BOOLEAN:
         return ("false", "true", "neither")[code]
     if code == spec.levels:
-        return "categories not in the contract"
+        return "categories that are not listed"
     return f"'{spec.categories[code]}'"
 
 

@@ -44,6 +44,13 @@ class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         )
 
 
+    def __truediv__(self, factor: float) -> CrossProducts:
+        """The sums of as many rows as these are worth, if rows that resemble each other are not."""
+        names = [name for name in self.__struct_fields__ if name != "n"]
+        sums = {name: getattr(self, name) / factor for name in names}
+        return CrossProducts(n=round(self.n / factor), **sums)
+
+
 class DependenceChange(msgspec.Struct, frozen=True, kw_only=True):
     """The pair of columns whose correlation changed most surely."""
 

@@ -1,0 +1,83 @@
+"""``gyroscope.drift``: what changed between two tables, for notebooks, pages and programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from gyroscope.data.table_profile import reference_profile, table_profile
+from gyroscope.findings import Finding, Verdict
+from gyroscope.monitor.comparison import DriftReport, compare
+from gyroscope.monitor.drift import ALPHA, MATERIAL_PSI, DriftRules
+
+NOTICE_ALPHA = 0.1  # chance that a comparison without any change has a notice
+MIN_ROWS = 100
+
+
+class Comparison:
+    """What changed between two tables. In a notebook it shows itself."""
+
+    def __init__(self, report: DriftReport) -> None:
+        self.report = report
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that was examined, the worst first."""
+        return self.report.findings
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all findings."""
+        return self.report.verdict
+
+    def __repr__(self) -> str:
+        return f"<{self.verdict}: {self.report.summary}>"
+
+    def _repr_html_(self) -> str:
+        from gyroscope.web.drift_page import drift_fragment
+
+        return drift_fragment(self.report)
+
+    def to_html(self, path: Path | str) -> None:
+        """Write a page of its own, with charts of the columns that changed most."""
+        from gyroscope.web.drift_page import write_drift_page
+
+        write_drift_page(self.report, Path(path))
+
+
+def drift(
+    reference: Any,
+    current: Any,
+    *,
+    material_psi: float = MATERIAL_PSI,
+    alpha: float = ALPHA,
+    notice_alpha: float = NOTICE_ALPHA,
+    min_rows: int = MIN_ROWS,
+    in_time_order: bool | None = None,
+) -> Comparison:
+    """Compare two tables column by column, and how their columns go together.
+
+    A column is flagged (a warning) if the change is material and significant; a change that is
+    significant only is a notice, and data that look broken are an alarm.
+
+    Args:
+        reference: a path or pattern of CSV or Parquet files, a frame of pandas or Polars, an Arrow
+            table or anything with the Arrow C stream, or a dict of arrays.
+        current: the same, of the rows to be judged.
+        material_psi: population stability index that a change must surely pass to be a warning;
+            0.02 is a shift of a seventh of a standard deviation.
+        alpha: chance that a comparison without any change has a warning, over all its checks.
+        notice_alpha: the same of a notice.
+        min_rows: rows below which the answer is "not enough data".
+        in_time_order: whether the rows of the reference stand in order of time, so that what its
+            parts differed by can be allowed to the current rows; None: judged by the rows.
+
+    Raises:
+        UsageError: no such file, or no table.
+        DataError: a table that cannot be read.
+    """
+    rules = DriftRules(
+        material_psi=material_psi, alpha=alpha, notice_alpha=notice_alpha, min_rows=min_rows
+    )
+    spec, before = reference_profile(reference, in_time_order=in_time_order)
+    return Comparison(compare(before, table_profile(current, spec, reference=before), rules))
