@@ -5,60 +5,202 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import numpy as np
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.reference import Reference
 from gyroscope.config import Settings
-from gyroscope.data.profile import profile
+from gyroscope.data.framing import framed, unframed
+from gyroscope.data.profile import Profile, joint_summary, merge_all, profile
 from gyroscope.errors import NotFoundError
-from gyroscope.findings import Finding, Window
+from gyroscope.findings import Finding, Kind, Window
 from gyroscope.loop.clock import logged_span, row_counts
 from gyroscope.loop.logged import LoggedRows, labelled_rows
 from gyroscope.loop.world import World
+from gyroscope.monitor.association import association_findings
+from gyroscope.monitor.budget import Budget
 from gyroscope.monitor.drift import DriftRules, drift_findings, score_drift_findings
-from gyroscope.monitor.labels import label_drift_finding
-from gyroscope.monitor.performance import estimated_performance, realised_performance
+from gyroscope.monitor.labels import label_coverage_finding, label_drift_finding
+from gyroscope.monitor.performance import EXCESS, estimated_performance, realised_performance
+from gyroscope.monitor.price import priced
 from gyroscope.monitor.quality import constant_score_finding, quality_findings
-from gyroscope.monitor.rows import row_count_finding
+from gyroscope.monitor.rows import duplicate_rows_finding, row_count_finding
+from gyroscope.monitor.segments import segment_findings
 from gyroscope.promote.promotion import champion_of
+from gyroscope.stats.duplicates import duplicate_share
+
+_COVERAGE_WINDOWS = 28  # past windows that say which share of predictions usually gets a label
+_CHECKS_A_COLUMN = 5  # of data quality
+
+
+class WindowProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """The predictions of a window on the cells of a version's reference; those of two merge."""
+
+    columns: Profile
+    scores: Profile
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    columns: bytes
+    scores: bytes
+
+
+def budget_of(settings: Settings) -> Budget:
+    """The budget of false alarms that the settings of a model give."""
+    return Budget(
+        false_alarms_per_year=settings["false_alarms_per_year"], window=settings["window"]
+    )
+
+
+# -- profiles -------------------------------------------------------------------------------------
+
+
+def profiled(rows: LoggedRows, reference: Reference) -> WindowProfile:
+    """Count the rows that fit the contract in the cells of a reference."""
+    fit = rows.X[rows.fits]
+    columns = profile(fit, reference.columns.spec)
+    if reference.columns.joint is not None:
+        joint = joint_summary(fit, reference.columns)
+        columns = msgspec.structs.replace(columns, joint=joint)
+    return WindowProfile(
+        columns=columns, scores=profile(rows.score[rows.fits], reference.scores.spec)
+    )
+
+
+def merged(parts: list[WindowProfile]) -> WindowProfile:
+    """The profile of several windows, at least one."""
+    return WindowProfile(
+        columns=merge_all([part.columns for part in parts]),
+        scores=merge_all([part.scores for part in parts]),
+    )
+
+
+def stored(found: WindowProfile) -> bytes:
+    """A window's profile as the store keeps it."""
+    parts = _Stored(columns=found.columns.to_bytes(), scores=found.scores.to_bytes())
+    return framed(b"wind", parts)
+
+
+def recalled(body: bytes, reference: Reference) -> WindowProfile:
+    """What :func:`stored` wrote, with the reference it was counted by; raises DataError."""
+    parts = unframed(b"wind", body, _Stored)
+    return WindowProfile(
+        columns=Profile.from_bytes(parts.columns, reference.columns.spec),
+        scores=Profile.from_bytes(parts.scores, reference.scores.spec),
+    )
+
+
+# -- checks ---------------------------------------------------------------------------------------
 
 
 def check_unlabelled(
-    bundle: Bundle, rows: LoggedRows, window: Window, settings: Settings, history: list[int]
+    bundle: Bundle,
+    rows: LoggedRows,
+    found: WindowProfile,
+    window: Window,
+    settings: Settings,
+    history: list[int],
 ) -> list[Finding]:
     """What a window shows before its labels: quality, drift, scores, estimated performance.
 
     Args:
         bundle: the champion.
         rows: the predictions of the window, encoded by its contract.
+        found: their profile.
         window: the window.
         settings: of the model.
         history: row counts of the windows before, oldest first.
     """
     reference, min_rows = bundle.reference, settings["min_rows"]
-    rules = DriftRules(material_psi=settings["material_psi"], min_rows=min_rows)
-    fit = rows.X[rows.fits]
-    columns = profile(fit, reference.columns.spec)
-    score = rows.score[rows.fits]
-    scores = profile(score, reference.scores.spec)
     return [
         row_count_finding(len(rows), history, window),
-        *quality_findings(reference.columns, columns, window, min_rows=min_rows),
-        constant_score_finding(reference.scores, scores, window, min_rows=min_rows),
-        *drift_findings(reference.columns, columns, window, rules),
-        *score_drift_findings(reference.scores, scores, window, rules),
-        *estimated_performance(
-            score, bundle.threshold, window, reference=reference.metrics, min_rows=min_rows
+        duplicate_rows_finding(
+            reference.duplicates,
+            duplicate_share(rows.X[rows.fits]),
+            int(rows.fits.sum()),
+            window,
+            min_rows=min_rows,
         ),
+        *_check_profile(bundle, found, rows.score[rows.fits], window, settings),
     ]
 
 
-def check_labelled(
-    bundle: Bundle, rows: LoggedRows, window: Window, settings: Settings
+def _check_profile(
+    bundle: Bundle,
+    found: WindowProfile,
+    scores: np.ndarray,
+    window: Window,
+    settings: Settings,
 ) -> list[Finding]:
-    """What a window shows once its labels are in: label drift and realised performance."""
+    """What profiles and scores show, whatever they were merged from."""
     reference, min_rows = bundle.reference, settings["min_rows"]
+    budget = budget_of(settings)
+    checks = _CHECKS_A_COLUMN * len(found.columns.columns)
+    expected = estimated_performance(
+        scores,
+        bundle.threshold,
+        window,
+        reference=reference.metrics,
+        calibration=reference.calibration,
+        min_rows=min_rows,
+    )
+    drift = [
+        *drift_findings(
+            reference.columns, found.columns, window, _rules(settings, budget.alpha("columns"))
+        ),
+        *score_drift_findings(
+            reference.scores, found.scores, window, _rules(settings, budget.alpha("scores"))
+        ),
+    ]
+    return [
+        *quality_findings(
+            reference.columns,
+            found.columns,
+            window,
+            min_rows=min_rows,
+            certain=budget.alpha("data quality") / checks,
+        ),
+        constant_score_finding(reference.scores, found.scores, window, min_rows=min_rows),
+        *priced(
+            drift,
+            reference,
+            found.columns,
+            next((f for f in expected if f.check == settings["metric"]), None),
+            metric=settings["metric"],
+            harmless=settings["material_cost"],
+        ),
+        *expected,
+    ]
+
+
+def _rules(settings: Settings, alpha: float) -> DriftRules:
+    return DriftRules(
+        material_psi=settings["material_psi"], alpha=alpha, min_rows=settings["min_rows"]
+    )
+
+
+def check_labelled(
+    bundle: Bundle,
+    rows: LoggedRows,
+    window: Window,
+    settings: Settings,
+    past: list[Finding],
+) -> list[Finding]:
+    """What a window shows once its labels are in: labels, association, performance, segments.
+
+    Args:
+        bundle: the champion.
+        rows: the predictions of the window that it served.
+        window: the window.
+        settings: of the model.
+        past: findings of the windows before.
+    """
+    reference, min_rows, budget = bundle.reference, settings["min_rows"], budget_of(settings)
     known = rows.labelled & rows.fits
-    y, p = rows.y[known], rows.score[known]
+    X, y, p = rows.X[known], rows.y[known], rows.score[known]
+    spec = reference.columns.spec
+    usual_labelled, usual_n = _usual_coverage(past, window)
+    alpha = budget.alpha("labels") / 2  # of two checks
     return [
         label_drift_finding(
             reference.positives,
@@ -67,7 +209,29 @@ def check_labelled(
             len(y),
             window,
             material_psi=settings["material_psi"],
+            alpha=alpha,
             min_rows=min_rows,
+        ),
+        label_coverage_finding(
+            usual_labelled,
+            usual_n,
+            int(rows.labelled.sum()),
+            len(rows),
+            window,
+            alpha=alpha,
+            min_rows=min_rows,
+        ),
+        *(
+            association_findings(
+                reference.outcomes,
+                X,
+                y,
+                spec,
+                window,
+                _rules(settings, budget.alpha("association")),
+            )
+            if reference.outcomes is not None
+            else []
         ),
         *realised_performance(
             y,
@@ -79,7 +243,17 @@ def check_labelled(
             ranking=reference.ranking,
             min_rows=min_rows,
         ),
+        *segment_findings(X, y, p, spec, window, alpha=budget.alpha("segments")),
     ]
+
+
+def _usual_coverage(past: list[Finding], window: Window) -> tuple[int, int]:
+    """How many predictions of past windows had a label when judged, of how many."""
+    before = [f for f in past if f.window is not None and f.window.end <= window.start]
+    labelled = {f.window: f.n for f in before if f.check == EXCESS and f.kind is Kind.PERFORMANCE}
+    rows = {f.window: f.n for f in before if f.check == "row_count"}
+    judged = sorted(labelled.keys() & rows.keys())[-_COVERAGE_WINDOWS:]
+    return sum(min(labelled[w], rows[w]) for w in judged), sum(rows[w] for w in judged)
 
 
 def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]:
@@ -98,8 +272,15 @@ def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]
     bundle, settings = world.bundle(model, champion), world.config.model(model).settings
     rows = labelled_rows(log, bundle.contract, window)
     return [
-        *check_unlabelled(bundle, rows, window, settings, row_counts(log, window)),
-        *check_labelled(bundle, rows, window, settings),
+        *check_unlabelled(
+            bundle,
+            rows,
+            profiled(rows, bundle.reference),
+            window,
+            settings,
+            row_counts(log, window),
+        ),
+        *check_labelled(bundle, rows, window, settings, world.store.findings(model)),
     ]
 
 
