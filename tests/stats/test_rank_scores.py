@@ -33,7 +33,7 @@ def values(cells: list[int]) -> np.ndarray:
 def test_the_statistics_are_those_of_the_ranks_of_all_values(
     pair: tuple[list[int], list[int]],
 ) -> None:
-    """Mean and variance of a linear rank statistic: Hajek and Sidak (1967), theorem II.3.1.c."""
+    """Mean and variance of a linear rank statistic: Hajek and Sidak (1967), section II.3.1."""
     a, b = map(values, pair)
     size = a.size + b.size
     found = rank_scores(*pair)

@@ -48,7 +48,7 @@ def jensen_shannon_divergence(
     Source:
         Lin (1991), Divergence measures based on the Shannon entropy, IEEE Transactions on
         Information Theory 37; Pardo (2006), Statistical Inference Based on Divergence Measures,
-        theorem 3.1.
+        chapter 3.
     """
     pair = paired_counts(reference, current)
     return row(jensen_shannon_divergence_batch(*pair, alpha=alpha), DivergenceResult)

@@ -1,7 +1,7 @@
 """Change of location and spread of an ordered column, by normal scores of its ranks.
 
 Ranks know no unit and no outlier, and their normal scores lose next to nothing against means and
-variances where those are right (Hajek and Sidak 1967, chapter III.1). All comes from counts over
+variances where those are right (Hajek and Sidak 1967). All comes from counts over
 common ascending cells: values of one cell are ties.
 """
 
@@ -101,7 +101,7 @@ def rank_scores(
     Source:
         van der Waerden (1952), Order tests for the two-sample problem and their power,
         Indagationes Mathematicae 14; Klotz (1962), Nonparametric tests for scale, Annals of
-        Mathematical Statistics 33; Hajek and Sidak (1967), Theory of Rank Tests, theorem II.3.1.c
+        Mathematical Statistics 33; Hajek and Sidak (1967), Theory of Rank Tests, section II.3.1,
         for mean and variance; Hedges and Olkin (1985), Statistical Methods for Meta-Analysis,
         chapter 5, for the part of the error that grows with the shift.
     """
