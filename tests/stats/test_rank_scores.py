@@ -105,6 +105,12 @@ def test_two_constants_that_differ_are_as_far_apart_as_can_be() -> None:
     assert result.spread.standard_error == math.inf
 
 
+def test_a_few_rows_that_happen_to_be_alike_are_no_shift() -> None:
+    """A tenth of the reference lies elsewhere, and of nine rows none does."""
+    shift = rank_scores([9000, 1000], [9, 0]).shift
+    assert shift.interval.low < 0 < shift.interval.high
+
+
 def test_overdispersion_widens_and_weakens() -> None:
     rng = np.random.default_rng(2)
     pair = rng.multinomial(900, shares()), rng.multinomial(90, shares(0.3, 1.2))

@@ -206,9 +206,9 @@ def _shift(
     apart = within <= 1e-12 * (a[1] + b[1])  # neither sample varies
     within = np.where(apart, 1.0, within)
     value = difference / np.sqrt(within)
-    # A sample of one row shows no spread of its own.
-    error_a = np.where(m > 1, spread_a / within / np.maximum(m - 1, 1.0), 1 / m)
-    error_b = np.where(n > 1, spread_b / within / np.maximum(n - 1, 1.0), 1 / n)
+    # Few rows of which none happens to lie far off show too little spread of their own.
+    error_a = np.maximum(spread_a / within, 1.0) / m
+    error_b = np.maximum(spread_b / within, 1.0) / n
     variance = error_a + error_b + value**2 / (2 * (m + n))
     never = np.copysign(np.inf, difference)
     return np.where(apart, never, value), np.where(apart, np.inf, variance)
