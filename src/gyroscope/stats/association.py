@@ -57,7 +57,7 @@ def mutual_information(counts: npt.ArrayLike) -> Association:
     Source:
         Miller (1955), Note on the bias of information estimates, in Information Theory in
         Psychology; Roulston (1999), Estimating the errors on measured entropy and mutual
-        information, Physica D 125, equations (13) and (42).
+        information, Physica D 125.
     """
     table = _table(counts)
     n = float(table.sum())
