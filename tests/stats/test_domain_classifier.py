@@ -49,7 +49,7 @@ def test_without_change_it_keeps_its_level() -> None:
 
 @pytest.mark.slow
 def test_without_change_it_keeps_its_level_in_many_runs() -> None:
-    runs = 1000
+    runs = 400
     share = rejections(runs)
     assert 0.03 <= share <= 0.1 + 2.5 * np.sqrt(0.1 * 0.9 / runs)
 

@@ -233,7 +233,7 @@ def _members(cells: IntArray, restrictions: tuple[Restriction, ...]) -> npt.NDAr
     inside = [
         (cells[:, r.column] >= r.first) & (cells[:, r.column] <= r.last) for r in restrictions
     ]
-    return np.logical_and.reduce(inside)
+    return np.asarray(np.logical_and.reduce(inside))
 
 
 def _large_enough(members: npt.NDArray[np.bool_]) -> bool:
