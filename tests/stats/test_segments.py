@@ -59,8 +59,9 @@ def test_without_effect_the_search_raises_no_more_alarms_than_allowed() -> None:
 
 @pytest.mark.slow
 def test_without_effect_the_level_holds_in_many_runs() -> None:
-    runs = 2000
-    assert false_alarms(runs) == pytest.approx(0.1, abs=0.03)
+    """Below it for losses with a long upper tail, whose t statistic has a short one."""
+    runs = 600
+    assert 0.01 < false_alarms(runs) <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / runs)
 
 
 def test_the_test_is_that_of_welch_on_the_rows_not_searched() -> None:
