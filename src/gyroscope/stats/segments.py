@@ -237,7 +237,7 @@ def _members(cells: IntArray, restrictions: tuple[Restriction, ...]) -> npt.NDAr
 
 
 def _large_enough(members: npt.NDArray[np.bool_]) -> bool:
-    inside = np.count_nonzero(members)
+    inside = int(np.count_nonzero(members))
     return FEWEST_ROWS <= inside <= members.size - FEWEST_ROWS
 
 
