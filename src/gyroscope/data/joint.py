@@ -11,6 +11,8 @@ from gyroscope.data.cells import Cells
 JOINT_ROWS = 20_000  # of a part, evenly taken: a correlation is known within 0.007
 JOINT_COLUMNS = 200  # the first ones of a table; the work grows with their square
 
+_BLOCK = 100  # rows
+
 
 class JointSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Sums of products of the normal scores of all pairs of columns, over ``n`` rows.
@@ -67,4 +69,10 @@ def joint_of_cells(cells: list[Cells], counts: list[NDArray[np.int64]]) -> Joint
     scores = np.empty((n, len(pairs)))
     for position, (column, held) in enumerate(pairs):
         scores[:, position] = normal_scores(held)[column]
-    return JointSummary(n=n, products=scores.T @ scores)
+    products = np.zeros((len(pairs), len(pairs)))
+    # In small blocks: for one large product some libraries start threads that wait for one another
+    # longer than it takes.
+    for first in range(0, n, _BLOCK):
+        block = scores[first : first + _BLOCK]
+        products += block.T @ block
+    return JointSummary(n=n, products=products)

@@ -330,7 +330,7 @@ def number_profile(tally: NumberTally, *, unreadable: int = 0) -> ColumnProfile:
         m2=m2,
         low=float(tally.low.min()) if some else None,
         high=float(tally.high.max()) if some else None,
-        magnitude_cells=held,
+        magnitude_cells=held + tally.first_magnitude,
         magnitude_counts=magnitudes[held],
         sketch=tally.sketch,
     )

@@ -50,6 +50,8 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def floats(self) -> FloatArray:
         """float64[n], NaN where missing."""
+        if self.valid is None:
+            return self.values.astype(np.float64, copy=False)
         return self.taken(np.arange(self.values.size))
 
     def taken(self, rows: NDArray[np.int64]) -> FloatArray:
@@ -195,9 +197,7 @@ def _column(spec: ColumnSpec) -> Column:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    return bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    )
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def _texts(values: Any) -> Any:
@@ -232,9 +232,7 @@ def _kind_of_texts(name: str, sample: Any, untyped: bool) -> Kind:
     if untyped and _nearly_numbers(values.values, values.counts):
         return Kind(type=ColumnType.NUMBER)
     listed = values.most_frequent()[:LISTED]
-    return Kind(
-        type=ColumnType.CATEGORY, categories=tuple(values.values.take(listed).to_pylist())
-    )
+    return Kind(type=ColumnType.CATEGORY, categories=tuple(values.values.take(listed).to_pylist()))
 
 
 def _nearly_numbers(texts: Any, counts: NDArray[np.int64]) -> bool:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gyroscope.data.cells import FloatArray
 
@@ -34,35 +35,42 @@ class RunScan:
         """Read the next piece."""
         if values.size == 0:
             return
-        starts = np.flatnonzero(values[1:] != values[:-1]) + 1
-        lengths = np.diff(starts, prepend=0, append=values.size)
+        lengths = _run_lengths(values)
         first = int(lengths[0]) + (self._length if values[0] == self._last else 0)
         self.longest = max(self.longest, first, int(lengths.max()))
         self._length = first if lengths.size == 1 else int(lengths[-1])
         self._last = float(values[-1])
-        present = values[~np.isnan(values)]
-        if present.size:
-            self._read_present(present)
+        absent = np.isnan(values)
+        if absent.any():
+            values = values[~absent]
+            lengths = _run_lengths(values) if values.size else lengths
+        if values.size:
+            self._read_present(values, lengths)
 
-    def _read_present(self, present: FloatArray) -> None:
+    def _read_present(self, values: FloatArray, lengths: NDArray[np.int64]) -> None:
         from scipy.special import gammaln
 
+        goes_on = self._present == values[0]
         before = [] if self._present is None else [self._present]
-        joined = np.concatenate([before, present])
-        same = joined[1:] == joined[:-1]
-        if self._up or self._down:
-            self._up &= bool((joined[1:] >= joined[:-1]).all())
-            self._down &= bool((joined[1:] <= joined[:-1]).all())
-        if self._even and joined.size > 1 and np.isfinite(joined).all():
-            self._step = joined[1] - joined[0] if self._step is None else self._step
-            self._even = bool((np.diff(joined) == self._step).all())
-        ends = np.flatnonzero(np.append(~same, True))
-        lengths = np.diff(ends, prepend=-1)
-        lengths[0] += self._run - len(before)
-        self.runs += int(lengths.size) - len(before)
-        self._log_orders += float(gammaln(lengths[:-1] + 1.0).sum())
-        self._run, self._present = int(lengths[-1]), float(present[-1])
-        self.n += present.size
+        # Nearly every column is found out by its first few values.
+        for joined in (np.append(before, values[:64]), np.append(before, values)):
+            if self._up or self._down:
+                self._up &= bool((joined[1:] >= joined[:-1]).all())
+                self._down &= bool((joined[1:] <= joined[:-1]).all())
+            if self._even and joined.size > 1 and np.isfinite(joined).all():
+                self._step = joined[1] - joined[0] if self._step is None else self._step
+                self._even = bool((np.diff(joined) == self._step).all())
+            if not (self._up or self._down or self._even):
+                break
+        if goes_on:
+            lengths[0] += self._run
+        elif self._run:
+            self._log_orders += float(gammaln(self._run + 1.0))
+        ended = lengths[:-1]
+        self._log_orders += float(gammaln(ended[ended > 1] + 1.0).sum())
+        self.runs += int(lengths.size) - int(goes_on)
+        self._run, self._present = int(lengths[-1]), float(values[-1])
+        self.n += values.size
 
     @property
     def ascends(self) -> bool:
@@ -86,6 +94,14 @@ class RunScan:
     def _unlikely(self, log_ways: float) -> bool:
         orders = self._log_orders + math.lgamma(self._run + 1)
         return log_ways + orders - math.lgamma(self.n + 1) < math.log(CHANCE)
+
+
+def _run_lengths(values: FloatArray) -> NDArray[np.int64]:
+    """Lengths of the runs of one value; a NaN is a run by itself."""
+    starts = np.flatnonzero(values[1:] != values[:-1]) + 1
+    if starts.size == values.size - 1:
+        return np.ones(values.size, dtype=np.int64)
+    return np.diff(starts, prepend=0, append=values.size)
 
 
 def says_something(times: Sequence[RunScan], sorted_by_others: bool) -> bool:

@@ -100,7 +100,9 @@ def _largest_psi(counts: NDArray[np.int64], unlisted: int | None) -> float:
         known[unlisted:] = False
     rest, n = total - counts, counts.sum(axis=1)
     # Parts whose cells are all large enough are dealt with together, which is much faster.
-    fewest = total[known].min(initial=0) * np.minimum(n, n.sum() - n) / max(n.sum(), 1)
+    fewest = (
+        (total[known].min() if known.any() else 0) * np.minimum(n, n.sum() - n) / max(n.sum(), 1)
+    )
     plain = (fewest >= MIN_EXPECTED) & (known.sum() > 1) & (total.sum() == total[known].sum())
     largest = 0.0
     if plain.any():

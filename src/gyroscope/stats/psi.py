@@ -165,7 +165,9 @@ def _scale(p_counts: FloatArray, q_counts: FloatArray, value: FloatArray | float
     by_p, by_q = log_ratio + 1 - q / p, 1 - p / q - log_ratio
     variance = _variance(p, by_p) / n[..., 0] + _variance(q, by_q) / m[..., 0]
     near = value <= unit * 1e-6
-    return np.asarray(np.where(near, unit, np.maximum(variance / np.where(near, 1.0, 4 * value), unit * 0.1)))
+    return np.asarray(
+        np.where(near, unit, np.maximum(variance / np.where(near, 1.0, 4 * value), unit * 0.1))
+    )
 
 
 def _variance(shares: FloatArray, values: FloatArray) -> FloatArray:
