@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Cells
+from gyroscope.stats.normal_scores import normal_scores
 
 JOINT_ROWS = 20_000  # of a part, evenly taken: a correlation is known within 0.007
 JOINT_COLUMNS = 200  # the first ones of a table; the work grows with their square
@@ -34,27 +35,6 @@ class JointSummary(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def merged(self, other: JointSummary) -> JointSummary:
         """The summary of the rows of both."""
         return JointSummary(n=self.n + other.n, products=self.products + other.products)
-
-
-def normal_scores(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The normal score of each cell of a reference, and a last one, 0, for missing values.
-
-    That of a cell is the normal quantile of the middle of its ranks among the reference's
-    ``counts`` (int64[cells]); all are 0 if the reference has no value.
-
-    Source:
-        van der Waerden (1952), Order tests for the two-sample problem and their power,
-        Indagationes Mathematicae 14.
-    """
-    from scipy.special import ndtri
-
-    n = int(counts.sum())
-    scores = np.zeros(counts.size + 1)
-    if n:
-        middles = (np.cumsum(counts) - counts / 2) / n
-        # Cells beyond the reference: half a rank from the end, not at infinity.
-        scores[:-1] = ndtri(np.clip(middles, 0.5 / n, 1 - 0.5 / n))
-    return scores
 
 
 def joint_of_cells(cells: list[Cells], counts: list[NDArray[np.int64]]) -> JointSummary:

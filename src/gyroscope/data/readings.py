@@ -177,7 +177,7 @@ def _unreadable(array: Any, missing: int, sketch: NDArray[np.uint8]) -> Codes:
 
 def _column(spec: ColumnSpec) -> Column:
     """The column as the codec wants it, with all the usual words for missing."""
-    markers = MARKERS
+    markers: tuple[str, ...] = MARKERS
     if spec.type in (ColumnType.NUMBER, ColumnType.INTEGER):
         markers = (*MARKERS, *MARKERS_AMONG_NUMBERS)
     return Column(

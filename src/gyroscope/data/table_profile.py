@@ -229,7 +229,7 @@ class _Parts:
 
     def variation(self, longest_run: int) -> Any:
         """The variation of the parts."""
-        counts = np.array([binned_counts(part, self._spec) for part in self._counts])
+        counts = binned_counts(self._counts, self._spec)
         return variation_of_parts(
             counts,
             missing=self._missing,
@@ -251,7 +251,7 @@ class _Parts:
         seen = np.cumsum(whole, axis=1)
         total = seen[:, -1:]
         at = (seen >= (total + 1) // 2).argmax(axis=1)[total[:, 0] > 0]
-        return [sum(magnitude_bounds(int(cell) + lowest)) / 2 for cell in at]
+        return [sum(magnitude_bounds(int(cell) + lowest)) / 2 for cell in np.unique(at)]
 
 
 # -- a table --------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def _in_c(
         ctypes.c_int32(parts),
         _address(padded),
         ctypes.c_int32(edges.size),
-        *map(_address, (counts, magnitudes, tallies, moments, held, sketch)),
+        *(_address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
     )
     first, end = held.tolist()
     return NumberTally(
