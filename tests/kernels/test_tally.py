@@ -101,7 +101,7 @@ def test_both_kernels_agree_bit_for_bit(
 
 @pytest.mark.parametrize("kind", [np.float32, np.int64, np.int32, np.uint8, np.bool_, np.float16])
 def test_numbers_of_other_types_count_like_floats(kernel: str, kind: type) -> None:
-    x = np.random.default_rng(1).integers(0, 50, 2000).astype(kind)
+    x: np.ndarray = np.random.default_rng(1).integers(0, 50, 2000).astype(kind)
     cuts = np.arange(0.0, 40.0, 3)
     found, expected = tally_numbers(x, cuts), tally_numbers(x.astype(np.float64), cuts)
     for name in (*EXACT, "mean", "m2"):
