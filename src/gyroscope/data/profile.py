@@ -270,8 +270,8 @@ def _all_names(given: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def binned_counts(counts: Counts, spec: ColumnSpec) -> NDArray[np.int64]:
-    """The counts of a column in its coarse bins; those of a category as they are."""
-    return counts if spec.categorical else np.add.reduceat(counts, spec.bins)
+    """The counts (int64[..., cells]) of a column in its coarse bins; those of a category as is."""
+    return counts if spec.categorical else np.add.reduceat(counts, spec.bins, axis=-1)
 
 
 def quantile(column: ColumnProfile, spec: ColumnSpec, share: float) -> float | None:
@@ -331,7 +331,7 @@ def number_profile(tally: NumberTally, *, unreadable: int = 0) -> ColumnProfile:
         m2=m2,
         low=float(tally.low.min()) if some else None,
         high=float(tally.high.max()) if some else None,
-        magnitude_cells=held,
+        magnitude_cells=held + tally.first_magnitude,
         magnitude_counts=magnitudes[held],
         sketch=tally.sketch,
     )

@@ -14,6 +14,9 @@ from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 
 
+_BLOCK = 100  # rows
+
+
 class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Sums over rows of products of the scores of p columns; those of two parts add up."""
 
@@ -73,14 +76,24 @@ def cross_products(scores: npt.ArrayLike) -> CrossProducts:
     x = np.asarray(scores, dtype=np.float64)
     if x.ndim != 2:
         raise DataError(f"scores must have two dimensions, got {x.ndim}")
-    square = x * x
+    p = x.shape[1]
+    products, squares, quartics, cubes = np.zeros((4, p, p))
+    # In small blocks: for one large product some libraries start threads that wait for one another
+    # longer than it takes.
+    for first in range(0, len(x), _BLOCK):
+        block = x[first : first + _BLOCK]
+        square = block * block
+        products += block.T @ block
+        squares += square.T @ block
+        quartics += square.T @ square
+        cubes += (square * block).T @ block
     return CrossProducts(
-        n=x.shape[0],
+        n=len(x),
         sums=x.sum(axis=0),
-        products=x.T @ x,
-        squares=square.T @ x,
-        quartics=square.T @ square,
-        cubes=(square * x).T @ x,
+        products=products,
+        squares=squares,
+        quartics=quartics,
+        cubes=cubes,
     )
 
 
