@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import signal
@@ -247,6 +248,18 @@ def test_a_port_in_use_is_a_usage_error(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1 port {port}"):
             run(tmp_path, port=port)
+
+
+def test_a_full_disk_at_the_start_is_an_error_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("gyroscope.serve.server.write_atomically", full)
+    with pytest.raises(OSError, match=r"No space left on device.*server\.json"):
+        run(tmp_path)
+    assert "Traceback" not in caplog.text
 
 
 def test_the_access_log_tells_of_requests_but_not_of_rows(start: Callable[..., Process]) -> None:
