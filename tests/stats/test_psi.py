@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from gyroscope.stats.psi import psi, rows_needed, sure_effects
+from gyroscope.stats.psi import psi, rows_needed
 
 counts = st.integers(1, 12).flatmap(
     lambda n: st.tuples(*[st.lists(st.integers(0, 10_000), min_size=n, max_size=n)] * 2)
@@ -153,15 +153,3 @@ def test_more_rows_are_needed_for_less() -> None:
 def test_no_window_is_large_enough_for_a_reference_that_is_too_small() -> None:
     assert rows_needed(0.05, material=0.04, cells=10, n_reference=200) is None
     assert rows_needed(0.02, material=0.02, cells=10, n_reference=10**9) is None
-
-
-def test_many_pairs_at_once_are_as_each_pair_alone() -> None:
-    rng = np.random.default_rng(11)
-    shares = rng.dirichlet(np.full(6, 20.0), size=40)
-    a, b = (np.array([rng.multinomial(n, p) for p in shares]) + 1.0 for n in (900, 400))
-    b[::2] = np.array([rng.multinomial(400, p) for p in shares[1::2]]) + 1.0
-    found = sure_effects(a, b, alpha=0.01)
-    alone = [psi(*pair, alpha=0.01) for pair in zip(a, b, strict=True)]
-    assert found.tolist() == pytest.approx([r.effect if r.interval.low > 0 else 0 for r in alone])
-    assert np.count_nonzero(found) > 5
-    assert np.count_nonzero(found == 0) > 5

@@ -9,7 +9,7 @@ and decisions are the same the second time, and what was carried out already is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -128,7 +128,9 @@ class Pilot:
         history = row_counts(self._world.log(self.model), window)
         found = profiled(rows, bundle.reference)
         self._world.store.save_profile(self.model, care.champion, window, stored(found))
-        findings = check_unlabelled(bundle, rows, found, window, self._settings, history)
+        findings = check_unlabelled(
+            bundle, rows, found, window, settings=self._settings, history=history
+        )
         decisions = decide_unlabelled(care, findings, window, now)
         done = msgspec.structs.replace(care, closed_until=window.end)
         self._finish(care, done, window, findings, decisions)

@@ -98,6 +98,7 @@ def check_unlabelled(
     rows: LoggedRows,
     found: WindowProfile,
     window: Window,
+    *,
     settings: Settings,
     history: list[int],
 ) -> list[Finding]:
@@ -228,7 +229,7 @@ def check_labelled(
                 y,
                 spec,
                 window,
-                _rules(settings, budget.alpha("association")),
+                rules=_rules(settings, budget.alpha("association")),
             )
             if reference.outcomes is not None
             else []
@@ -252,7 +253,7 @@ def _usual_coverage(past: list[Finding], window: Window) -> tuple[int, int]:
     before = [f for f in past if f.window is not None and f.window.end <= window.start]
     labelled = {f.window: f.n for f in before if f.check == EXCESS and f.kind is Kind.PERFORMANCE}
     rows = {f.window: f.n for f in before if f.check == "row_count"}
-    judged = sorted(labelled.keys() & rows.keys())[-_COVERAGE_WINDOWS:]
+    judged = [w for w in rows if w in labelled][-_COVERAGE_WINDOWS:]
     return sum(min(labelled[w], rows[w]) for w in judged), sum(rows[w] for w in judged)
 
 
@@ -277,8 +278,8 @@ def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]
             rows,
             profiled(rows, bundle.reference),
             window,
-            settings,
-            row_counts(log, window),
+            settings=settings,
+            history=row_counts(log, window),
         ),
         *check_labelled(bundle, rows, window, settings, world.store.findings(model)),
     ]

@@ -27,6 +27,7 @@ def association_findings(
     y: FloatArray,
     spec: ProfileSpec,
     window: Window | None,
+    *,
     rules: DriftRules,
 ) -> list[Finding]:
     """Hold the association of each column with the label against the reference.

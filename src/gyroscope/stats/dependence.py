@@ -13,7 +13,6 @@ from gyroscope.findings import Interval
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 
-
 _BLOCK = 100  # rows
 
 
@@ -45,7 +44,6 @@ class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             quartics=self.quartics + other.quartics,
             cubes=self.cubes + other.cubes,
         )
-
 
     def __truediv__(self, factor: float) -> CrossProducts:
         """The sums of as many rows as these are worth, if rows that resemble each other are not."""
