@@ -73,7 +73,7 @@ def mutual_information(counts: npt.ArrayLike) -> Association:
     df = (r - 1) * (c - 1)
     variance = (float(p[held] @ logs**2) - plug_in**2) / n
     variance = max(variance - df / n**2, 0.0) + df / (2 * n**2)
-    return Association(value=plug_in - bias, standard_error=math.sqrt(variance), n=round(n))
+    return Association(value=float(plug_in - bias), standard_error=math.sqrt(variance), n=round(n))
 
 
 def mutual_information_change(
@@ -161,7 +161,7 @@ def _change(
     old: Association, new: Association, reference: float, current: float, alpha: float
 ) -> AssociationChange:
     error = math.hypot(old.standard_error, new.standard_error)
-    value = new.value - old.value if math.isfinite(error) else 0.0
+    value = float(new.value - old.value) if math.isfinite(error) else 0.0
     return AssociationChange(
         value=value,
         standard_error=error,
