@@ -34,6 +34,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     data.label,
     look.status,
     look.monitor,
+    look.budget,
     look.findings,
     look.decisions,
     look.versions,

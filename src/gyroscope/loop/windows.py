@@ -12,14 +12,16 @@ from gyroscope.bundle.reference import Reference
 from gyroscope.config import Settings
 from gyroscope.data.framing import framed, unframed
 from gyroscope.data.profile import Profile, joint_summary, merge_all, profile
+from gyroscope.data.training_set import load_snapshot
 from gyroscope.errors import NotFoundError
 from gyroscope.findings import Finding, Kind, Window
-from gyroscope.loop.clock import logged_span, row_counts
-from gyroscope.loop.logged import LoggedRows, labelled_rows
+from gyroscope.loop.clock import logged_span
+from gyroscope.loop.logged import LoggedRows, Vector, labelled_rows
 from gyroscope.loop.world import World
 from gyroscope.monitor.association import association_findings
-from gyroscope.monitor.budget import Budget
+from gyroscope.monitor.budget import YEAR, Budget, Spent, spending
 from gyroscope.monitor.drift import DriftRules, drift_findings, score_drift_findings
+from gyroscope.monitor.joint import domain_finding
 from gyroscope.monitor.labels import label_coverage_finding, label_drift_finding
 from gyroscope.monitor.performance import EXCESS, estimated_performance, realised_performance
 from gyroscope.monitor.price import priced
@@ -30,6 +32,7 @@ from gyroscope.promote.promotion import champion_of
 from gyroscope.stats.duplicates import duplicate_share
 
 _COVERAGE_WINDOWS = 28  # past windows that say which share of predictions usually gets a label
+_ALL = 10_000_000  # findings
 _CHECKS_A_COLUMN = 5  # of data quality
 
 
@@ -50,6 +53,16 @@ def budget_of(settings: Settings) -> Budget:
     return Budget(
         false_alarms_per_year=settings["false_alarms_per_year"], window=settings["window"]
     )
+
+
+def year_of(world: World, model: str) -> list[Spent]:
+    """How the budget of a model was used in the year up to its newest finding."""
+    findings = world.store.findings(model, limit=_ALL)
+    newest = max((f.window.end for f in findings if f.window is not None), default=None)
+    if newest is None:
+        return spending(budget_of(world.config.model(model).settings), [])
+    year = [f for f in findings if f.window is not None and f.window.end > newest - YEAR]
+    return spending(budget_of(world.config.model(model).settings), year)
 
 
 # -- profiles -------------------------------------------------------------------------------------
@@ -129,7 +142,7 @@ def check_unlabelled(
 def _check_profile(
     bundle: Bundle,
     found: WindowProfile,
-    scores: np.ndarray,
+    scores: Vector,
     window: Window,
     settings: Settings,
 ) -> list[Finding]:
@@ -257,8 +270,19 @@ def _usual_coverage(past: list[Finding], window: Window) -> tuple[int, int]:
     return sum(min(labelled[w], rows[w]) for w in judged), sum(rows[w] for w in judged)
 
 
-def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]:
+def check_now(
+    world: World, model: str, last: timedelta | None, *, joint: bool = False
+) -> list[Finding]:
     """Check the newest ``last`` of the log (all of it if None) at once, on demand.
+
+    Windows that the pilot has checked are merged from their profiles; only newer rows, and those
+    with labels, are read. The span begins where the first of these windows does.
+
+    Args:
+        world: the workspace.
+        model: name of the model.
+        last: span up to the newest prediction.
+        joint: whether to train a classifier that tells the rows from those of the training too.
 
     Raises:
         NotFoundError: no champion, or nothing logged.
@@ -271,18 +295,43 @@ def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]
         raise NotFoundError(f"no prediction of {model} is logged yet")
     window = span if last is None else Window(max(span.start, span.end - last), span.end)
     bundle, settings = world.bundle(model, champion), world.config.model(model).settings
+    kept = world.store.profiles(model, champion, window)
+    start, until = (kept[0][0].start, kept[-1][0].end) if kept else (window.start, window.start)
+    window = Window(start, window.end)
+    fresh = labelled_rows(log, bundle.contract, Window(until, max(until, window.end)))
+    parts = [recalled(body, bundle.reference) for _, body in kept]
+    found = merged([*parts, profiled(fresh, bundle.reference)])
     rows = labelled_rows(log, bundle.contract, window)
-    return [
-        *check_unlabelled(
-            bundle,
-            rows,
-            profiled(rows, bundle.reference),
-            window,
-            settings=settings,
-            history=row_counts(log, window),
-        ),
+    findings = [
+        *_check_profile(bundle, found, typical_scores(found.scores), window, settings),
         *check_labelled(bundle, rows, window, settings, world.store.findings(model)),
     ]
+    if joint:
+        findings.append(_check_jointly(world, model, rows, window))
+    return findings
+
+
+def typical_scores(scores: Profile) -> Vector:
+    """The scores of a profile to within a cell: as many of each cell's middle as it holds."""
+    (spec,), (column,) = scores.spec.columns, scores.columns
+    ends = np.clip([column.low or 0.0, *spec.edges, column.high or 1.0], 0.0, 1.0)
+    return np.repeat((ends[:-1] + ends[1:]) / 2, column.counts)
+
+
+def _check_jointly(world: World, model: str, rows: LoggedRows, window: Window) -> Finding:
+    champion = world.registry.holder(model, "champion")
+    assert champion is not None  # the caller has seen that there is one
+    settings = world.config.model(model).settings
+    trained = load_snapshot(champion.tags["snapshot"], world.snapshots)
+    features = world.bundle(model, champion.version).contract.features
+    return domain_finding(
+        trained.X,
+        rows.X[rows.fits],
+        [column.name for column in features],
+        window,
+        _rules(settings, budget_of(settings).alpha("columns")),
+        seed=settings["seed"],
+    )
 
 
 def served_by(rows: LoggedRows, version: int) -> LoggedRows:
