@@ -37,7 +37,6 @@ Sketch = NDArray[np.uint8]
 NO_OTHERS = HeavyHitters()
 
 _LARGEST = float(np.finfo(np.float64).max)
-_FEW_VALUES = 200_000  # below which starting threads costs more than it saves
 
 
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -172,8 +171,7 @@ def profile(X: FloatArray, spec: ProfileSpec) -> Profile:
     def column(position: int) -> ColumnProfile:
         return encoded_profile(X[:, position], spec.columns[position])
 
-    positions = range(len(spec.columns))
-    done = in_threads(column, positions) if X.size > _FEW_VALUES else map(column, positions)
+    done = in_threads(column, range(len(spec.columns)), values=X.size)
     return Profile(spec=spec, n=len(X), columns=tuple(done))
 
 
