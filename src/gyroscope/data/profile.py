@@ -202,7 +202,7 @@ def merge_all(profiles: Sequence[Profile]) -> Profile:
     if any(other.spec is not first.spec and other.spec != first.spec for other in profiles):
         raise DataError(
             "profiles counted on different cells cannot be merged; "
-            "profile both with the spec of one reference"
+            "profile all with the spec of one reference"
         )
     joint = first.joint
     for other in profiles[1:]:
@@ -233,9 +233,9 @@ def merged_columns(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         np.array([part.m2 for part in parts]),
     )
     cells = np.concatenate([part.magnitude_cells for part in parts])
-    held, where = np.unique(cells, return_inverse=True)
-    magnitudes = np.zeros(held.size, dtype=np.int64)
-    np.add.at(magnitudes, where, np.concatenate([part.magnitude_counts for part in parts]))
+    held_counts = np.concatenate([part.magnitude_counts for part in parts])
+    magnitudes = np.bincount(cells, weights=held_counts).astype(np.int64)  # exact below 2^53
+    held = np.flatnonzero(magnitudes)
     return ColumnProfile(
         counts=counts.sum(axis=0),
         missing=sum(part.missing for part in parts),
@@ -246,7 +246,7 @@ def merged_columns(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         low=min((part.low for part in parts if part.low is not None), default=None),
         high=max((part.high for part in parts if part.high is not None), default=None),
         magnitude_cells=held,
-        magnitude_counts=magnitudes,
+        magnitude_counts=magnitudes[held],
         sketch=np.max([part.sketch for part in parts], axis=0),
         others=merged_hitters(part.others for part in parts),
     )
