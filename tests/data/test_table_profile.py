@@ -18,8 +18,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from gyroscope.data import parallel, tables
 from gyroscope.data import table_profile as module_under_test
-from gyroscope.data import tables
 from gyroscope.data.contract import ColumnType
 from gyroscope.data.profile import ColumnProfile, Profile
 from gyroscope.data.table_profile import reference_profile, table_profile
@@ -95,6 +95,7 @@ def test_a_table_has_one_profile_whatever_holds_it(
     people: pa.Table, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tables, "PIECE_ROWS", 600)  # small, so that there are several pieces
+    monkeypatch.setattr(parallel, "FEW_VALUES", 0)  # and in threads
     for module in (tables, module_under_test):
         monkeypatch.setattr(module, "PIECE", 5000)
     spec, whole = reference_profile(people)

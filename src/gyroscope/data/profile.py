@@ -38,7 +38,6 @@ Sketch = NDArray[np.uint8]
 NO_OTHERS = HeavyHitters()
 
 _LARGEST = float(np.finfo(np.float64).max)
-_FEW_VALUES = 200_000  # below which starting threads costs more than it saves
 
 
 class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -173,8 +172,7 @@ def profile(X: FloatArray, spec: ProfileSpec) -> Profile:
     def column(position: int) -> ColumnProfile:
         return encoded_profile(X[:, position], spec.columns[position])
 
-    positions = range(len(spec.columns))
-    done = in_threads(column, positions) if X.size > _FEW_VALUES else map(column, positions)
+    done = in_threads(column, range(len(spec.columns)), values=X.size)
     return Profile(spec=spec, n=len(X), columns=tuple(done))
 
 
@@ -205,7 +203,7 @@ def merge_all(profiles: Sequence[Profile]) -> Profile:
     if any(other.spec is not first.spec and other.spec != first.spec for other in profiles):
         raise DataError(
             "profiles counted on different cells cannot be merged; "
-            "profile both with the spec of one reference"
+            "profile all with the spec of one reference"
         )
     joint = first.joint
     for other in profiles[1:]:
@@ -236,9 +234,9 @@ def merged_columns(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         np.array([part.m2 for part in parts]),
     )
     cells = np.concatenate([part.magnitude_cells for part in parts])
-    held, where = np.unique(cells, return_inverse=True)
-    magnitudes = np.zeros(held.size, dtype=np.int64)
-    np.add.at(magnitudes, where, np.concatenate([part.magnitude_counts for part in parts]))
+    held_counts = np.concatenate([part.magnitude_counts for part in parts])
+    magnitudes = np.bincount(cells, weights=held_counts).astype(np.int64)  # exact below 2^53
+    held = np.flatnonzero(magnitudes)
     return ColumnProfile(
         counts=counts.sum(axis=0),
         missing=sum(part.missing for part in parts),
@@ -249,7 +247,7 @@ def merged_columns(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         low=min((part.low for part in parts if part.low is not None), default=None),
         high=max((part.high for part in parts if part.high is not None), default=None),
         magnitude_cells=held,
-        magnitude_counts=magnitudes,
+        magnitude_counts=magnitudes[held],
         sketch=np.max([part.sketch for part in parts], axis=0),
         others=merged_hitters(part.others for part in parts),
     )

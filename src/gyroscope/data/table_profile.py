@@ -268,9 +268,10 @@ def _of_reference(
     def counted(name: str) -> _Column:
         return _reference_column(table, name, joint=name in joint, parts=in_time_order is not False)
 
-    columns = in_threads(counted, profiled)
+    values = table.rows * len(profiled)
+    columns = in_threads(counted, profiled, values=values)
     timed = in_time_order if in_time_order is not None else _in_order(columns)
-    specs = in_threads(_Column.with_variation, columns) if timed else [c.spec for c in columns]
+    specs = [column.with_variation() if timed else column.spec for column in columns]
     spec = ProfileSpec(columns=tuple(specs))
     done = tuple(column.profile() for column in columns)
     cells = [column.cells() for column in columns[:JOINT_COLUMNS]]
@@ -349,7 +350,7 @@ def _of_table(table: Table, spec: ProfileSpec, reference: Profile | None) -> Pro
             counting.add(piece)
         return counting
 
-    columns = in_threads(counted, spec.columns)
+    columns = in_threads(counted, spec.columns, values=table.rows * len(spec.columns))
     summary = None
     if reference is not None:
         cells = [column.cells() for column in columns[:JOINT_COLUMNS]]
