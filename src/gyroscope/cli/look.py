@@ -1,4 +1,4 @@
-"""Commands that look: ``status``, ``monitor``, ``budget``, ``findings``, ``decisions`` and so on."""
+"""Commands that look: ``status``, ``monitor``, ``budget``, ``decisions`` and so on."""
 
 from __future__ import annotations
 

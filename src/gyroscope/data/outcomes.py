@@ -6,12 +6,12 @@ whether columns and label still go together as they did, without any row of the 
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import ColumnSpec, FloatArray, ProfileSpec, cells_of
 from gyroscope.data.profile import ColumnProfile, binned_counts
+from gyroscope.records import ArrayRecord
 
 MOST_CATEGORIES = 50  # with cells of their own, the most frequent; all others share one
 _SCORE_BINS = 40
@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]
 Codes = NDArray[np.int64]
 
 
-class Outcomes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class Outcomes(ArrayRecord):
     """Rows that nothing was fitted on, by coarse cell of each column, bin of score, and label."""
 
     tables: tuple[Counts, ...]  # of each column int64[coarse cells, score bins, 2]

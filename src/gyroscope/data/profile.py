@@ -28,6 +28,7 @@ from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, joint_of_cells
 from gyroscope.data.parallel import in_threads
 from gyroscope.errors import DataError
 from gyroscope.kernels import REGISTERS, NumberTally, tally_numbers
+from gyroscope.records import ArrayRecord
 from gyroscope.stats.dependence import CrossProducts
 from gyroscope.stats.heavy_hitters import HeavyHitters, merged_hitters
 from gyroscope.stats.hyperloglog import distinct_estimate
@@ -40,7 +41,7 @@ NO_OTHERS = HeavyHitters()
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class ColumnProfile(ArrayRecord):
     """What is kept of one column. Moments and extremes are of finite numbers only."""
 
     counts: Counts  # int64[cells]: values in each cell of the spec; infinite ones in the outer ones
@@ -83,18 +84,6 @@ class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         at = int(np.argmax(seen >= share * seen[-1]))
         low, high = magnitude_bounds(int(self.magnitude_cells[at]))
         return (low + high) / 2
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ColumnProfile):
-            return NotImplemented
-        return all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in self.__struct_fields__
-            if name != "others"
-        ) and (self.others == other.others)
-
-    def __hash__(self) -> int:
-        return hash((self.counts.tobytes(), self.missing, self.mean))
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from gyroscope.data.cells import ColumnSpec, FloatArray, ProfileSpec, bin_edges
 from gyroscope.data.outcomes import coarse_cells, coarse_codes
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
-from gyroscope.monitor.wording import plain
+from gyroscope.monitor.wording import value_text
 from gyroscope.stats.excess_loss import excess_losses
 from gyroscope.stats.segments import MISSING, Restriction, Segment, worst_segments
 
@@ -97,6 +97,8 @@ def _words(restriction: Restriction, column: ColumnSpec) -> str:
         level = names[restriction.first] if restriction.first < len(names) else "another value"
         return f"{column.name} is {level}"
     ends = bin_edges(column)
-    low = "" if restriction.first == 0 else f"{plain(ends[restriction.first - 1])} < "
-    high = "" if restriction.last >= len(ends) else f" <= {plain(ends[restriction.last])}"
+    low = "" if restriction.first == 0 else f"{value_text(ends[restriction.first - 1], column)} < "
+    high = (
+        "" if restriction.last >= len(ends) else f" <= {value_text(ends[restriction.last], column)}"
+    )
     return f"{low}{column.name}{high}"

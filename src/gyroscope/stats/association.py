@@ -88,7 +88,9 @@ def mutual_information_change(
 
     Returns:
         The change with its normal-theory interval and p-value, good as long as cells are expected
-        to hold about five; nothing can be said with an empty sample (0, the whole line, 1).
+        to hold about five. The variance grows with the information, so that a sample that happens
+        to show little would look sure of it: the p-value takes that of both samples together, if
+        it is larger. Nothing can be said with an empty sample (0, the whole line, 1).
 
     Raises:
         DataError: the counts cannot be used.
@@ -97,8 +99,14 @@ def mutual_information_change(
         As :func:`mutual_information`.
     """
     a, b = _tables(reference, current)
-    old, new = mutual_information(a), mutual_information(b)
-    return _change(old, new, old.value, new.value, alpha)
+    old, new, pooled = (mutual_information(table) for table in (a, b, a + b))
+    change = _change(old, new, old.value, new.value, alpha)
+    if not math.isfinite(change.standard_error):
+        return change
+    error = pooled.standard_error * math.sqrt(pooled.n * (1 / old.n + 1 / new.n))
+    error = max(error, change.standard_error)
+    p_value = 2 * upper_tail(abs(change.value) / error) if error > 0 else change.p_value
+    return msgspec.structs.replace(change, p_value=p_value)
 
 
 def correlation_change(

@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from gyroscope.errors import DataError
 from gyroscope.findings import Interval
+from gyroscope.records import ArrayRecord
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 
 _BLOCK = 100  # rows
 
 
-class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class CrossProducts(ArrayRecord):
     """Sums over rows of products of the scores of p columns; those of two parts add up."""
 
     n: int  # rows
@@ -25,15 +26,6 @@ class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     squares: FloatArray  # [p, p] of x_i^2 x_j
     quartics: FloatArray  # [p, p] of x_i^2 x_j^2
     cubes: FloatArray  # [p, p] of x_i^3 x_j
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CrossProducts):
-            return NotImplemented
-        names = self.__struct_fields__
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
-
-    def __hash__(self) -> int:
-        return hash((self.n, self.products.tobytes()))
 
     def __add__(self, other: CrossProducts) -> CrossProducts:
         return CrossProducts(
