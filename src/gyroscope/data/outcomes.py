@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]
 Codes = NDArray[np.int64]
 
 
-class Outcomes(ArrayRecord):
+class Outcomes(ArrayRecord, frozen=True, kw_only=True, eq=False):
     """Rows that nothing was fitted on, by coarse cell of each column, bin of score, and label."""
 
     tables: tuple[Counts, ...]  # of each column int64[coarse cells, score bins, 2]

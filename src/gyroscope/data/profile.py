@@ -41,7 +41,7 @@ NO_OTHERS = HeavyHitters()
 _LARGEST = float(np.finfo(np.float64).max)
 
 
-class ColumnProfile(ArrayRecord):
+class ColumnProfile(ArrayRecord, frozen=True, kw_only=True, eq=False):
     """What is kept of one column. Moments and extremes are of finite numbers only."""
 
     counts: Counts  # int64[cells]: values in each cell of the spec; infinite ones in the outer ones

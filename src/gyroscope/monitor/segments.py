@@ -39,7 +39,7 @@ def segment_findings(
         alpha: chance of any warning in a window whose scores are right.
     """
     if len(y) < FEWEST:
-        return [too_few(Kind.SEGMENT, "excess_loss", "segments", window, n=len(y), needed=FEWEST)]
+        return [too_few(Kind.SEGMENT, "segment_excess", "segments", window, n=len(y), needed=FEWEST)]
     codes = np.column_stack(
         [_codes(x, column) for x, column in zip(X.T, spec.columns, strict=True)]
     )
@@ -51,7 +51,7 @@ def segment_findings(
     return [
         Finding(
             kind=Kind.SEGMENT,
-            check="excess_loss",
+            check="segment_excess",
             subject="segments",
             verdict=Verdict.OK,
             detail=f"No segment of {len(y)} labelled rows is surely worse than the rest.",
@@ -73,7 +73,7 @@ def _finding(segment: Segment, spec: ProfileSpec, window: Window | None, alpha: 
     low, high = segment.interval.low, segment.interval.high
     return Finding(
         kind=Kind.SEGMENT,
-        check="excess_loss",
+        check="segment_excess",
         subject=where,
         verdict=Verdict.WARNING if low > MATERIAL_EXCESS else Verdict.NOTICE,
         detail=f"Where {where}, predictions lose {segment.difference:.3f} nats each more than "

@@ -18,7 +18,7 @@ _FOLDS = 5
 _BINS = 3.0  # bins for the cube root of the rows: fewer are too coarse, more follow the noise
 
 
-class CalibrationMap(ArrayRecord):
+class CalibrationMap(ArrayRecord, frozen=True, kw_only=True, eq=False):
     """A rising piecewise linear map from scores to chances, flat beyond its ends."""
 
     thresholds: FloatArray  # scores of the knots, rising

@@ -17,7 +17,7 @@ from gyroscope.stats.intervals import normal_interval, upper_tail
 _BLOCK = 100  # rows
 
 
-class CrossProducts(ArrayRecord):
+class CrossProducts(ArrayRecord, frozen=True, kw_only=True, eq=False):
     """Sums over rows of products of the scores of p columns; those of two parts add up."""
 
     n: int  # rows
