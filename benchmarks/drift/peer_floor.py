@@ -46,7 +46,7 @@ if __name__ == "__main__":
     main(
         Peer(
             distribution="numpy",
-            libraries=("numpy", "pyarrow.parquet", "pyarrow.compute"),
+            libraries=("numpy", "pyarrow.compute", "pyarrow.dataset", "pyarrow.parquet"),
             read=read,
             prepare=prepare,
             check=check,

@@ -33,7 +33,7 @@ if __name__ == "__main__":
     main(
         Peer(
             distribution="gyroscope-ml",
-            libraries=("pyarrow.parquet", "gyroscope"),
+            libraries=("pyarrow.dataset", "pyarrow.parquet", "gyroscope"),
             read=read,
             prepare=None,
             check=check,

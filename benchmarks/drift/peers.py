@@ -69,8 +69,8 @@ def output(arguments: Sequence[str]) -> str:
         arguments, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise PeerError(said[-1])
+        said = [line.strip("│╭╰─╯╮ ") for line in done.stderr.splitlines()]  # Typer's frame
+        raise PeerError(next(filter(None, reversed(said)), f"exit code {done.returncode}"))
     return done.stdout
 
 
