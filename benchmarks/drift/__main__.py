@@ -53,7 +53,7 @@ def _costs(rows: int, repeats: int, tools: Sequence[str]) -> None:
 
 
 def _powers(trials: int, tools: Sequence[str]) -> None:
-    errors = []
+    errors: list[str] = []
     print(LEGEND)
     print_header(tools)
     for setting in SETTINGS:
@@ -61,7 +61,7 @@ def _powers(trials: int, tools: Sequence[str]) -> None:
             number = min(trials, setting.trials)
             _in_a_process(write_trials, Path(name), setting, number)
             errors += print_row(setting, Path(name), number, tools)
-    print("", *errors, sep="\n")
+    print("", *dict.fromkeys(errors), sep="\n")
 
 
 def _in_a_process(work: Callable[..., None], *arguments: object) -> None:

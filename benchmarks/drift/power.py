@@ -29,7 +29,7 @@ def print_row(setting: Setting, folder: Path, trials: int, tools: Sequence[str])
             cells += [_cell(pairs, rule, setting.changed) for rule in TOOLS[tool].rules]
         except PeerError as error:
             cells += ["error"] * len(TOOLS[tool].rules)
-            errors.append(f"{tool}, {setting.name}: {error}")
+            errors.append(f"{tool}: {error}")
     row = f"{setting.name:34}{trials:6}" + "".join(f"{cell:>{WIDTH}}" for cell in cells)
     print(row, flush=True)
     return errors
