@@ -34,7 +34,7 @@ def check(reference: Any, current: Any) -> Flags:
     columns = [params["column"] for params in failed if "column" in params]
     return {
         "any column": columns,
-        "half of the columns": columns if len(columns) < len(failed) else [],
+        "half of them": columns if len(columns) < len(failed) else [],
     }
 
 

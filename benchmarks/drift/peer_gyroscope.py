@@ -24,8 +24,8 @@ def check(reference: Any, current: Any) -> Flags:
     findings = gyroscope.drift(reference, current).findings
     notable = [finding for finding in findings if finding.verdict in NOTABLE]
     return {
-        "warning or above": [f.subject for f in notable if f.verdict != "notice"],
-        "notice or above": [f.subject for f in notable],
+        "warnings": [f.subject for f in notable if f.verdict != "notice"],
+        "notices too": [f.subject for f in notable],
     }
 
 

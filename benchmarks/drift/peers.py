@@ -22,12 +22,10 @@ class Tool(NamedTuple):
 
 
 TOOLS = {
-    "gyroscope": Tool(
-        "gyroscope.drift(reference, current)", ("warning or above", "notice or above")
-    ),
+    "gyroscope": Tool("gyroscope.drift(reference, current)", ("warnings", "notices too")),
     "evidently": Tool(
         "Report([DataDriftPreset()], include_tests=True).run(current, reference)",
-        ("any column", "half of the columns"),
+        ("any column", "half of them"),
     ),
     "nannyml": Tool(
         "UnivariateDriftCalculator(names, chunk_size=n_reference // 10).fit(reference)"

@@ -17,7 +17,7 @@ def print_header(tools: Sequence[str]) -> None:
     """Two lines: tools, and what of theirs counts as a flag."""
     for part in (0, 1):
         names = [(tool, rule)[part] for tool in tools for rule in TOOLS[tool].rules]
-        print(f"{'':40}" + "".join(f"{name[: WIDTH - 1]:>{WIDTH}}" for name in names))
+        print(f"{'':40}" + "".join(f"{name:>{WIDTH}}" for name in names))
 
 
 def print_row(setting: Setting, folder: Path, trials: int, tools: Sequence[str]) -> list[str]:
