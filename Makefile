@@ -52,6 +52,10 @@ format: .venv/dev.stamp ## Format the code, and mend what the linter can
 bench: .venv/dev.stamp ## Measure what docs and README claim about speed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
 
+.PHONY: bench-drift
+bench-drift: .venv/dev.stamp ## Compare column drift with other tools; installs them, takes hours
+	@$(BIN)/python -m benchmarks.drift $(ARGS)
+
 .PHONY: install
 install: .venv/dev.stamp ## Make .venv with all that development needs
 	@echo "Ready. Next: . $(BIN)/activate, then gyro --help."
@@ -71,7 +75,7 @@ constraints: .venv/dev.stamp ## Pin all dependencies anew; with ARGS=--upgrade t
 .PHONY: clean
 clean: ## Remove all that was made here, .venv included
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-		.coverage .coverage.* dist build gyroscope-demo
+		.coverage .coverage.* .benchmarks dist build gyroscope-demo
 	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the virtual environment -----------------------------------------------------------------
