@@ -26,7 +26,7 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: .venv/demo.stamp ## Watch a model through eight weeks of real flights, in a minute or two
+demo: .venv/demo.stamp ## Watch a model through six weeks of real flights, in a minute or two
 	@$(BIN)/gyro demo $(ARGS)
 	@echo "The command gyro is in $(BIN): first run  . $(BIN)/activate"
 
