@@ -12,6 +12,9 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3 python
 ARGS ?=
 PYTHON ?=
 
+# All cores, a file to one of them, so that what its tests share is made once.
+PARALLEL := --numprocesses auto --dist loadfile
+
 # An environment whose interpreter is gone, as after an upgrade of the system, is made again.
 ifneq ($(shell test -x $(BIN)/python && echo works),works)
 $(shell rm -f .venv/*.stamp)
@@ -23,18 +26,18 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: .venv/demo.stamp ## Watch a model through eight weeks of real flights, in a minute or two
+demo: .venv/demo.stamp ## Watch a model through six weeks of real flights, in a minute or two
 	@$(BIN)/gyro demo $(ARGS)
 	@echo "The command gyro is in $(BIN): first run  . $(BIN)/activate"
 
 .PHONY: test
 test: .venv/dev.stamp ## Run the tests, without the slow ones, and measure their coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term $(ARGS)
 	@echo "Passed. Next: make check, and make slow for the long simulations."
 
 .PHONY: slow
 slow: .venv/dev.stamp ## Run the slow tests: long simulations and whole-machine tests
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 .PHONY: check
 check: .venv/dev.stamp ## Check format, lint, types and the layers of the imports
