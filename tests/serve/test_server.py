@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import random
@@ -213,6 +214,25 @@ def test_a_slow_body_holds_up_nobody_and_is_given_up(start: Callable[..., Proces
         answer = received(slow)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"the body did not arrive within 0.5 seconds" in answer
+
+
+def test_endless_headers_are_refused_and_the_server_goes_on(
+    start: Callable[..., Process],
+) -> None:
+    process = start()
+    with socket.create_connection(("127.0.0.1", process.port), timeout=60) as endless:
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Large: ")
+        with contextlib.suppress(ConnectionError):  # once it is refused
+            for _ in range(100):
+                endless.sendall(b"x" * 10_000)
+            assert received(endless).startswith(b"HTTP/1.1 431 ")
+    with process.client() as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/healthz", headers={"x-large": "x" * 20_000}).status_code == 200
+        upgrade = {"connection": "upgrade", "upgrade": "websocket"}
+        assert client.get("/healthz", headers=upgrade).status_code == 200
+        large = {"row": {**ROW, "note": "x" * 500_000}}  # a body in one piece with its head
+        assert client.post(PREDICT, json=large).status_code == 200
 
 
 def received(connection: socket.socket) -> bytes:

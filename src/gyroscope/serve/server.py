@@ -19,6 +19,7 @@ from gyroscope.errors import UsageError
 from gyroscope.serve.app import create_app
 from gyroscope.serve.guard import LOOPBACK_HOSTS, Guard, is_loopback
 from gyroscope.serve.http import DEFAULT_LIMITS, Limits
+from gyroscope.serve.protocol import BoundedProtocol
 
 ADDRESS_FILE = "server.json"
 KEY_VARIABLE = "GYROSCOPE_API_KEY"
@@ -61,7 +62,7 @@ def run(
     config = uvicorn.Config(
         app,
         loop="auto",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         interface="asgi3",
