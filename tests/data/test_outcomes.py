@@ -9,6 +9,7 @@ from gyroscope.data.outcomes import (
     coarse_codes,
     coarse_counts,
     contingency,
+    label_dispersions,
     outcomes,
 )
 from gyroscope.data.profile import profile
@@ -71,3 +72,22 @@ def test_one_score_for_all_is_counted_too() -> None:
 def test_a_contingency_table_has_a_row_for_every_cell() -> None:
     found = contingency(np.array([0, 2, 2]), np.array([1.0, 0.0, 1.0]), 4)
     assert found.tolist() == [[0, 1], [0, 0], [1, 1], [0, 0]]
+
+
+def test_labels_that_vary_by_the_day_show_in_rate_and_association() -> None:
+    """Fifty days of 200 rows; the label follows the amount on some days and not on others."""
+    rng = np.random.default_rng(5)
+    X = rows(3, 10_000)
+    X[:, 0] = rng.normal(size=10_000)
+    day = np.repeat(np.arange(50), 200)
+    spec = profile_spec(X, COLUMNS)
+    strength, level = rng.normal(0.5, 1.5, 50)[day], rng.normal(0, 0.5, 50)[day]
+    worlds = {"calm": 0.5 * X[:, 0], "varied": strength * X[:, 0] + level}
+    ratios = {}
+    for name, logit in worlds.items():
+        y = (rng.random(10_000) < 1 / (1 + np.exp(-logit))).astype(float)
+        found = label_dispersions(X, y, spec)
+        assert len(found.association) == len(COLUMNS)
+        ratios[name] = found.rate[0].ratio, found.association[0][0].ratio
+    assert max(ratios["calm"]) < 2
+    assert min(ratios["varied"]) > 3

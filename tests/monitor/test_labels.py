@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gyroscope.monitor.labels import (
     label_drift_finding,
     material_difference,
 )
+from gyroscope.stats.dispersion import Dispersion, dispersion_of_shares, growing_dispersions
 
 
 def rates(reference: float, current: float, n: int, day: Window) -> Finding:
@@ -97,12 +99,39 @@ def test_without_change_label_drift_is_hardly_ever_found(day: Window) -> None:
 def test_labels_that_stay_away_are_noticed(
     labelled: int, n: int, verdict: Verdict, day: Window
 ) -> None:
-    finding = label_coverage_finding(9500, 10_000, labelled, n, day, min_rows=100)
+    finding = label_coverage_finding([(950, 50)] * 10, labelled, n, day, min_rows=100)
     assert finding.verdict is verdict
     assert finding.check == "label_coverage"
 
 
 def test_without_a_past_there_is_no_usual_coverage(day: Window) -> None:
-    finding = label_coverage_finding(0, 0, 500, 1000, day, min_rows=100)
+    finding = label_coverage_finding([], 500, 1000, day, min_rows=100)
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.n_needed is None
+
+
+def test_a_coverage_that_varies_from_day_to_day_is_no_fall(day: Window) -> None:
+    past = [(1000 - 60 * k, 60 * k) for k in (1, 3, 2, 5, 1, 4, 2, 3, 5, 1)]
+    verdicts = [
+        label_coverage_finding(past, labelled, 1000, day, min_rows=100).verdict
+        for labelled in (700, 100)
+    ]
+    assert verdicts == [Verdict.OK, Verdict.WARNING]
+
+
+def test_a_rate_that_varies_from_day_to_day_is_no_drift(day: Window) -> None:
+    """Days whose rates differ by 10 points: one more of them is no news, one far off is."""
+    rng = np.random.default_rng(3)
+    rates = np.clip(rng.normal(0.3, 0.1, 64), 0.02, 0.9)
+    counts = np.array([(500 * rate, 500 * (1 - rate)) for rate in rates])
+    dispersion = growing_dispersions(counts, dispersion_of_shares)
+    positives, n = int(counts[:, 0].sum()), int(counts.sum())
+
+    def verdict(found: int, varied: Sequence[Dispersion]) -> Verdict:
+        return label_drift_finding(
+            positives, n, found, 500, day, material_psi=0.02, dispersion=varied, min_rows=100
+        ).verdict
+
+    assert verdict(220, ()) is Verdict.WARNING
+    assert verdict(220, dispersion) is Verdict.OK
+    assert verdict(450, dispersion) is Verdict.WARNING

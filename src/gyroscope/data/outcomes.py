@@ -6,12 +6,21 @@ whether columns and label still go together as they did, without any row of the 
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import ColumnSpec, FloatArray, ProfileSpec, cells_of
 from gyroscope.data.profile import ColumnProfile, binned_counts
+from gyroscope.data.variation import part_bounds
 from gyroscope.records import ArrayRecord
+from gyroscope.stats.dispersion import (
+    Dispersion,
+    dispersion_of_scores,
+    dispersion_of_shares,
+    growing_dispersions,
+)
+from gyroscope.stats.rank_scores import normal_scores
 
 MOST_CATEGORIES = 50  # with cells of their own, the most frequent; all others share one
 _SCORE_BINS = 40
@@ -85,6 +94,53 @@ def contingency(codes: Codes, y: FloatArray, cells: int) -> Counts:
     """Counts int64[cells, 2] of coarse cell and label."""
     counts = np.bincount(codes * 2 + y.astype(np.int64), minlength=cells * 2)
     return counts.reshape(cells, 2)
+
+
+class LabelDispersions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the parts of a reference in time order differ in their labels, for growing parts."""
+
+    rate: tuple[Dispersion, ...] = ()  # of the share of positive labels
+    association: tuple[tuple[Dispersion, ...], ...] = ()  # of each column with the label
+
+
+def label_dispersions(X: FloatArray, y: FloatArray, spec: ProfileSpec) -> LabelDispersions:
+    """Measure how labels vary within the reference, as those of windows to come may do too.
+
+    Args:
+        X: float64[n, columns], encoded, in time order.
+        y: labels[n] in {0, 1}.
+        spec: of the columns.
+    """
+    parts = np.repeat(np.arange(part_bounds(len(y)).size - 1), np.diff(part_bounds(len(y))))
+    last = int(parts[-1]) + 1
+    rate = contingency(parts, y, last)
+    return LabelDispersions(
+        rate=growing_dispersions(rate, dispersion_of_shares),
+        association=tuple(
+            _association(coarse_codes(x, column), y, parts, coarse_cells(column), column)
+            for x, column in zip(X.T, spec.columns, strict=True)
+        ),
+    )
+
+
+def _association(
+    codes: Codes, y: FloatArray, parts: Codes, cells: int, column: ColumnSpec
+) -> tuple[Dispersion, ...]:
+    """Of the mean product of column and label, both about their means in the whole."""
+    last = int(parts[-1]) + 1
+    counts = contingency(parts * cells + codes, y, last * cells).reshape(last, cells, 2)
+    total = counts.sum(axis=0).astype(np.float64)
+    held = total.sum(axis=1)
+    if column.categorical:  # in no order: a category stands for how often it is positive
+        scores = total[:, 1] / np.maximum(held, 1.0)
+    else:
+        scores = np.append(normal_scores(held[:-1]), 0.0)
+    centred = scores - held @ scores / held.sum()
+    rate = total[:, 1].sum() / held.sum()
+    products = np.outer(centred, [-rate, 1 - rate]).ravel()
+    return growing_dispersions(
+        counts.reshape(last, -1), lambda part: dispersion_of_scores(part, products)
+    )
 
 
 def _table(codes: Codes, cells: int, bins: Codes, score_bins: int, y: FloatArray) -> Counts:

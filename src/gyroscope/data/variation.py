@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from gyroscope.data.cells import Dispersions, FloatArray, Variation
 from gyroscope.stats.dispersion import (
-    FEWEST_PARTS,
-    Dispersion,
     dispersion_of_scores,
     dispersion_of_shares,
-    joined,
+    growing_dispersions,
 )
 from gyroscope.stats.rank_scores import normal_scores
 
@@ -96,19 +94,19 @@ def _longest_run(values: FloatArray) -> int:
 def _dispersions(
     counts: NDArray[np.int64], missing: NDArray[np.int64], *, ordered: bool
 ) -> Dispersions:
-    """How the parts differ, for parts of growing size, as long as there are enough of them."""
+    """How the parts differ, for parts of growing size."""
     scores = normal_scores(counts.sum(axis=0).astype(np.float64))
-    held, absent = counts.astype(np.float64), missing.astype(np.float64)[:, np.newaxis]
-    found: dict[str, list[Dispersion]] = {name: [] for name in Dispersions.__struct_fields__}
-    while len(held) >= FEWEST_PARTS:
-        if ordered:
-            found["shift"].append(dispersion_of_scores(held, scores))
-            found["spread"].append(dispersion_of_scores(held, scores**2))
-        found["shares"].append(dispersion_of_shares(held))
-        present = held.sum(axis=1, keepdims=True)
-        found["missing"].append(dispersion_of_shares(np.hstack([absent, present])))
-        held, absent = joined(held), joined(absent)
-    return Dispersions(**{name: tuple(sizes) for name, sizes in found.items()})
+    present = np.stack([missing, counts.sum(axis=1)], axis=1)
+    return Dispersions(
+        shift=growing_dispersions(counts, lambda part: dispersion_of_scores(part, scores))
+        if ordered
+        else (),
+        spread=growing_dispersions(counts, lambda part: dispersion_of_scores(part, scores**2))
+        if ordered
+        else (),
+        shares=growing_dispersions(counts, dispersion_of_shares),
+        missing=growing_dispersions(present, dispersion_of_shares),
+    )
 
 
 def _medians(parts: Sequence[FloatArray]) -> list[float]:

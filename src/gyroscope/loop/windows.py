@@ -212,8 +212,7 @@ def check_labelled(
     reference, min_rows, budget = bundle.reference, settings["min_rows"], budget_of(settings)
     known = rows.labelled & rows.fits
     X, y, p = rows.X[known], rows.y[known], rows.score[known]
-    spec = reference.columns.spec
-    usual_labelled, usual_n = _usual_coverage(past, window)
+    spec, varied = reference.columns.spec, reference.label_dispersions
     alpha = budget.alpha("labels") / 2  # of two checks
     return [
         label_drift_finding(
@@ -223,12 +222,12 @@ def check_labelled(
             len(y),
             window,
             material_psi=settings["material_psi"],
+            dispersion=varied.rate if varied else (),
             alpha=alpha,
             min_rows=min_rows,
         ),
         label_coverage_finding(
-            usual_labelled,
-            usual_n,
+            _past_coverage(past, window),
             int(rows.labelled.sum()),
             len(rows),
             window,
@@ -242,6 +241,7 @@ def check_labelled(
                 y,
                 spec,
                 window,
+                dispersions=varied,
                 rules=_rules(settings, budget.alpha("association")),
             )
             if reference.outcomes is not None
@@ -261,13 +261,13 @@ def check_labelled(
     ]
 
 
-def _usual_coverage(past: list[Finding], window: Window) -> tuple[int, int]:
-    """How many predictions of past windows had a label when judged, of how many."""
+def _past_coverage(past: list[Finding], window: Window) -> list[tuple[int, int]]:
+    """How many predictions of each past window had a label when judged, and how many had none."""
     before = [f for f in past if f.window is not None and f.window.end <= window.start]
     labelled = {f.window: f.n for f in before if f.check == EXCESS and f.kind is Kind.PERFORMANCE}
     rows = {f.window: f.n for f in before if f.check == "row_count"}
     judged = [w for w in rows if w in labelled][-_COVERAGE_WINDOWS:]
-    return sum(min(labelled[w], rows[w]) for w in judged), sum(rows[w] for w in judged)
+    return [(min(labelled[w], rows[w]), max(rows[w] - labelled[w], 0)) for w in judged]
 
 
 def check_now(

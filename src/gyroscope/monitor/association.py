@@ -9,8 +9,15 @@ from __future__ import annotations
 import math
 
 from gyroscope.data.cells import ColumnSpec, FloatArray, ProfileSpec
-from gyroscope.data.outcomes import Counts, Outcomes, coarse_cells, coarse_codes, contingency
+from gyroscope.data.outcomes import (
+    LabelDispersions,
+    Outcomes,
+    coarse_cells,
+    coarse_codes,
+    contingency,
+)
 from gyroscope.findings import Finding, Kind, Verdict, Window
+from gyroscope.monitor.design_effects import effective
 from gyroscope.monitor.drift import DriftRules, sure_size
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.association import (
@@ -18,6 +25,7 @@ from gyroscope.stats.association import (
     correlation_change,
     mutual_information_change,
 )
+from gyroscope.stats.dispersion import pool
 from gyroscope.stats.multiplicity import benjamini_hochberg
 
 
@@ -28,6 +36,7 @@ def association_findings(
     spec: ProfileSpec,
     window: Window | None,
     *,
+    dispersions: LabelDispersions | None = None,
     rules: DriftRules,
 ) -> list[Finding]:
     """Hold the association of each column with the label against the reference.
@@ -43,24 +52,35 @@ def association_findings(
         y: their labels[n] in {0, 1}.
         spec: of the columns.
         window: the window.
+        dispersions: how parts of the reference differ in this, which is allowed to windows.
         rules: what counts as drift.
     """
     positives = int(y.sum())
     if min(positives, len(y) - positives) < rules.min_rows / 2:
         kind, needed = Kind.ASSOCIATION_DRIFT, max(rules.min_rows, 2 * len(y))
         return [too_few(kind, "association", "all columns", window, n=len(y), needed=needed)]
+    varied = dispersions.association if dispersions else ((),) * len(spec.columns)
+    together = pool(varied)
     found = [
-        _change(column, table.sum(axis=1), contingency(coarse_codes(x, column), y, len(table)))
-        for column, table, x in zip(spec.columns, reference.tables, X.T, strict=True)
+        _change(
+            column,
+            *effective(
+                [(own, together)],
+                table.sum(axis=1),
+                [contingency(coarse_codes(x, column), y, len(table))],
+            ),
+        )
+        for column, own, table, x in zip(spec.columns, varied, reference.tables, X.T, strict=True)
     ]
     corrected = benjamini_hochberg([change.p_value for change in found])
     return [
-        _finding(column, change, float(p), window, rules)
+        _finding(column, change, float(p), n=len(y), window=window, rules=rules)
         for column, change, p in zip(spec.columns, found, corrected, strict=True)
     ]
 
 
-def _change(column: ColumnSpec, then: Counts, now: Counts) -> AssociationChange:
+def _change(column: ColumnSpec, then: FloatArray, windows: FloatArray) -> AssociationChange:
+    (now,) = windows
     if column.categorical:
         return mutual_information_change(then, now)
     present = coarse_cells(column) - 1  # the missing values have no place in the order
@@ -71,6 +91,8 @@ def _finding(
     column: ColumnSpec,
     change: AssociationChange,
     p_value: float,
+    *,
+    n: int,
     window: Window | None,
     rules: DriftRules,
 ) -> Finding:
@@ -89,7 +111,7 @@ def _finding(
         f"{change.current:.3f}{unit} (95 % interval of the difference {change.interval.low:+.3f} "
         f"to {change.interval.high:+.3f}, p {p_value:.2g}).",
         window=window,
-        n=change.n_current,
+        n=n,
         value=change.value,
         interval=change.interval,
         p_value=p_value,

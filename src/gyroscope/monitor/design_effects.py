@@ -47,16 +47,34 @@ class ColumnEffects:
             reference: counts[cells].
             windows: counts[windows, cells].
         """
-        then = np.asarray(reference, dtype=np.float64)
-        now = np.asarray(windows, dtype=np.float64)
-        factors, at_reference = np.ones(len(now)), 1.0
-        for part in _PARTS.get(effect, (effect,)):
-            own, pooled = self._own[part], self._pooled[part]
-            if own:
-                factors = np.maximum(factors, inflation(own, now.sum(axis=1), pooled))
-                # The reference is many batches: it is worth what its largest parts are, by size.
-                at_reference = max(at_reference, float(inflation(own, own[-1].rows, pooled)))
-        return then / at_reference, now / factors[:, np.newaxis]
+        parts = _PARTS.get(effect, (effect,))
+        return effective(
+            [(self._own[part], self._pooled[part]) for part in parts], reference, windows
+        )
+
+
+def effective(
+    dispersions: Sequence[tuple[Sequence[Dispersion], Sequence[Dispersion]]],
+    reference: npt.ArrayLike,
+    windows: npt.ArrayLike,
+) -> tuple[FloatArray, FloatArray]:
+    """Counts of independent rows that would say as much, by the largest of several dispersions.
+
+    Args:
+        dispersions: of what is compared, and of the same over all columns of the table.
+        reference: counts[...].
+        windows: counts[windows, ...].
+    """
+    then = np.asarray(reference, dtype=np.float64)
+    now = np.asarray(windows, dtype=np.float64)
+    rows = now.reshape(len(now), -1).sum(axis=1)
+    factors, at_reference = np.ones(len(now)), 1.0
+    for own, pooled in dispersions:
+        if own:
+            factors = np.maximum(factors, inflation(own, rows, pooled))
+            # The reference is many batches: it is worth what its largest parts are, by size.
+            at_reference = max(at_reference, float(inflation(own, own[-1].rows, pooled)))
+    return then / at_reference, now / factors.reshape(-1, *[1] * (now.ndim - 1))
 
 
 def design_effects(spec: ProfileSpec) -> list[ColumnEffects]:

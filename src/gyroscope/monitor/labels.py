@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 from gyroscope.findings import Finding, Kind, Verdict, Window
+from gyroscope.monitor.design_effects import effective
 from gyroscope.monitor.drift import ALPHA, sure_size
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import LARGE_PSI, percent, share_moved
+from gyroscope.stats.dispersion import Dispersion, dispersion_of_shares, growing_dispersions
 from gyroscope.stats.psi import rows_needed
-from gyroscope.stats.two_proportions import two_proportions
+from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
 
 MATERIAL_COVERAGE = 0.10  # fall of the labelled share (10 points) that deserves a look
 
@@ -19,9 +24,10 @@ def label_drift_finding(
     reference_n: int,
     positives: int,
     n: int,
-    window: Window,
+    window: Window | None,
     *,
     material_psi: float,
+    dispersion: Sequence[Dispersion] = (),
     alpha: float = ALPHA,
     min_rows: int,
 ) -> Finding:
@@ -37,13 +43,18 @@ def label_drift_finding(
         n: labels of the window.
         window: the window.
         material_psi: population stability index that a change must surely pass to be a warning.
+        dispersion: how the rate differs between parts of the reference, allowed to windows too.
         alpha: chance of any finding in a window without change.
         min_rows: labels below which the answer is "not enough data".
     """
     if min(n, reference_n) < min_rows:
         needed = _labels_enough(reference_n, material_psi, min_rows)
         return too_few(Kind.LABEL_DRIFT, "positive_rate", "label", window, n=n, needed=needed)
-    rates = two_proportions(reference_positives, reference_n, positives, n)
+    rates = _rates(
+        (reference_positives, reference_n - reference_positives),
+        (positives, n - positives),
+        dispersion,
+    )
     threshold = material_difference(rates.reference, material_psi, up=rates.value > 0)
     significant = rates.p_value <= alpha
     material = sure_size(rates.interval) > threshold
@@ -66,31 +77,44 @@ def label_drift_finding(
     )
 
 
+def _rates(
+    reference: tuple[int, int], window: tuple[int, int], dispersion: Sequence[Dispersion]
+) -> TwoProportionsResult:
+    """Positives and negatives compared, as many as independent rows would say as much."""
+    then, now = effective([(dispersion, dispersion)], reference, [window])
+    then, now = np.rint(then), np.rint(now[0])
+    return two_proportions(*(int(x) for x in (then[0], then.sum(), now[0], now.sum())))
+
+
 def label_coverage_finding(
-    usual_labelled: int,
-    usual_n: int,
+    past: Sequence[tuple[int, int]],
     labelled: int,
     n: int,
-    window: Window,
+    window: Window | None,
     *,
     alpha: float = ALPHA,
     min_rows: int,
 ) -> Finding:
     """Whether fewer predictions than usual have their label by the time they should.
 
+    Windows differ in this by more than chance; by how much, the past ones say.
+
     Args:
-        usual_labelled: predictions of past windows that had a label when judged.
-        usual_n: predictions of those windows.
+        past: of each past window, predictions that had a label when judged, and that had none.
         labelled: predictions of this window that have a label.
         n: predictions of this window.
         window: the window.
         alpha: chance of any finding in a window without change.
         min_rows: predictions, now and in the past, below which the answer is "not enough data".
     """
+    counts = np.array(past, dtype=np.float64).reshape(-1, 2)
+    usual_n = int(counts.sum())
     if min(n, usual_n) < min_rows:
         needed = min_rows if usual_n >= min_rows else None
         return too_few(Kind.LABEL_DRIFT, "label_coverage", "label", window, n=n, needed=needed)
-    shares = two_proportions(usual_labelled, usual_n, labelled, n)
+    dispersion = growing_dispersions(counts, dispersion_of_shares)[:1]
+    usual = (int(counts[:, 0].sum()), int(counts[:, 1].sum()))
+    shares = _rates(usual, (labelled, n - labelled), dispersion)
     fallen = shares.p_value <= alpha and shares.value < 0
     material = -shares.interval.high > MATERIAL_COVERAGE
     return Finding(

@@ -39,7 +39,9 @@ def segment_findings(
         alpha: chance of any warning in a window whose scores are right.
     """
     if len(y) < FEWEST:
-        return [too_few(Kind.SEGMENT, "segment_excess", "segments", window, n=len(y), needed=FEWEST)]
+        return [
+            too_few(Kind.SEGMENT, "segment_excess", "segments", window, n=len(y), needed=FEWEST)
+        ]
     codes = np.column_stack(
         [_codes(x, column) for x, column in zip(X.T, spec.columns, strict=True)]
     )

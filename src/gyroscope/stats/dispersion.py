@@ -15,7 +15,7 @@ with Applications, chapter 7 (bounds on the variance between).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -93,6 +93,22 @@ def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
     return Dispersion(
         rows=n / rows.size, ratio=float((squares / share).sum()) / (df * free), df=df * free
     )
+
+
+def growing_dispersions(
+    counts: npt.ArrayLike, measure: Callable[[FloatArray], Dispersion]
+) -> tuple[Dispersion, ...]:
+    """Measure parts, and those joined by twos and again, as long as there are enough of them.
+
+    Args:
+        counts: counts[parts, cells] of consecutive parts.
+        measure: gives the dispersion of such counts.
+    """
+    held, found = np.asarray(counts, dtype=np.float64), []
+    while len(held) >= FEWEST_PARTS:
+        found.append(measure(held))
+        held = joined(held)
+    return tuple(found)
 
 
 def tail(ratio: float, df: int) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from gyroscope.bundle.base import Vector
 from gyroscope.bundle.reference import Reference
 from gyroscope.data.contract import Contract
-from gyroscope.data.outcomes import outcomes
+from gyroscope.data.outcomes import label_dispersions, outcomes
 from gyroscope.data.profile import joint_summary, profile
 from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.data.training_set import TrainingSet
@@ -43,7 +43,8 @@ def make_reference(
         window: how long the windows will be; the variance between them is learned.
     """
     timed = rows.timed
-    X = rows.X[np.argsort(rows.time, kind="stable")] if timed else rows.X
+    in_order = np.argsort(rows.time, kind="stable") if timed else np.arange(len(rows))
+    X = rows.X[in_order]
     order = np.argsort(test.time, kind="stable")
     span = float(rows.time.max() - rows.time.min()) if timed else 0.0
     batches = np.floor(test.time / window.total_seconds()) if timed else None
@@ -58,6 +59,7 @@ def make_reference(
         excess=excess_reference(test.y, p, batches),
         ranking=ranking_reference(test.y, p, batches),
         outcomes=outcomes(test.X, test.y, p, threshold=threshold, spec=columns.spec),
+        label_dispersions=label_dispersions(X, rows.y[in_order], columns.spec) if timed else None,
         calibration=calibration_map(test.y, p),
         duplicates=duplicate_share(X),
         rows_per_day=len(rows) / (span / _DAY) if span > 0 else None,
