@@ -43,7 +43,6 @@ class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             cubes=self.cubes + other.cubes,
         )
 
-
     def __truediv__(self, factor: float) -> CrossProducts:
         """The sums of as many rows as these are worth, if rows that resemble each other are not."""
         names = [name for name in self.__struct_fields__ if name != "n"]
