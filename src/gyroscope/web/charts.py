@@ -176,10 +176,11 @@ def svg_element(figure: Any, described: str) -> str:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": described}):
-        with warnings.catch_warnings():  # the reader's fonts draw the text, not these
-            warnings.filterwarnings("ignore", message="Glyph ")
-            figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=_DPI)
+    settings = {"svg.fonttype": "none", "svg.hashsalt": described}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Fonts of this machine without the glyph do not matter: the reader's draw the text.
+        warnings.filterwarnings("ignore", message="Glyph ")
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=_DPI)
     text = buffer.getvalue()
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)

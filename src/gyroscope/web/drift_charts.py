@@ -1,4 +1,4 @@
-"""Charts of single columns: the reference as grey bars, the current rows in blue, on the same bins."""
+"""Charts of single columns: the reference as grey bars, the current rows in blue."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def _histogram(spec: ColumnSpec, shares: Shares, sentence: str) -> str:
     assert shares.ends is not None  # numbers have bins
     figure, axes = plain_axes(_WIDTH, _HEIGHT)
     axes.stairs(100 * shares.reference, shares.ends, fill=True, color=REFERENCE, alpha=0.55)
-    axes.stairs(100 * shares.current, shares.ends, color=CHAMPION, linewidth=1.8)
+    known = (shares.ends[1:] > spec.edges[0]) & (shares.ends[:-1] < spec.edges[-1])
+    solid = np.where(known, 100 * shares.current, np.nan)
+    axes.stairs(100 * shares.current, shares.ends, baseline=None, color=CHAMPION, ls=":")
+    axes.stairs(solid, shares.ends, baseline=None, color=CHAMPION, linewidth=1.8)
     axes.set_xlim(shares.ends[0], shares.ends[-1])
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", color=LINE, linewidth=0.7)
@@ -46,14 +49,16 @@ def _histogram(spec: ColumnSpec, shares: Shares, sentence: str) -> str:
     if spec.type is ColumnType.DATETIME:
         at = np.linspace(shares.ends[0], shares.ends[-1], 5)[1:-1]
         axes.set_xticks(at, [_moment(x, shares.ends[-1] - shares.ends[0]) for x in at])
-    elif spec.unit:
+    elif spec.type is ColumnType.INTEGER:
+        axes.locator_params(axis="x", integer=True)
+    if spec.unit:
         axes.set_xlabel(_short(spec.unit), color=INK, fontsize=8, loc="right", parse_math=False)
     return svg_element(figure, sentence)
 
 
 def _bars(shares: Shares, sentence: str) -> str:
     rows = np.arange(len(shares.names))
-    figure, axes = plain_axes(_WIDTH, max(_HEIGHT, 0.5 + 0.27 * rows.size))
+    figure, axes = plain_axes(_WIDTH, 0.4 + 0.3 * rows.size)
     axes.barh(rows - 0.2, 100 * shares.reference, 0.38, color=REFERENCE, alpha=0.7)
     axes.barh(rows + 0.2, 100 * shares.current, 0.38, color=CHAMPION)
     axes.set_yticks(rows, [_short(name) for name in shares.names], parse_math=False)

@@ -45,7 +45,8 @@ def render_drift_page(report: DriftReport) -> str:
     return _rendered(
         "drift.html.j2",
         report=report,
-        changes=report.changes,
+        changes=[c for c in report.changes if c.verdict is not Verdict.OK],
+        calm=[c for c in report.changes if c.verdict is Verdict.OK],
         stats=_stats(report),
         charts=_charts(report),
         together=[f for f in report.findings if f.kind is Kind.JOINT_DRIFT],
@@ -107,8 +108,5 @@ def _gaps(old: ColumnProfile, new: ColumnProfile) -> str:
         (column.missing + column.unreadable) / max(column.n + column.missing + column.unreadable, 1)
         for column in (old, new)
     ]
-    if not any(shares):
-        return "No values are missing."
-    return (
-        f"Missing or unreadable: {percent(shares[0])} in the reference, {percent(shares[1])} now."
-    )
+    then, now = (percent(share) for share in shares)
+    return f"Missing or unreadable: {then} of the reference, {now} now." if any(shares) else ""

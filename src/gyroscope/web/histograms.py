@@ -15,6 +15,9 @@ _BINS = 24
 _MOST_VALUES = 40  # whole numbers that have a bin each
 _TAIL = 0.005  # share at either end that the outermost bins take in
 _MOST_CATEGORIES = 8
+_MOST_STEPS = 1e9  # whole numbers further apart are treated as any others
+_DAY_S = 86_400.0
+_FEW_DAYS = 3  # in which the bins of a datetime are no whole days
 _FAR = 8e307  # beyond which the width of a range is no number
 
 
@@ -33,7 +36,8 @@ class Shares(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def number_shares(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) -> Shares | None:
     """A histogram of a number or datetime, from fine cells; None if there is no finite number.
 
-    Within a cell values are taken to lie evenly; those beyond the bins count in the outermost.
+    Within a cell values are taken to lie evenly, also in those beyond the reference; values beyond
+    the bins count in the outermost.
     """
     known = [column for column in (old, new) if column.low is not None]
     if not known or not spec.edges:
@@ -65,22 +69,39 @@ def category_shares(spec: ColumnSpec, old: ColumnProfile, new: ColumnProfile) ->
 def _bin_ends(spec: ColumnSpec, known: list[ColumnProfile]) -> FloatArray:
     low = min(quantile(column, spec, _TAIL) or 0.0 for column in known)
     high = max(quantile(column, spec, 1 - _TAIL) or 0.0 for column in known)
-    if spec.type is ColumnType.INTEGER and high - low < 1e9:
-        step = max(1, math.ceil((high - low + 1) / _MOST_VALUES))
-        first = math.floor(low) - 0.5
-        return first + step * np.arange(math.ceil((high - first) / step) + 1.0)
+    if spec.type is ColumnType.INTEGER and high - low < _MOST_STEPS:
+        return _stepped(low, high, 1.0, _MOST_VALUES) - 0.5
+    if spec.type is ColumnType.DATETIME and high - low > _FEW_DAYS * _DAY_S:
+        return _stepped(low, high, _DAY_S, _BINS) - 1.0  # midnight opens a bin
     if low == high:
         margin = max(abs(low), 1.0) / 20
         low, high = low - margin, high + margin
     return np.linspace(max(low, -_FAR), min(high, _FAR), _BINS + 1)
 
 
+def _stepped(low: float, high: float, unit: float, most: int) -> FloatArray:
+    """Ends of at most so many bins whose widths are whole units, the first at a whole unit."""
+    first, last = math.floor(low / unit), math.floor(high / unit) + 1
+    step = math.ceil((last - first) / most)
+    return unit * np.arange(first, last + step, step, dtype=np.float64)
+
+
 def _binned(spec: ColumnSpec, column: ColumnProfile, ends: FloatArray) -> FloatArray:
+    """Shares in the bins; an outermost cell reaches as far as the sample does."""
     if not column.n:
         return np.zeros(ends.size - 1)
     first, last = spec.edges[0], spec.edges[-1]
-    low = min(first if column.low is None else column.low, math.nextafter(first, -math.inf))
-    high = max(last if column.high is None else column.high, math.nextafter(last, math.inf))
+    low = first if column.low is None else column.low
+    high = last if column.high is None else column.high
+    bounds = [
+        min(low, math.nextafter(first, -math.inf)),
+        min(high, first),
+        *spec.edges[:-1],
+        last,
+        max(low, last),
+        max(high, math.nextafter(max(low, last), math.inf)),
+    ]
     below = np.cumsum(column.counts, dtype=np.float64) / column.n
-    at = np.interp(ends[1:-1], [low, *spec.edges, high], np.append(0.0, below))
+    reached = [0.0, below[0], *below[:-1], below[-2], 1.0]
+    at = np.interp(ends[1:-1], bounds, reached)
     return np.diff(at, prepend=0.0, append=1.0)
