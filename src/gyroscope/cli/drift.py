@@ -133,9 +133,8 @@ def _print(report: DriftReport, everything: bool) -> None:
     shown = [c for c in report.changes if everything or c.verdict != "ok"]
     if shown:
         out.print(_changes_table(shown))
-    for remark in report.remarks:
-        out.print(remark)
-    out.print(report.summary)
+    for sentence in (*report.remarks, report.summary):
+        out.print(_line(sentence))
 
 
 def _changes_table(changes: list[Change]) -> Table:
@@ -146,9 +145,14 @@ def _changes_table(changes: list[Change]) -> Table:
     for change in changes:
         shown.add_row(
             Text(change.verdict, style=STYLES.get(change.verdict, "dim")),
-            change.subject,
-            change.what,
+            _line(change.subject),
+            _line(change.what),
             "" if change.psi is None else f"{change.psi:.3f}",
             "" if change.share is None else f"{100 * change.share:.0f} %",
         )
     return shown
+
+
+def _line(text: str) -> str:
+    """A text in one line, whatever the names of columns hold."""
+    return text.replace("\n", "\\n")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from gyroscope.data.profile import Profile
+from gyroscope.data.remarks import counted
 from gyroscope.findings import SEVERITY, Finding, Verdict, worst
 from gyroscope.monitor.drift import DriftRules, drift_findings
 from gyroscope.monitor.quality import quality_findings
@@ -19,7 +20,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict  # the worst of its findings
     what: str  # what happened, in sentences
     psi: float | None = None  # size of the change of its distribution; None if it has no number
-    share: float | None = None  # of that in the sum over all columns
+    share: float | None = None  # of that in the sum over all columns that surely changed
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,11 +46,10 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
         about: dict[str, list[Finding]] = {}
         for finding in self.findings:
             about.setdefault(finding.subject, []).append(finding)
-        total = sum(f.value or 0.0 for f in self.findings if f.check == "psi")
-        made = [_change(subject, found, total) for subject, found in about.items()]
+        made = [_change(subject, found) for subject, found in about.items()]
         # A sentence that nothing is broken is about no column, and said by the verdict.
         told = [c for c in made if c.verdict is not Verdict.OK or c.psi is not None]
-        return tuple(sorted(told, key=_badness, reverse=True))
+        return tuple(sorted(_with_shares(told), key=_badness, reverse=True))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -68,8 +68,8 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
         """What came out, in one sentence."""
         columns = len(self.reference.columns)
         compared = (
-            f"{self.current.n:,} rows against {self.reference.n:,} in {columns} "
-            f"column{'' if columns == 1 else 's'}"
+            f"{counted(self.current.n, 'row')} against {self.reference.n:,} "
+            f"in {counted(columns, 'column')}"
         )
         parts = [
             _named(f"{level} for ", [c.subject for c in self.changes if c.verdict is level])
@@ -82,7 +82,7 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
         return f"{compared}: {'not enough data for some' if few else 'no sure change'}."
 
 
-_MOST_NAMES = 8
+_MOST_NAMES, _LONGEST = 8, 60
 
 
 def compare(reference: Profile, current: Profile, rules: DriftRules) -> DriftReport:
@@ -104,17 +104,27 @@ def compare(reference: Profile, current: Profile, rules: DriftRules) -> DriftRep
     return DriftReport(findings=tuple(found), reference=reference, current=current)
 
 
-def _change(subject: str, found: Sequence[Finding], total: float) -> Change:
+def _change(subject: str, found: Sequence[Finding]) -> Change:
     verdict = worst(list(found))
-    telling = [f for f in found if f.verdict is verdict or _at_least(f.verdict, Verdict.NOTICE)]
-    psi = next((f.value for f in found if f.check == "psi"), None)
+    telling = [f for f in found if f.verdict is verdict]
+    if verdict is Verdict.NOT_ENOUGH_DATA:
+        telling = [max(telling, key=lambda finding: finding.n_needed or 0)]
     return Change(
         subject=subject,
         verdict=verdict,
         what=" ".join(dict.fromkeys(_without_figures(f) for f in telling)),
-        psi=psi,
-        share=None if psi is None else psi / total if total else 0.0,
+        psi=next((f.value for f in found if f.check == "psi"), None),
     )
+
+
+def _with_shares(changes: Iterable[Change]) -> list[Change]:
+    held = list(changes)
+    sure = [c.psi is not None and _at_least(c.verdict, Verdict.NOTICE) for c in held]
+    total = sum(c.psi or 0.0 for c, counts in zip(held, sure, strict=True) if counts)
+    return [
+        msgspec.structs.replace(c, share=(c.psi or 0.0) / total) if counts and total else c
+        for c, counts in zip(held, sure, strict=True)
+    ]
 
 
 def _at_least(verdict: Verdict, level: Verdict) -> bool:
@@ -134,7 +144,7 @@ def _without_figures(finding: Finding) -> str:
 
 def _named(opening: str, names: Iterable[str]) -> str:
     """A sentence that ends with names, at most so many; empty if there are none."""
-    held = list(names)
+    held = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..." for name in names]
     more = f" and {len(held) - _MOST_NAMES:,} more" if len(held) > _MOST_NAMES else ""
     return f"{opening}{', '.join(held[:_MOST_NAMES])}{more}." if held else ""
 
@@ -142,6 +152,6 @@ def _named(opening: str, names: Iterable[str]) -> str:
 def _unreadable(profile: Profile, where: str) -> Iterator[str]:
     for spec, column in zip(profile.spec.columns, profile.columns, strict=True):
         if column.unreadable:
-            values = f"{column.unreadable:,} value{'' if column.unreadable == 1 else 's'}"
             verb = "is" if column.unreadable == 1 else "are"
-            yield f"{values} of {spec.name} in {where} {verb} no {spec.type}, and not compared."
+            values = f"{counted(column.unreadable, 'value')} of {spec.name} in {where}"
+            yield f"{values} {verb} no {spec.type}, and not compared."

@@ -26,6 +26,7 @@ _MARKS = {  # decisions that charts show: colour and line
 _HEAT = ("#f1f4f7", "#fbe7bd", "#f7bf72", "#ea7f45", "#c43f3f", "#7d1638")
 _HEAT_STEPS = (0.05, 0.1, 0.2, 0.3, 0.4)  # PSI
 _MOST_COLUMNS = 20
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
 _WIDTH, _DPI = 10.0, 72  # inches
 _SLACK = timedelta(days=30)  # after the last window, for decisions on late labels
 
@@ -158,6 +159,11 @@ def _axes(title: str, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
+def visible(text: str) -> str:
+    """A text without what a page would obey, not show: controls and changes of direction."""
+    return _OBEYED.sub(" ", text)
+
+
 def plain_axes(width: float, height: float) -> tuple[Any, Any]:
     """A figure of so many inches and its axes, in the manner of all charts."""
     from matplotlib.figure import Figure
@@ -185,7 +191,7 @@ def svg_element(figure: Any, described: str) -> str:
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*">', "<g>", body)  # the same in every figure of a page
-    return body.replace("<svg ", f'<svg role="img" aria-label="{escape(described)}" ', 1)
+    return body.replace("<svg ", f'<svg role="img" aria-label="{escape(visible(described))}" ', 1)
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -10,13 +9,12 @@ import numpy as np
 from gyroscope.data.cells import ColumnSpec
 from gyroscope.data.contract import ColumnType
 from gyroscope.data.profile import ColumnProfile
-from gyroscope.web.charts import CHAMPION, INK, LINE, REFERENCE, plain_axes, svg_element
+from gyroscope.web.charts import CHAMPION, INK, LINE, REFERENCE, plain_axes, svg_element, visible
 from gyroscope.web.histograms import Shares, category_shares, number_shares
 
 _WIDTH, _HEIGHT = 5.6, 2.0  # inches
 _MOST_LETTERS = 24
 _DAY_S = 86_400
-_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")  # controls, directions
 
 
 def column_chart(
@@ -78,5 +76,5 @@ def _moment(seconds: float, span: float) -> str:
 
 def _short(text: str) -> str:
     """A text on one line that fits beside a bar."""
-    seen = _UNSEEN.sub(" ", text).strip() or "(blank)"
+    seen = visible(text).strip() or "(blank)"
     return seen if len(seen) <= _MOST_LETTERS else f"{seen[: _MOST_LETTERS - 1]}…"

@@ -11,6 +11,7 @@ from gyroscope.data.profile import ColumnProfile
 from gyroscope.findings import SEVERITY, Kind, Verdict
 from gyroscope.monitor.comparison import Change, DriftReport
 from gyroscope.monitor.wording import percent
+from gyroscope.web.charts import visible
 from gyroscope.web.drift_charts import column_chart
 
 _MOST_CHARTS = 12
@@ -63,6 +64,7 @@ def _rendered(template: str, **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     return environment.get_template(template).render(icons=_ICONS, **values)
 

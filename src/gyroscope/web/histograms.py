@@ -18,7 +18,7 @@ _MOST_CATEGORIES = 8
 _MOST_STEPS = 1e9  # whole numbers further apart are treated as any others
 _DAY_S = 86_400.0
 _FEW_DAYS = 3  # in which the bins of a datetime are no whole days
-_FAR = 8e307  # beyond which the width of a range is no number
+_FAR = 1e300  # beyond which charts cannot reckon
 
 
 class Shares(msgspec.Struct, frozen=True, kw_only=True, eq=False):
