@@ -12,6 +12,9 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3 python
 ARGS ?=
 PYTHON ?=
 
+# All cores, a file to one of them, so that what its tests share is made once.
+PARALLEL := --numprocesses auto --dist loadfile
+
 # An environment whose interpreter is gone, as after an upgrade of the system, is made again.
 ifneq ($(shell test -x $(BIN)/python && echo works),works)
 $(shell rm -f .venv/*.stamp)
@@ -23,18 +26,18 @@ help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
-demo: .venv/demo.stamp ## Watch a model through eight weeks of real flights, in a minute or two
+demo: .venv/demo.stamp ## Watch a model through six weeks of real flights, in a minute or two
 	@$(BIN)/gyro demo $(ARGS)
 	@echo "The command gyro is in $(BIN): first run  . $(BIN)/activate"
 
 .PHONY: test
 test: .venv/dev.stamp ## Run the tests, without the slow ones, and measure their coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term $(ARGS)
 	@echo "Passed. Next: make check, and make slow for the long simulations."
 
 .PHONY: slow
 slow: .venv/dev.stamp ## Run the slow tests: long simulations and whole-machine tests
-	@$(BIN)/python -m pytest -m slow $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) -m slow $(ARGS)
 
 .PHONY: check
 check: .venv/dev.stamp ## Check format, lint, types and the layers of the imports
@@ -51,6 +54,10 @@ format: .venv/dev.stamp ## Format the code, and mend what the linter can
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure what docs and README claim about speed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+
+.PHONY: bench-drift
+bench-drift: .venv/dev.stamp ## Compare column drift with other tools; installs them, takes hours
+	@$(BIN)/python -m benchmarks.drift $(ARGS)
 
 .PHONY: install
 install: .venv/dev.stamp ## Make .venv with all that development needs
@@ -71,14 +78,15 @@ constraints: .venv/dev.stamp ## Pin all dependencies anew; with ARGS=--upgrade t
 .PHONY: clean
 clean: ## Remove all that was made here, .venv included
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
-		.coverage .coverage.* dist build gyroscope-demo
+		.coverage .coverage.* .benchmarks dist build gyroscope-demo
 	@find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 # --- the virtual environment -----------------------------------------------------------------
 
 .venv/demo.stamp: EXTRAS := demo
 .venv/dev.stamp: EXTRAS := demo,dev,xgboost
-.venv/demo.stamp .venv/dev.stamp: pyproject.toml constraints.txt
+.venv/demo.stamp .venv/dev.stamp: pyproject.toml constraints.txt hatch_build.py \
+		$(wildcard src/gyroscope/kernels/*.c)
 	@$(find_python)
 	@echo "Installing Gyroscope with its extras $(EXTRAS) into .venv: one to five minutes ..."
 	@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \

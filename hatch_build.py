@@ -25,7 +25,7 @@ class KernelBuildHook(BuildHookInterface):
         if self.target_name != "wheel":
             return
         kernels = Path(self.root) / KERNELS
-        for earlier in kernels.glob("*.so"):
+        for earlier in kernels.glob("*.lib"):
             earlier.unlink()
         about = runpy.run_path(str(kernels / "library.py"))
         library: Path = about["library_path"]()

@@ -15,8 +15,9 @@ os.environ["MPLBACKEND"] = "Agg"
 os.environ["DO_NOT_TRACK"] = "true"  # MLflow's telemetry, also where a test uses MLflow itself
 
 # No deadline: how long an example takes says more about the machine than about the code.
-settings.register_profile("developer", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+settings.register_profile("developer", deadline=None, max_examples=40)
+settings.register_profile("ci", deadline=None, max_examples=40, derandomize=True)
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # for a long night
 settings.load_profile("ci" if os.environ.get("CI") else "developer")
 
 

@@ -192,6 +192,7 @@ def decide_by_hand(machine: Machine, model: str) -> None:
     assert machine.json("status")["models"][0]["champion"] == 1
 
 
+@pytest.mark.slow
 def test_from_a_file_to_a_served_model_that_is_looked_after(machine: Machine) -> None:
     with machine.up():
         data = machine.folder / "stream.csv"

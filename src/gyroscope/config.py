@@ -138,7 +138,8 @@ MODEL_SETTINGS = (
         unit="alarms/year",
         low=0.001,
         high=365,
-        help="Expected false performance alarms a year; the detector's threshold follows from it.",
+        help="Warnings and alarms without a cause that all checks of the model together may raise "
+        "in a year; see how it is spent with: gyro budget.",
     ),
     Setting(
         name="material_psi",
@@ -147,6 +148,13 @@ MODEL_SETTINGS = (
         low=0,
         help="A column or score has drifted only if its PSI is surely above this; 0.02 is a shift "
         "of about a seventh of a standard deviation.",
+    ),
+    Setting(
+        name="material_cost",
+        default=0.01,
+        unit="of the metric",
+        low=0,
+        help="Drift whose cost is surely below this worsening of the metric is harmless: a notice.",
     ),
     Setting(
         name="promotion_alpha",

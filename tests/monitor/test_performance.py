@@ -61,7 +61,9 @@ def realised(y: np.ndarray, p: np.ndarray, day: int = 0) -> dict[str, Finding]:
 
 
 def estimated(p: np.ndarray) -> dict[str, Finding]:
-    found = estimated_performance(p, 0.5, window(0), reference=REFERENCE, min_rows=100)
+    found = estimated_performance(
+        p, 0.5, window(0), reference=REFERENCE, calibration=None, min_rows=100
+    )
     return {finding.check: finding for finding in found}
 
 

@@ -1,21 +1,12 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from gyroscope.findings import Verdict, Window
-from gyroscope.monitor.rows import duplicate_rows_finding, duplicate_share, row_count_finding
+from gyroscope.monitor.rows import duplicate_rows_finding, row_count_finding
 
 WEEKS = [1000, 1020, 980, 1010, 990, 60, 40] * 3  # quiet week-ends
-
-
-def test_rows_that_repeat_another_are_counted() -> None:
-    X = np.array([[1.0, 2.0], [1.0, 2.0], [1.0, math.nan], [1.0, math.nan], [0.0, 1], [-0.0, 1]])
-    assert duplicate_share(X) == pytest.approx(0.5)
-    assert duplicate_share(X[:1]) == 0.0
-    assert duplicate_share(X[:0]) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.serve.conftest import CONTRACT, N_FEATURES, ROW, Served, deploy, smal
 
 from gyroscope.prediction_log import FileLog
 from gyroscope.serve.app import create_app
+from gyroscope.serve.scoring import score
 
 rows = st.fixed_dictionaries(
     {
@@ -157,6 +159,22 @@ def test_a_large_batch_is_scored_like_its_rows_one_by_one(served: Served) -> Non
     expected = bundle.probabilities(bundle.encoder.encode_rows(batch)).tolist()
     assert [p["probability"] for p in answer["predictions"]] == expected
     assert len(logged(served.state).predictions) == 1500
+
+
+def test_one_row_of_a_large_body_does_not_hold_up_the_event_loop(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored_in = []
+
+    def noted(*arguments: Any) -> Any:
+        scored_in.append(threading.current_thread().name.partition("_")[0])
+        return score(*arguments)
+
+    monkeypatch.setattr("gyroscope.serve.endpoints.score", noted)
+    assert served.predict().status_code == 200
+    assert served.predict({"row": {f"x{i}": 0 for i in range(20_000)}}).status_code == 422
+    assert scored_in[0] != "scoring"
+    assert scored_in[1] == "scoring"
 
 
 def test_nothing_is_acknowledged_when_the_log_cannot_be_written(state: Path) -> None:

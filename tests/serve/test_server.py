@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import random
 import signal
@@ -214,6 +216,25 @@ def test_a_slow_body_holds_up_nobody_and_is_given_up(start: Callable[..., Proces
     assert b"the body did not arrive within 0.5 seconds" in answer
 
 
+def test_endless_headers_are_refused_and_the_server_goes_on(
+    start: Callable[..., Process],
+) -> None:
+    process = start()
+    with socket.create_connection(("127.0.0.1", process.port), timeout=60) as endless:
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Large: ")
+        with contextlib.suppress(ConnectionError):  # once it is refused
+            for _ in range(100):
+                endless.sendall(b"x" * 10_000)
+            assert received(endless).startswith(b"HTTP/1.1 431 ")
+    with process.client() as client:
+        assert client.get("/healthz").status_code == 200
+        assert client.get("/healthz", headers={"x-large": "x" * 20_000}).status_code == 200
+        upgrade = {"connection": "upgrade", "upgrade": "websocket"}
+        assert client.get("/healthz", headers=upgrade).status_code == 200
+        large = {"row": {**ROW, "note": "x" * 500_000}}  # a body in one piece with its head
+        assert client.post(PREDICT, json=large).status_code == 200
+
+
 def received(connection: socket.socket) -> bytes:
     """All that the server sends until it closes the connection."""
     pieces = []
@@ -247,6 +268,18 @@ def test_a_port_in_use_is_a_usage_error(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1 port {port}"):
             run(tmp_path, port=port)
+
+
+def test_a_full_disk_at_the_start_is_an_error_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("gyroscope.serve.server.write_atomically", full)
+    with pytest.raises(OSError, match=r"No space left on device.*server\.json"):
+        run(tmp_path)
+    assert "Traceback" not in caplog.text
 
 
 def test_the_access_log_tells_of_requests_but_not_of_rows(start: Callable[..., Process]) -> None:

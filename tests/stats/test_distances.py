@@ -16,6 +16,7 @@ from gyroscope.stats.distances import (
     hellinger,
     hellinger_batch,
     jensen_shannon_distance,
+    jensen_shannon_distance_batch,
     jensen_shannon_divergence,
     jensen_shannon_divergence_batch,
     permutation_p_value,
@@ -129,6 +130,7 @@ def test_a_row_of_a_batch_is_the_single_result() -> None:
     reference, current = rng.multinomial(90, shares(0)), rng.multinomial(50, shares(0.2), 4)
     for single, batch in (
         (jensen_shannon_divergence, jensen_shannon_divergence_batch),
+        (jensen_shannon_distance, jensen_shannon_distance_batch),
         (hellinger, hellinger_batch),
         (total_variation, total_variation_batch),
     ):

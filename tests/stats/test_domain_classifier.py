@@ -43,22 +43,21 @@ def rejections(runs: int) -> float:
 
 
 def test_without_change_it_keeps_its_level() -> None:
-    runs = 30
+    runs = 12
     assert rejections(runs) <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / runs)
 
 
 @pytest.mark.slow
 def test_without_change_it_keeps_its_level_in_many_runs() -> None:
-    runs = 1000
-    share = rejections(runs)
-    assert 0.03 <= share <= 0.1 + 2.5 * np.sqrt(0.1 * 0.9 / runs)
+    runs = 200
+    assert 0.01 < rejections(runs) <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / runs)
 
 
 def test_a_seed_gives_the_same_answer_and_swapped_samples_a_like_one() -> None:
-    a, b = rows(5, 400), rows(6, 400) + 0.3
+    a, b = rows(5, 200), rows(6, 200) + 0.3
     there = domain_test(a, b, COLUMNS, seed=3)
     assert there == domain_test(a, b, COLUMNS, seed=3)
-    assert domain_test(b, a, COLUMNS, seed=3).auc == pytest.approx(there.auc, abs=0.05)
+    assert domain_test(b, a, COLUMNS, seed=3).auc == pytest.approx(there.auc, abs=0.1)
 
 
 def test_missing_infinite_and_constant_values_are_values() -> None:

@@ -55,7 +55,8 @@ def test_fitted_weights_are_near_the_true_ratios() -> None:
 
 def test_weighted_estimates_are_right_where_plain_ones_are_biased() -> None:
     """Rows that score alike are harder in the window: the scores alone cannot know."""
-    plain, weighted = [], []
+    plain: list[float] = []
+    weighted: list[float] = []
     for seed in range(4):
         X, y, p = hidden_strength(seed, 5000, 0.2)
         window, later, q = hidden_strength(100 + seed, 3000, 0.8)

@@ -119,8 +119,8 @@ def test_the_smallest_effect_is_the_one_that_needs_these_rows(m: int, n: int) ->
     assert rise is not None
     rows = rows_for_proportions(0.2, 0.2 + rise, n_reference=m)
     assert rows is not None
-    back = smallest_proportion_change(0.2, n_reference=m, n_current=rows)
-    assert back == pytest.approx(rise, rel=1e-6 + 1 / n)
+    found = smallest_proportion_change(0.2, n_reference=m, n_current=rows)
+    assert found == pytest.approx(rise, rel=1e-6 + 1 / n)
 
 
 def test_more_rows_are_needed_for_less() -> None:

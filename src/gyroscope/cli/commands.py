@@ -35,6 +35,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     data.label,
     look.status,
     look.monitor,
+    look.budget,
     look.findings,
     look.decisions,
     look.versions,

@@ -1,4 +1,4 @@
-"""``gyro status``, ``monitor``, ``findings``, ``decisions``, ``versions``, ``verify``: looking."""
+"""Commands that look: ``status``, ``monitor``, ``budget``, ``decisions`` and so on."""
 
 from __future__ import annotations
 
@@ -138,6 +138,10 @@ def monitor(
     last: Annotated[
         str | None, typer.Option(help="Span up to the newest prediction, e.g. 7d; default: all.")
     ] = None,
+    joint: Annotated[
+        bool,
+        typer.Option("--joint", help="Also train a classifier to tell the rows from the training."),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Check the logged predictions of a span now: data quality, drift, performance."""
@@ -147,8 +151,42 @@ def monitor(
 
     space = Workspace(workspace)
     name = space.model(model)
-    found = check_now(space.world, name, None if last is None else duration(last))
+    found = check_now(space.world, name, None if last is None else duration(last), joint=joint)
     _show(space, found, f"{name}, {found[0].window}", json)
+
+
+def budget(
+    model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
+) -> None:
+    """Show how the budget of false alarms is shared and what the last year has used of it."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.windows import year_of
+
+    space = Workspace(workspace)
+    name = space.model(model)
+    spent = year_of(space.world, name)
+    space.close()
+    if json:
+        print_json({"model": name, "families": spent})
+        return
+    numbers = ("allowed a year", "chance a window", "windows", "expected", "flagged")
+    shown = table(f"{name}: false alarms of the last year", ("family", *numbers), numbers=numbers)
+    for one in spent:
+        chance = "by run length" if one.per_window is None else f"{one.per_window:.2g}"
+        shown.add_row(
+            one.family,
+            f"{one.allowed:.2f}",
+            chance,
+            str(one.windows),
+            f"{one.expected:.2f}",
+            str(one.flagged),
+        )
+    out = console()
+    out.print(shown)
+    out.print(
+        f"Without any change, at most {sum(one.expected for one in spent):.2f} windows were to be "
+        f"flagged; {sum(one.flagged for one in spent)} were, with cause or without."
+    )
 
 
 def _show(space: Workspace, found: list[Finding], title: str, json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -126,14 +127,17 @@ def bin_edges(spec: ColumnSpec) -> tuple[float, ...]:
     return tuple(spec.edges[first - 1] for first in spec.bins[1:])
 
 
+@lru_cache(maxsize=8)  # of a table, once for all its columns
 def even_rows(n: int, most: int) -> NDArray[np.int64]:
     """At most ``most`` of ``n`` rows, ascending and evenly taken; all if there are no more.
 
     One of each stretch of equal length, which one is drawn with a fixed seed: a fixed stride would
     see one day of the week only in rows that come by the day.
     """
-    if n <= most:
-        return np.arange(n)
-    starts = np.arange(most) * n // most
-    lengths = np.diff(starts, append=n)
-    return starts + (np.random.default_rng(0).random(most) * lengths).astype(np.int64)
+    rows = np.arange(min(n, most))
+    if n > most:
+        rows = rows * n // most
+        lengths = np.diff(rows, append=n)
+        rows += (np.random.default_rng(0).random(most) * lengths).astype(np.int64)
+    rows.flags.writeable = False  # it is shared
+    return rows

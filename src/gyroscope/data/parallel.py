@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+FEW_VALUES = 1_000_000
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -16,9 +18,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """``function`` of every item, in their order, on all cores; raises what it raises."""
-    threads = min(cores(), len(items))
+def in_threads(
+    function: Callable[[Item], Result], items: Sequence[Item], *, values: int
+) -> list[Result]:
+    """``function`` of every item, in their order, on all cores; raises what it raises.
+
+    Fewer ``values`` than ``FEW_VALUES`` in all are soon done, and threads that mostly run Python
+    would only wait for one another.
+    """
+    threads = min(cores(), len(items)) if values >= FEW_VALUES else 1
     if threads < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:

@@ -28,6 +28,7 @@ from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, joint_of_cells
 from gyroscope.data.parallel import in_threads
 from gyroscope.errors import DataError
 from gyroscope.kernels import REGISTERS, NumberTally, tally_numbers
+from gyroscope.records import ArrayRecord
 from gyroscope.stats.dependence import CrossProducts
 from gyroscope.stats.heavy_hitters import HeavyHitters, merged_hitters
 from gyroscope.stats.hyperloglog import distinct_estimate
@@ -38,10 +39,9 @@ Sketch = NDArray[np.uint8]
 NO_OTHERS = HeavyHitters()
 
 _LARGEST = float(np.finfo(np.float64).max)
-_FEW_VALUES = 200_000  # below which starting threads costs more than it saves
 
 
-class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class ColumnProfile(ArrayRecord, frozen=True, kw_only=True, eq=False):
     """What is kept of one column. Moments and extremes are of finite numbers only."""
 
     counts: Counts  # int64[cells]: values in each cell of the spec; infinite ones in the outer ones
@@ -84,18 +84,6 @@ class ColumnProfile(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         at = int(np.argmax(seen >= share * seen[-1]))
         low, high = magnitude_bounds(int(self.magnitude_cells[at]))
         return (low + high) / 2
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ColumnProfile):
-            return NotImplemented
-        return all(
-            np.array_equal(getattr(self, name), getattr(other, name))
-            for name in self.__struct_fields__
-            if name != "others"
-        ) and (self.others == other.others)
-
-    def __hash__(self) -> int:
-        return hash((self.counts.tobytes(), self.missing, self.mean))
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,8 +161,7 @@ def profile(X: FloatArray, spec: ProfileSpec) -> Profile:
     def column(position: int) -> ColumnProfile:
         return encoded_profile(X[:, position], spec.columns[position])
 
-    positions = range(len(spec.columns))
-    done = in_threads(column, positions) if X.size > _FEW_VALUES else map(column, positions)
+    done = in_threads(column, range(len(spec.columns)), values=X.size)
     return Profile(spec=spec, n=len(X), columns=tuple(done))
 
 
@@ -205,7 +192,7 @@ def merge_all(profiles: Sequence[Profile]) -> Profile:
     if any(other.spec is not first.spec and other.spec != first.spec for other in profiles):
         raise DataError(
             "profiles counted on different cells cannot be merged; "
-            "profile both with the spec of one reference"
+            "profile all with the spec of one reference"
         )
     joint = first.joint
     for other in profiles[1:]:
@@ -236,9 +223,9 @@ def merged_columns(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         np.array([part.m2 for part in parts]),
     )
     cells = np.concatenate([part.magnitude_cells for part in parts])
-    held, where = np.unique(cells, return_inverse=True)
-    magnitudes = np.zeros(held.size, dtype=np.int64)
-    np.add.at(magnitudes, where, np.concatenate([part.magnitude_counts for part in parts]))
+    held_counts = np.concatenate([part.magnitude_counts for part in parts])
+    magnitudes = np.bincount(cells, weights=held_counts).astype(np.int64)  # exact below 2^53
+    held = np.flatnonzero(magnitudes)
     return ColumnProfile(
         counts=counts.sum(axis=0),
         missing=sum(part.missing for part in parts),
@@ -249,7 +236,7 @@ def merged_columns(parts: Sequence[ColumnProfile]) -> ColumnProfile:
         low=min((part.low for part in parts if part.low is not None), default=None),
         high=max((part.high for part in parts if part.high is not None), default=None),
         magnitude_cells=held,
-        magnitude_counts=magnitudes,
+        magnitude_counts=magnitudes[held],
         sketch=np.max([part.sketch for part in parts], axis=0),
         others=merged_hitters(part.others for part in parts),
     )
@@ -270,8 +257,8 @@ def _all_names(given: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def binned_counts(counts: Counts, spec: ColumnSpec) -> NDArray[np.int64]:
-    """The counts of a column in its coarse bins; those of a category as they are."""
-    return counts if spec.categorical else np.add.reduceat(counts, spec.bins)
+    """The counts (int64[..., cells]) of a column in its coarse bins; those of a category as is."""
+    return counts if spec.categorical else np.add.reduceat(counts, spec.bins, axis=-1)
 
 
 def quantile(column: ColumnProfile, spec: ColumnSpec, share: float) -> float | None:
@@ -331,7 +318,7 @@ def number_profile(tally: NumberTally, *, unreadable: int = 0) -> ColumnProfile:
         m2=m2,
         low=float(tally.low.min()) if some else None,
         high=float(tally.high.max()) if some else None,
-        magnitude_cells=held,
+        magnitude_cells=held + tally.first_magnitude,
         magnitude_counts=magnitudes[held],
         sketch=tally.sketch,
     )

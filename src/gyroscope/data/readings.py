@@ -50,6 +50,8 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def floats(self) -> FloatArray:
         """float64[n], NaN where missing."""
+        if self.valid is None:
+            return self.values.astype(np.float64, copy=False)
         return self.taken(np.arange(self.values.size))
 
     def taken(self, rows: NDArray[np.int64]) -> FloatArray:
@@ -175,7 +177,7 @@ def _unreadable(array: Any, missing: int, sketch: NDArray[np.uint8]) -> Codes:
 
 def _column(spec: ColumnSpec) -> Column:
     """The column as the codec wants it, with all the usual words for missing."""
-    markers = MARKERS
+    markers: tuple[str, ...] = MARKERS
     if spec.type in (ColumnType.NUMBER, ColumnType.INTEGER):
         markers = (*MARKERS, *MARKERS_AMONG_NUMBERS)
     return Column(

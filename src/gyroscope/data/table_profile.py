@@ -50,7 +50,7 @@ from gyroscope.data.tables import (
 )
 from gyroscope.data.variation import part_bounds, variation_of_parts
 from gyroscope.errors import DataError, UsageError
-from gyroscope.kernels import MAGNITUDES, tally_numbers
+from gyroscope.kernels import tally_numbers
 
 Counts = NDArray[np.int64]
 
@@ -177,7 +177,8 @@ class _Column:
         )
         self._done.append(number_profile(tally, unreadable=numbers.unreadable))
         if self._parts is not None:
-            self._parts.add(self._row, tally.counts, tally.missing, tally.magnitudes)
+            self._parts.add(self._row, tally.counts, tally.missing)
+            self._parts.add_magnitudes(self._row, tally.magnitudes, tally.first_magnitude)
             self.runs.read(numbers.floats())
         if rows.size:
             self._cells.append(cells_of(numbers.taken(rows), self.spec))
@@ -198,7 +199,7 @@ class _Column:
             )
         )
         if self._parts is not None:
-            self._parts.add(self._row, held[:, :cells], held[:, cells], None)
+            self._parts.add(self._row, held[:, :cells], held[:, cells])
             # Categories that are not listed are many: they make no run.
             self.runs.read(np.where(codes.codes < self.spec.levels, codes.codes, np.nan))
         if rows.size:
@@ -227,26 +228,31 @@ class _Parts:
         parts = bounds.size - 1
         self._counts = np.zeros((parts, spec.cells), dtype=np.int64)
         self._missing = np.zeros(parts, dtype=np.int64)
-        self._magnitudes = np.zeros((parts, 0 if spec.categorical else MAGNITUDES), dtype=np.int64)
+        self._magnitudes: list[tuple[slice, int, Counts]] = []
 
     def within(self, first: int, end: int) -> list[int]:
         """Where the rows first .. end - 1 are cut by the parts, counted from the first of them."""
         inner = self._bounds[(self._bounds > first) & (self._bounds < end)]
         return [0, *(inner - first).tolist(), end - first]
 
-    def add(self, row: int, counts: Counts, missing: Counts, magnitudes: Counts | None) -> None:
+    def add(self, row: int, counts: Counts, missing: Counts) -> None:
         """Add counts of rows that begin with ``row``, as they were cut."""
-        last = self._missing.size - 1
-        start = min(int(np.searchsorted(self._bounds, row, side="right")) - 1, last)
-        parts = slice(start, start + len(missing))
+        parts = self._from(row, len(missing))
         self._counts[parts] += counts
         self._missing[parts] += missing
-        if magnitudes is not None:
-            self._magnitudes[parts] += magnitudes
+
+    def add_magnitudes(self, row: int, magnitudes: Counts, first: int) -> None:
+        """Add the magnitudes of such rows, of which the lowest is ``first``."""
+        self._magnitudes.append((self._from(row, len(magnitudes)), first, magnitudes))
+
+    def _from(self, row: int, parts: int) -> slice:
+        last = self._missing.size - 1
+        start = min(int(np.searchsorted(self._bounds, row, side="right")) - 1, last)
+        return slice(start, start + parts)
 
     def variation(self, longest_run: int) -> Any:
         """The variation of the parts."""
-        counts = np.array([binned_counts(part, self._spec) for part in self._counts])
+        counts = binned_counts(self._counts, self._spec)
         return variation_of_parts(
             counts,
             missing=self._missing,
@@ -257,12 +263,18 @@ class _Parts:
         )
 
     def _medians(self) -> list[float]:
-        seen = np.cumsum(self._magnitudes, axis=1)
-        if seen.shape[1] == 0:
+        some = [piece for piece in self._magnitudes if piece[2].size]
+        if not some:
             return []
-        total = seen[:, -1]
-        at = (seen >= (total[:, None] + 1) // 2).argmax(axis=1)[total > 0]
-        return [sum(magnitude_bounds(int(cell))) / 2 for cell in at]
+        lowest = min(first for _, first, _ in some)
+        width = max(first + held.shape[1] for _, first, held in some) - lowest
+        whole = np.zeros((self._missing.size, width), dtype=np.int64)
+        for parts, first, held in some:
+            whole[parts, first - lowest :][:, : held.shape[1]] += held
+        seen = np.cumsum(whole, axis=1)
+        total = seen[:, -1:]
+        at = (seen >= (total + 1) // 2).argmax(axis=1)[total[:, 0] > 0]
+        return [sum(magnitude_bounds(int(cell) + lowest)) / 2 for cell in np.unique(at)]
 
 
 # -- a table --------------------------------------------------------------------------------------
@@ -276,9 +288,10 @@ def _of_reference(
     def counted(name: str) -> _Column:
         return _reference_column(table, name, joint=name in joint, parts=in_time_order is not False)
 
-    columns = in_threads(counted, profiled)
+    values = table.rows * len(profiled)
+    columns = in_threads(counted, profiled, values=values)
     timed = in_time_order if in_time_order is not None else _in_order(columns)
-    specs = in_threads(_Column.with_variation, columns) if timed else [c.spec for c in columns]
+    specs = [column.with_variation() if timed else column.spec for column in columns]
     spec = ProfileSpec(columns=tuple(specs))
     done = tuple(column.profile() for column in columns)
     cells = [column.cells() for column in columns[:JOINT_COLUMNS]]
@@ -357,7 +370,7 @@ def _of_table(table: Table, spec: ProfileSpec, reference: Profile | None) -> Pro
             counting.add(piece)
         return counting
 
-    columns = in_threads(counted, spec.columns)
+    columns = in_threads(counted, spec.columns, values=table.rows * len(spec.columns))
     summary = None
     if reference is not None:
         cells = [column.cells() for column in columns[:JOINT_COLUMNS]]

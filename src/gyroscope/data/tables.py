@@ -190,8 +190,14 @@ class ParquetTable:
         kind = self.schema.field(name).type
         texts = [name] if _is_text(kind) else None
         for path, metadata in zip(self._paths, self._metadata, strict=True):
+            groups = range(metadata.num_row_groups)
+            largest = max((metadata.row_group(group).num_rows for group in groups), default=0)
+            # Of a large row group not even the compressed bytes of a column are held as a whole.
+            buffer = 1 << 20 if largest > PIECE_ROWS else 0
             try:
-                with pq.ParquetFile(path, metadata=metadata, read_dictionary=texts) as file:
+                with pq.ParquetFile(
+                    path, metadata=metadata, read_dictionary=texts, buffer_size=buffer
+                ) as file:
                     yield from _parquet_pieces(file, name)
             except (pa.ArrowException, OSError) as error:
                 raise DataError(f"{path} is not a readable Parquet file: {error}") from None

@@ -22,7 +22,14 @@ from gyroscope.findings import Finding, Kind, Verdict, Window
 _YEAR = timedelta(days=365)
 _CALM_WINDOWS = 3  # in a row without evidence, and the incident is over
 _MOST_DOUBLINGS = 6  # of the cooldown: 64 times as long, more than a year for a week
-_DRIFT = (Kind.COLUMN_DRIFT, Kind.SCORE_DRIFT, Kind.LABEL_DRIFT)
+_DRIFT = (
+    Kind.COLUMN_DRIFT,
+    Kind.JOINT_DRIFT,
+    Kind.SCORE_DRIFT,
+    Kind.LABEL_DRIFT,
+    Kind.ASSOCIATION_DRIFT,
+    Kind.SEGMENT,
+)
 
 
 class PolicySettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ class Calendar(msgspec.Struct, frozen=True, kw_only=True):
     """What happens when; spans are half-open."""
 
     train: tuple[date, date] = (date(2013, 1, 1), date(2013, 3, 1))
-    stream: tuple[date, date] = (date(2013, 3, 1), date(2013, 4, 27))
+    stream: tuple[date, date] = (date(2013, 3, 1), date(2013, 4, 15))
     fault: tuple[date, date] = (date(2013, 3, 12), date(2013, 3, 15))
     change: date = date(2013, 3, 25)
-    bad_version: date = date(2013, 4, 18)
+    bad_version: date = date(2013, 4, 9)

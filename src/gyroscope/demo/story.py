@@ -1,4 +1,4 @@
-"""The demonstration: a model lives through eight weeks of 2013 in about a minute."""
+"""The demonstration: a model lives through six weeks of 2013 in about a minute."""
 
 from __future__ import annotations
 

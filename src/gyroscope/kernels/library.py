@@ -16,12 +16,13 @@ def sources() -> list[Path]:
 def library_path() -> Path:
     """Where the library is, once it is built.
 
-    Its name holds a digest of the sources: one that is left from other sources is never loaded.
+    Its name holds a digest of the sources: one that is left from other sources is never loaded. It
+    does not end as extension modules do, for it is none.
     """
     digest = hashlib.blake2b(digest_size=6)
     for source in sources():
         digest.update(source.read_bytes())
-    return Path(__file__).with_name(f"_kernels_{digest.hexdigest()}.so")
+    return Path(__file__).with_name(f"_kernels_{digest.hexdigest()}.lib")
 
 
 @cache

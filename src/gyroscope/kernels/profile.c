@@ -219,6 +219,34 @@ static void add_block(struct moments *m, const double *v, int n)
     m->n += n;
 }
 
+/* Counts the zeros among n values and lowers least[4] to the least |x| of the others. */
+static int64_t zeros_of(const double *v, int n, double *least)
+{
+    int64_t zeros = 0;
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int j = 0; j < 4; j++) {
+            double size = fabs(v[i + j]);
+            zeros += size == 0.0;
+            size = size == 0.0 ? INFINITY : size;
+            least[j] = size < least[j] ? size : least[j];
+        }
+    for (; i < n; i++) {
+        double size = fabs(v[i]);
+        zeros += size == 0.0;
+        if (size != 0.0 && size < least[0])
+            least[0] = size;
+    }
+    return zeros;
+}
+
+static int32_t magnitude_of(double size)
+{
+    uint64_t bits;
+    memcpy(&bits, &size, 8);
+    return (int32_t)((bits << 1) >> 51);
+}
+
 static int finite_only(const double *v, int n, double *finite)
 {
     int k = 0;
@@ -232,16 +260,17 @@ static int finite_only(const double *v, int n, double *finite)
 /* Tallies the rows bounds[0] .. bounds[parts] of a column, part by part.
  *
  * counts[parts][edges + 1], magnitudes[parts][8192], tallies[parts][3] (missing, infinite, finite),
- * moments[parts][4] (mean, sum of squared deviations, least, largest) and sketch[1024], which is of
- * all parts, come filled with zeros. The edges are followed by as many infinities again, one more.
+ * moments[parts][4] (mean, sum of squared deviations, least, largest), and of all parts together
+ * held[2] (all magnitudes lie in held[0] .. held[1] - 1) and sketch[1024], come filled with zeros. The edges are followed by as many infinities again, one more.
  * Returns 0, or 1 if there are more edges than it can tell apart. */
 int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, int64_t offset,
                        const int64_t *bounds, int32_t parts, const double *edges, int32_t n_edges,
                        int64_t *counts, int64_t *magnitudes, int64_t *tallies, double *moments,
-                       uint8_t *sketch)
+                       int32_t *held, uint8_t *sketch)
 {
     struct grid grid;
-    double v[BLOCK], finite[BLOCK];
+    double v[BLOCK], finite[BLOCK], most = 0.0;
+    double least[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
     if (n_edges > MAX_EDGES)
         return 1;
     lay_grid(&grid, edges, n_edges);
@@ -260,10 +289,7 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
             missing += taken - n;
             count_block(&grid, v, n, counts);
             sketch_block(v, n, known, magnitudes, sketch);
-            int64_t block_zeros = 0;
-            for (int i = 0; i < n; i++)
-                block_zeros += v[i] == 0.0;
-            zeros += block_zeros;
+            zeros += zeros_of(v, n, least);
             if (magnitudes[INFINITE] == infinite) {
                 if (n)
                     add_block(&m, v, n);
@@ -280,12 +306,22 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
         moments[1] = m.m2;
         moments[2] = m.low;
         moments[3] = m.high;
+        if (m.n) {
+            most = -m.low > most ? -m.low : most;
+            most = m.high > most ? m.high : most;
+        }
         magnitudes[0] -= zeros;
         magnitudes[INFINITE] = 0;
         counts += n_edges + 1;
         magnitudes += MAGNITUDES;
         tallies += 3;
         moments += 4;
+    }
+    for (int j = 1; j < 4; j++)
+        least[0] = least[j] < least[0] ? least[j] : least[0];
+    if (most > 0.0) {
+        held[0] = magnitude_of(least[0]);
+        held[1] = magnitude_of(most) + 1;
     }
     return 0;
 }

@@ -32,7 +32,8 @@ class NumberTally(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The tally of consecutive parts of a column of numbers. -0.0 counts as 0.0."""
 
     counts: Counts  # int64[parts, edges + 1]: values in each cell, infinite ones in the outer two
-    magnitudes: Counts  # int64[parts, MAGNITUDES]: finite nonzero values by their |x|
+    magnitudes: Counts  # int64[parts, k]: finite nonzero values by the magnitude of |x| ...
+    first_magnitude: int  # ... from this one on; the others are of no value
     missing: Counts  # int64[parts]
     infinite: Counts  # int64[parts]
     finite: Counts  # int64[parts]
@@ -126,6 +127,7 @@ def _in_c(
     magnitudes = np.zeros((parts, MAGNITUDES), dtype=np.int64)
     tallies = np.zeros((parts, 3), dtype=np.int64)
     moments = np.zeros((parts, 4))
+    held = np.zeros(2, dtype=np.int32)
     sketch = np.zeros(REGISTERS, dtype=np.uint8)
     compiled_library.gyro_tally_numbers(
         _address(values),
@@ -136,11 +138,13 @@ def _in_c(
         ctypes.c_int32(parts),
         _address(padded),
         ctypes.c_int32(edges.size),
-        *map(_address, (counts, magnitudes, tallies, moments, sketch)),
+        *(_address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
     )
+    first, end = held.tolist()
     return NumberTally(
         counts=counts,
-        magnitudes=magnitudes,
+        magnitudes=magnitudes[:, first:end].copy(),
+        first_magnitude=first,
         missing=tallies[:, 0],
         infinite=tallies[:, 1],
         finite=tallies[:, 2],
@@ -178,6 +182,7 @@ def _in_numpy(
     tally = NumberTally(
         counts=np.zeros((parts, edges.size + 1), dtype=np.int64),
         magnitudes=np.zeros((parts, MAGNITUDES), dtype=np.int64),
+        first_magnitude=0,
         missing=np.zeros(parts, dtype=np.int64),
         infinite=np.zeros(parts, dtype=np.int64),
         finite=np.zeros(parts, dtype=np.int64),
@@ -192,7 +197,11 @@ def _in_numpy(
         present = x[~np.isnan(x) & _valid(valid, offset + int(first), x.size)]
         tally.missing[part] = x.size - present.size
         _tally_part(tally, part, present, edges)
-    return tally
+    held = np.flatnonzero(tally.magnitudes.any(axis=0))
+    first, end = (int(held[0]), int(held[-1]) + 1) if held.size else (0, 0)
+    return msgspec.structs.replace(
+        tally, magnitudes=tally.magnitudes[:, first:end], first_magnitude=first
+    )
 
 
 def _tally_part(tally: NumberTally, part: int, present: Floats, edges: Floats) -> None:

@@ -9,7 +9,7 @@ and decisions are the same the second time, and what was carried out already is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 import numpy as np
@@ -29,9 +29,12 @@ from gyroscope.loop.clock import due_window, row_counts, usual_arrival
 from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.training import Retrained, inside
 from gyroscope.loop.windows import (
+    budget_of,
     check_labelled,
     check_unlabelled,
+    profiled,
     served_by,
+    stored,
 )
 from gyroscope.loop.world import World
 from gyroscope.monitor.performance import performance_alarm, update_detector
@@ -39,7 +42,8 @@ from gyroscope.promote.promotion import champion_of
 from gyroscope.promote.trial import Rows, Rules, judge_trial
 from gyroscope.store.base import JobStatus
 
-_YEAR = timedelta(days=365)
+_PAST_WINDOWS = 30  # whose findings say what is usual
+_MOST = 100_000  # findings of these
 
 
 class Pilot:
@@ -122,7 +126,11 @@ class Pilot:
         bundle = self._world.bundle(self.model, care.champion)
         rows = labelled_rows(self._world.log(self.model), bundle.contract, window)
         history = row_counts(self._world.log(self.model), window)
-        findings = check_unlabelled(bundle, rows, window, self._settings, history)
+        found = profiled(rows, bundle.reference)
+        self._world.store.save_profile(self.model, care.champion, window, stored(found))
+        findings = check_unlabelled(
+            bundle, rows, found, window, settings=self._settings, history=history
+        )
         decisions = decide_unlabelled(care, findings, window, now)
         done = msgspec.structs.replace(care, closed_until=window.end)
         self._finish(care, done, window, findings, decisions)
@@ -137,7 +145,10 @@ class Pilot:
             bundle = self._world.bundle(self.model, care.champion)
             rows = labelled_rows(self._world.log(self.model), bundle.contract, window)
             mine = served_by(rows, care.champion)
-            findings = check_labelled(bundle, mine, window, self._settings)
+            past = self._world.store.findings(
+                self.model, since=window.start - _PAST_WINDOWS * window.length, limit=_MOST
+            )
+            findings = check_labelled(bundle, mine, window, self._settings, past)
             done, detected = self._detect(done, findings, window)
             findings += detected
             decisions = decide_labelled(done, findings, window, self._policy, now)
@@ -153,8 +164,7 @@ class Pilot:
         if excess is None:
             return care, []
         detector = update_detector(care.detector, excess, window)
-        windows_a_year = _YEAR / self._settings["window"]
-        run_length = windows_a_year / self._settings["false_alarms_per_year"]
+        run_length = budget_of(self._settings).run_length
         alarm = performance_alarm(detector, window, run_length=run_length)
         return msgspec.structs.replace(care, detector=detector), [alarm]
 

@@ -5,60 +5,216 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import numpy as np
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.reference import Reference
 from gyroscope.config import Settings
-from gyroscope.data.profile import profile
+from gyroscope.data.framing import framed, unframed
+from gyroscope.data.profile import Profile, joint_summary, merge_all, profile
+from gyroscope.data.training_set import load_snapshot
 from gyroscope.errors import NotFoundError
-from gyroscope.findings import Finding, Window
-from gyroscope.loop.clock import logged_span, row_counts
-from gyroscope.loop.logged import LoggedRows, labelled_rows
+from gyroscope.findings import Finding, Kind, Window
+from gyroscope.loop.clock import logged_span
+from gyroscope.loop.logged import LoggedRows, Vector, labelled_rows
 from gyroscope.loop.world import World
+from gyroscope.monitor.association import association_findings
+from gyroscope.monitor.budget import YEAR, Budget, Spent, spending
 from gyroscope.monitor.drift import DriftRules, drift_findings, score_drift_findings
-from gyroscope.monitor.labels import label_drift_finding
-from gyroscope.monitor.performance import estimated_performance, realised_performance
+from gyroscope.monitor.joint import domain_finding
+from gyroscope.monitor.labels import label_coverage_finding, label_drift_finding
+from gyroscope.monitor.performance import EXCESS, estimated_performance, realised_performance
+from gyroscope.monitor.price import priced
 from gyroscope.monitor.quality import constant_score_finding, quality_findings
-from gyroscope.monitor.rows import row_count_finding
+from gyroscope.monitor.rows import duplicate_rows_finding, row_count_finding
+from gyroscope.monitor.segments import segment_findings
 from gyroscope.promote.promotion import champion_of
+from gyroscope.stats.duplicates import duplicate_share
+
+_COVERAGE_WINDOWS = 28  # past windows that say which share of predictions usually gets a label
+_ALL = 10_000_000  # findings
+_CHECKS_A_COLUMN = 5  # of data quality
+
+
+class WindowProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """The predictions of a window on the cells of a version's reference; those of two merge."""
+
+    columns: Profile
+    scores: Profile
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    columns: bytes
+    scores: bytes
+
+
+def budget_of(settings: Settings) -> Budget:
+    """The budget of false alarms that the settings of a model give."""
+    return Budget(
+        false_alarms_per_year=settings["false_alarms_per_year"], window=settings["window"]
+    )
+
+
+def year_of(world: World, model: str) -> list[Spent]:
+    """How the budget of a model was used in the year up to its newest finding."""
+    findings = world.store.findings(model, limit=_ALL)
+    newest = max((f.window.end for f in findings if f.window is not None), default=None)
+    if newest is None:
+        return spending(budget_of(world.config.model(model).settings), [])
+    year = [f for f in findings if f.window is not None and f.window.end > newest - YEAR]
+    return spending(budget_of(world.config.model(model).settings), year)
+
+
+# -- profiles -------------------------------------------------------------------------------------
+
+
+def profiled(rows: LoggedRows, reference: Reference) -> WindowProfile:
+    """Count the rows that fit the contract in the cells of a reference."""
+    fit = rows.X[rows.fits]
+    columns = profile(fit, reference.columns.spec)
+    if reference.columns.joint is not None:
+        joint = joint_summary(fit, reference.columns)
+        columns = msgspec.structs.replace(columns, joint=joint)
+    return WindowProfile(
+        columns=columns, scores=profile(rows.score[rows.fits], reference.scores.spec)
+    )
+
+
+def merged(parts: list[WindowProfile]) -> WindowProfile:
+    """The profile of several windows, at least one."""
+    return WindowProfile(
+        columns=merge_all([part.columns for part in parts]),
+        scores=merge_all([part.scores for part in parts]),
+    )
+
+
+def stored(found: WindowProfile) -> bytes:
+    """A window's profile as the store keeps it."""
+    parts = _Stored(columns=found.columns.to_bytes(), scores=found.scores.to_bytes())
+    return framed(b"wind", parts)
+
+
+def recalled(body: bytes, reference: Reference) -> WindowProfile:
+    """What :func:`stored` wrote, with the reference it was counted by; raises DataError."""
+    parts = unframed(b"wind", body, _Stored)
+    return WindowProfile(
+        columns=Profile.from_bytes(parts.columns, reference.columns.spec),
+        scores=Profile.from_bytes(parts.scores, reference.scores.spec),
+    )
+
+
+# -- checks ---------------------------------------------------------------------------------------
 
 
 def check_unlabelled(
-    bundle: Bundle, rows: LoggedRows, window: Window, settings: Settings, history: list[int]
+    bundle: Bundle,
+    rows: LoggedRows,
+    found: WindowProfile,
+    window: Window,
+    *,
+    settings: Settings,
+    history: list[int],
 ) -> list[Finding]:
     """What a window shows before its labels: quality, drift, scores, estimated performance.
 
     Args:
         bundle: the champion.
         rows: the predictions of the window, encoded by its contract.
+        found: their profile.
         window: the window.
         settings: of the model.
         history: row counts of the windows before, oldest first.
     """
     reference, min_rows = bundle.reference, settings["min_rows"]
-    rules = DriftRules(material_psi=settings["material_psi"], min_rows=min_rows)
-    fit = rows.X[rows.fits]
-    columns = profile(fit, reference.columns.spec)
-    score = rows.score[rows.fits]
-    scores = profile(score, reference.scores.spec)
     return [
         row_count_finding(len(rows), history, window),
-        *quality_findings(reference.columns, columns, window, min_rows=min_rows),
-        constant_score_finding(reference.scores, scores, window, min_rows=min_rows),
-        *drift_findings(reference.columns, columns, window, rules),
-        *score_drift_findings(reference.scores, scores, window, rules),
-        *estimated_performance(
-            score, bundle.threshold, window, reference=reference.metrics, min_rows=min_rows
+        duplicate_rows_finding(
+            reference.duplicates,
+            duplicate_share(rows.X[rows.fits]),
+            int(rows.fits.sum()),
+            window,
+            min_rows=min_rows,
         ),
+        *_check_profile(bundle, found, rows.score[rows.fits], window, settings),
     ]
 
 
-def check_labelled(
-    bundle: Bundle, rows: LoggedRows, window: Window, settings: Settings
+def _check_profile(
+    bundle: Bundle,
+    found: WindowProfile,
+    scores: Vector,
+    window: Window,
+    settings: Settings,
 ) -> list[Finding]:
-    """What a window shows once its labels are in: label drift and realised performance."""
+    """What profiles and scores show, whatever they were merged from."""
     reference, min_rows = bundle.reference, settings["min_rows"]
+    budget = budget_of(settings)
+    checks = _CHECKS_A_COLUMN * len(found.columns.columns)
+    expected = estimated_performance(
+        scores,
+        bundle.threshold,
+        window,
+        reference=reference.metrics,
+        calibration=reference.calibration,
+        min_rows=min_rows,
+    )
+    drift = [
+        *drift_findings(
+            reference.columns, found.columns, window, _rules(settings, budget.alpha("columns"))
+        ),
+        *score_drift_findings(
+            reference.scores, found.scores, window, _rules(settings, budget.alpha("scores"))
+        ),
+    ]
+    return [
+        *quality_findings(
+            reference.columns,
+            found.columns,
+            window,
+            min_rows=min_rows,
+            certain=budget.alpha("data quality") / checks,
+        ),
+        constant_score_finding(reference.scores, found.scores, window, min_rows=min_rows),
+        *priced(
+            drift,
+            reference,
+            found.columns,
+            next((f for f in expected if f.check == settings["metric"]), None),
+            metric=settings["metric"],
+            harmless=settings["material_cost"],
+        ),
+        *expected,
+    ]
+
+
+def _rules(settings: Settings, alpha: float) -> DriftRules:
+    return DriftRules(
+        material_psi=settings["material_psi"], alpha=alpha, min_rows=settings["min_rows"]
+    )
+
+
+def check_labelled(
+    bundle: Bundle,
+    rows: LoggedRows,
+    window: Window,
+    settings: Settings,
+    past: list[Finding],
+) -> list[Finding]:
+    """What a window shows once its labels are in: labels, association, performance, segments.
+
+    Args:
+        bundle: the champion.
+        rows: the predictions of the window that it served.
+        window: the window.
+        settings: of the model.
+        past: findings of the windows before.
+    """
+    reference, min_rows, budget = bundle.reference, settings["min_rows"], budget_of(settings)
     known = rows.labelled & rows.fits
-    y, p = rows.y[known], rows.score[known]
+    X, y, p = rows.X[known], rows.y[known], rows.score[known]
+    spec = reference.columns.spec
+    usual_labelled, usual_n = _usual_coverage(past, window)
+    alpha = budget.alpha("labels") / 2  # of two checks
     return [
         label_drift_finding(
             reference.positives,
@@ -67,7 +223,29 @@ def check_labelled(
             len(y),
             window,
             material_psi=settings["material_psi"],
+            alpha=alpha,
             min_rows=min_rows,
+        ),
+        label_coverage_finding(
+            usual_labelled,
+            usual_n,
+            int(rows.labelled.sum()),
+            len(rows),
+            window,
+            alpha=alpha,
+            min_rows=min_rows,
+        ),
+        *(
+            association_findings(
+                reference.outcomes,
+                X,
+                y,
+                spec,
+                window,
+                rules=_rules(settings, budget.alpha("association")),
+            )
+            if reference.outcomes is not None
+            else []
         ),
         *realised_performance(
             y,
@@ -79,11 +257,32 @@ def check_labelled(
             ranking=reference.ranking,
             min_rows=min_rows,
         ),
+        *segment_findings(X, y, p, spec, window, alpha=budget.alpha("segments")),
     ]
 
 
-def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]:
+def _usual_coverage(past: list[Finding], window: Window) -> tuple[int, int]:
+    """How many predictions of past windows had a label when judged, of how many."""
+    before = [f for f in past if f.window is not None and f.window.end <= window.start]
+    labelled = {f.window: f.n for f in before if f.check == EXCESS and f.kind is Kind.PERFORMANCE}
+    rows = {f.window: f.n for f in before if f.check == "row_count"}
+    judged = [w for w in rows if w in labelled][-_COVERAGE_WINDOWS:]
+    return sum(min(labelled[w], rows[w]) for w in judged), sum(rows[w] for w in judged)
+
+
+def check_now(
+    world: World, model: str, last: timedelta | None, *, joint: bool = False
+) -> list[Finding]:
     """Check the newest ``last`` of the log (all of it if None) at once, on demand.
+
+    Windows that the pilot has checked are merged from their profiles; only newer rows, and those
+    with labels, are read. The span begins where the first of these windows does.
+
+    Args:
+        world: the workspace.
+        model: name of the model.
+        last: span up to the newest prediction.
+        joint: whether to train a classifier that tells the rows from those of the training too.
 
     Raises:
         NotFoundError: no champion, or nothing logged.
@@ -96,11 +295,43 @@ def check_now(world: World, model: str, last: timedelta | None) -> list[Finding]
         raise NotFoundError(f"no prediction of {model} is logged yet")
     window = span if last is None else Window(max(span.start, span.end - last), span.end)
     bundle, settings = world.bundle(model, champion), world.config.model(model).settings
+    kept = world.store.profiles(model, champion, window)
+    start, until = (kept[0][0].start, kept[-1][0].end) if kept else (window.start, window.start)
+    window = Window(start, window.end)
+    fresh = labelled_rows(log, bundle.contract, Window(until, max(until, window.end)))
+    parts = [recalled(body, bundle.reference) for _, body in kept]
+    found = merged([*parts, profiled(fresh, bundle.reference)])
     rows = labelled_rows(log, bundle.contract, window)
-    return [
-        *check_unlabelled(bundle, rows, window, settings, row_counts(log, window)),
-        *check_labelled(bundle, rows, window, settings),
+    findings = [
+        *_check_profile(bundle, found, typical_scores(found.scores), window, settings),
+        *check_labelled(bundle, rows, window, settings, world.store.findings(model)),
     ]
+    if joint:
+        findings.append(_check_jointly(world, model, rows, window))
+    return findings
+
+
+def typical_scores(scores: Profile) -> Vector:
+    """The scores of a profile to within a cell: as many of each cell's middle as it holds."""
+    (spec,), (column,) = scores.spec.columns, scores.columns
+    ends = np.clip([column.low or 0.0, *spec.edges, column.high or 1.0], 0.0, 1.0)
+    return np.repeat((ends[:-1] + ends[1:]) / 2, column.counts)
+
+
+def _check_jointly(world: World, model: str, rows: LoggedRows, window: Window) -> Finding:
+    champion = world.registry.holder(model, "champion")
+    assert champion is not None  # the caller has seen that there is one
+    settings = world.config.model(model).settings
+    trained = load_snapshot(champion.tags["snapshot"], world.snapshots)
+    features = world.bundle(model, champion.version).contract.features
+    return domain_finding(
+        trained.X,
+        rows.X[rows.fits],
+        [column.name for column in features],
+        window,
+        _rules(settings, budget_of(settings).alpha("columns")),
+        seed=settings["seed"],
+    )
 
 
 def served_by(rows: LoggedRows, version: int) -> LoggedRows:

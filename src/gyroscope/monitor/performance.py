@@ -14,7 +14,8 @@ from gyroscope.errors import UsageError
 from gyroscope.findings import Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.binary import FloatArray
-from gyroscope.stats.cbpe import expected_metrics
+from gyroscope.stats.calibration_map import CalibrationMap, Support
+from gyroscope.stats.cbpe import expected_metrics, expected_performance
 from gyroscope.stats.e_detector import (
     alarm_limit,
     mixed_log_e,
@@ -33,6 +34,7 @@ from gyroscope.stats.ranking import ranking_log_es
 SHOWN = ("roc_auc", "log_loss", "accuracy", "precision", "recall", "f1", "brier")
 EXCESS = "excess_loss"  # the check that feeds the detector
 DETECTOR = "detector"  # the check that raises the alarm
+_UNSUPPORTED = 0.05  # share of rows in regions of scores that the reference hardly knows
 _LARGEST_LOG = 50.0  # evidence beyond e^50 is not worth telling apart
 
 
@@ -94,38 +96,65 @@ def _rows_for_both_classes(n: int) -> int:
 def estimated_performance(
     p: FloatArray,
     threshold: float,
-    window: Window,
+    window: Window | None,
     *,
     reference: Mapping[str, Estimate],
+    calibration: CalibrationMap | None,
     min_rows: int,
 ) -> list[Finding]:
     """What the scores of a window promise while the world stays as it was (CBPE).
 
-    A changed relation of features and label is invisible here; only labels show it.
+    A changed relation of features and label is invisible here; only labels show it. That much of
+    the window scores where the reference has few rows is a finding of its own.
 
     Args:
         p: scores[n] as served.
         threshold: from which score a row was decided to be positive.
         window: the window.
         reference: the metrics on the test rows of the training.
+        calibration: from scores to chances, by those test rows; None takes the scores as chances.
         min_rows: rows below which the answer is "not enough data".
 
     Raises:
         DataError: scores that cannot be used.
     """
+    kind = Kind.ESTIMATED_PERFORMANCE
     if len(p) < min_rows:
-        kind = Kind.ESTIMATED_PERFORMANCE
         return [too_few(kind, "metrics", "performance", window, n=len(p), needed=min_rows)]
-    found = expected_metrics(p, threshold)
-    return [
-        _metric(Kind.ESTIMATED_PERFORMANCE, name, estimate, reference.get(name), window)
+    if calibration is None:
+        found, unsupported = expected_metrics(p, threshold), []
+    else:
+        expected = expected_performance(p, threshold, calibration)
+        found, unsupported = expected.metrics, _unsupported(expected.support, len(p), window)
+    return unsupported + [
+        _metric(kind, name, estimate, reference.get(name), window)
         for name, estimate in found.items()
         if estimate.defined
     ]
 
 
+def _unsupported(support: Support, n: int, window: Window | None) -> list[Finding]:
+    if support.thin <= _UNSUPPORTED:
+        return []
+    return [
+        Finding(
+            kind=Kind.ESTIMATED_PERFORMANCE,
+            check="support",
+            subject="performance",
+            verdict=Verdict.NOTICE,
+            detail=f"{100 * support.thin:.3g} % of the rows score where the reference has few or "
+            f"none ({100 * support.outside:.3g} % outside its range): the estimates rest on little "
+            "there.",
+            window=window,
+            n=n,
+            value=support.thin,
+            threshold=_UNSUPPORTED,
+        )
+    ]
+
+
 def _metric(
-    kind: Kind, name: str, found: Estimate, reference: Estimate | None, window: Window
+    kind: Kind, name: str, found: Estimate, reference: Estimate | None, window: Window | None
 ) -> Finding:
     low, high = found.interval.low, found.interval.high
     worse, said = False, ""

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
@@ -19,18 +18,6 @@ MIN_HISTORY = 14  # windows before a count can be called unusual; two weeks of d
 CERTAIN = 1e-6  # a count so low by chance once in 2700 years of daily windows
 
 
-def duplicate_share(X: npt.NDArray[np.float64]) -> float:
-    """The share of the rows of ``X`` (float64[n, p]) that repeat another; 0 without rows.
-
-    Missing values equal each other.
-    """
-    if len(X) == 0:
-        return 0.0
-    rows = np.ascontiguousarray(np.where(np.isnan(X), np.inf, X) + 0.0)  # + 0.0: no -0.0
-    distinct = np.unique(rows.view(np.dtype((np.void, rows.shape[1] * rows.itemsize)))).size
-    return 1 - distinct / len(X)
-
-
 def duplicate_rows_finding(
     reference_share: float, share: float, n: int, window: Window, *, min_rows: int
 ) -> Finding:
@@ -40,7 +27,7 @@ def duplicate_rows_finding(
     which is harmless: rows alone do not say.
 
     Args:
-        reference_share: :func:`duplicate_share` of the reference.
+        reference_share: :func:`~gyroscope.stats.duplicates.duplicate_share` of the reference.
         share: the same of the window.
         n: rows of the window.
         window: the window.
@@ -66,6 +53,8 @@ def duplicate_rows_finding(
 def row_count_finding(n: int, history: Sequence[int], window: Window) -> Finding:
     """Whether the stream of rows has collapsed: far fewer than in the quietest past windows.
 
+    With no row at all the check is called "stale_feed".
+
     Args:
         n: rows of the window.
         history: rows of past windows of the same length, at least ``MIN_HISTORY`` of them for an
@@ -82,7 +71,7 @@ def row_count_finding(n: int, history: Sequence[int], window: Window) -> Finding
         detail = f"{n} rows came; quiet windows have had {quiet:g}."
     return Finding(
         kind=Kind.DATA_QUALITY,
-        check="row_count",
+        check="row_count" if n else "stale_feed",
         subject="rows",
         verdict=verdict,
         detail=detail,

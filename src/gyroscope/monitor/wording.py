@@ -55,11 +55,11 @@ def number_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnPro
     old_sd, new_sd = _spread(reference), _spread(current)
     datetimes = spec.type is ColumnType.DATETIME
     if not datetimes:
-        mean = (_number(x, spec, old_sd or new_sd) for x in (reference.mean, current.mean))
+        mean = (value_text(x, spec, old_sd or new_sd) for x in (reference.mean, current.mean))
         parts.append(moved("mean", *mean, up=current.mean > reference.mean))
     old, new = quantile(reference, spec, 0.5), quantile(current, spec, 0.5)
     if old is not None and new is not None:
-        median = (_number(x, spec, old_sd or new_sd) for x in (old, new))
+        median = (value_text(x, spec, old_sd or new_sd) for x in (old, new))
         parts.append(moved("median", *median, up=new > old))
     respread = not old_sd / _NOTABLE_SPREAD <= new_sd <= old_sd * _NOTABLE_SPREAD
     if respread and not datetimes:
@@ -83,8 +83,8 @@ def _range_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnPro
     bin_ = int(np.argmax(np.abs(new - old)))
     spread = _spread(reference)
     ends = bin_edges(spec)
-    low = "" if bin_ == 0 else _number(ends[bin_ - 1], spec, spread)
-    high = "" if bin_ == len(ends) else _number(ends[bin_], spec, spread)
+    low = "" if bin_ == 0 else value_text(ends[bin_ - 1], spec, spread)
+    high = "" if bin_ == len(ends) else value_text(ends[bin_], spec, spread)
     bounds = (f"above {low}" if low else "", f"up to {high}" if high else "")
     # A value that many rows have is a bin by itself, from the float just below it.
     where = f"at {high}" if low == high else " and ".join(text for text in bounds if text)
@@ -109,8 +109,11 @@ def _level(spec: ColumnSpec, code: int) -> str:
     return f"'{spec.categories[code]}'"
 
 
-def _number(value: float, spec: ColumnSpec, spread: float) -> str:
-    """A number with the decimals that matter in a column with this standard deviation."""
+def value_text(value: float, spec: ColumnSpec, spread: float = 0.0) -> str:
+    """A time as such; a number with the decimals that matter at this standard deviation.
+
+    Without a standard deviation it has four digits.
+    """
     if spec.type is ColumnType.DATETIME:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}"
     fine = spread > 0 and abs(value) < 1e6

@@ -47,7 +47,7 @@ class Endpoints:
         request = await self._run(large, lambda: predict_request(body, self._limits.rows))
         k = contributions_wanted(champion, request)
         many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if k else _ROWS_AT_ONCE)
-        scored = await self._run(many, lambda: score(champion, request, k, arrival))
+        scored = await self._run(large or many, lambda: score(champion, request, k, arrival))
         await self._logs.of(model).append(scored.predictions)
         return scored.answer
 

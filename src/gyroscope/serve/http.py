@@ -134,7 +134,8 @@ def error_of_status(
     status: int, message: str, request_id: str, problems: Sequence[FieldProblem] = ()
 ) -> Answer:
     """The answer for an HTTP status; the message names the first fields that are at fault."""
-    names = list(dict.fromkeys(problem.field[:_NAME_SHOWN] for problem in problems))
+    listed = tuple(problems[:_MOST_PROBLEMS])
+    names = list(dict.fromkeys(problem.field[:_NAME_SHOWN] for problem in listed))
     if names:
         message += f", in: {', '.join(names[:_FIELDS_NAMED])}"
         message += ", ..." if len(names) > _FIELDS_NAMED else ""
@@ -144,7 +145,7 @@ def error_of_status(
         code=HTTPStatus(status).name.lower(),
         message=message,
         request_id=request_id,
-        problems=tuple(problems[:_MOST_PROBLEMS]),
+        problems=listed,
     )
     body = msgspec.json.encode(ErrorBody(error=detail))
     return Answer(status=status, body=body, headers=_OF_STATUS.get(status, []))

@@ -14,10 +14,12 @@ from pathlib import Path
 import msgspec
 import uvicorn
 
+from gyroscope.data.files import write_atomically
 from gyroscope.errors import UsageError
 from gyroscope.serve.app import create_app
 from gyroscope.serve.guard import LOOPBACK_HOSTS, Guard, is_loopback
 from gyroscope.serve.http import DEFAULT_LIMITS, Limits
+from gyroscope.serve.protocol import BoundedProtocol
 
 ADDRESS_FILE = "server.json"
 KEY_VARIABLE = "GYROSCOPE_API_KEY"
@@ -51,6 +53,7 @@ def run(
 
     Raises:
         UsageError: the address cannot be bound, or strangers could reach a server without key.
+        OSError: the state folder cannot be written.
     """
     guard = _guard(host, os.environ.get(KEY_VARIABLE) or None)
     state.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def run(
     config = uvicorn.Config(
         app,
         loop="auto",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         interface="asgi3",
@@ -89,9 +92,11 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         port = sockets[0].getsockname()[1] if sockets else self.config.port
         address = Address(host=self._host, port=port, pid=os.getpid(), started=datetime.now(UTC))
-        temporary = self._address_file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(msgspec.json.encode(address))
-        temporary.replace(self._address_file)
+        try:
+            write_atomically(self._address_file, msgspec.json.encode(address))
+        except OSError:  # a full disk; stopped in good order, or the log would show a traceback
+            await self.shutdown(sockets)
+            raise
         logging.getLogger(__name__).info("listening on %s port %d", self._host, port)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -57,7 +57,7 @@ def mutual_information(counts: npt.ArrayLike) -> Association:
     Source:
         Miller (1955), Note on the bias of information estimates, in Information Theory in
         Psychology; Roulston (1999), Estimating the errors on measured entropy and mutual
-        information, Physica D 125, equations (13) and (42).
+        information, Physica D 125.
     """
     table = _table(counts)
     n = float(table.sum())
@@ -73,7 +73,7 @@ def mutual_information(counts: npt.ArrayLike) -> Association:
     df = (r - 1) * (c - 1)
     variance = (float(p[held] @ logs**2) - plug_in**2) / n
     variance = max(variance - df / n**2, 0.0) + df / (2 * n**2)
-    return Association(value=plug_in - bias, standard_error=math.sqrt(variance), n=round(n))
+    return Association(value=float(plug_in - bias), standard_error=math.sqrt(variance), n=round(n))
 
 
 def mutual_information_change(
@@ -88,7 +88,9 @@ def mutual_information_change(
 
     Returns:
         The change with its normal-theory interval and p-value, good as long as cells are expected
-        to hold about five; nothing can be said with an empty sample (0, the whole line, 1).
+        to hold about five. The variance grows with the information, so that a sample that happens
+        to show little would look sure of it: the p-value takes that of both samples together, if
+        it is larger. Nothing can be said with an empty sample (0, the whole line, 1).
 
     Raises:
         DataError: the counts cannot be used.
@@ -97,8 +99,14 @@ def mutual_information_change(
         As :func:`mutual_information`.
     """
     a, b = _tables(reference, current)
-    old, new = mutual_information(a), mutual_information(b)
-    return _change(old, new, old.value, new.value, alpha)
+    old, new, pooled = (mutual_information(table) for table in (a, b, a + b))
+    change = _change(old, new, old.value, new.value, alpha)
+    if not math.isfinite(change.standard_error):
+        return change
+    error = pooled.standard_error * math.sqrt(pooled.n * (1 / old.n + 1 / new.n))
+    error = max(error, change.standard_error)
+    p_value = 2 * upper_tail(abs(change.value) / error) if error > 0 else change.p_value
+    return msgspec.structs.replace(change, p_value=p_value)
 
 
 def correlation_change(
@@ -161,7 +169,7 @@ def _change(
     old: Association, new: Association, reference: float, current: float, alpha: float
 ) -> AssociationChange:
     error = math.hypot(old.standard_error, new.standard_error)
-    value = new.value - old.value if math.isfinite(error) else 0.0
+    value = float(new.value - old.value) if math.isfinite(error) else 0.0
     return AssociationChange(
         value=value,
         standard_error=error,

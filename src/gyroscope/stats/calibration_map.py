@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.errors import DataError
+from gyroscope.records import ArrayRecord
 from gyroscope.stats.binary import FloatArray, labels_and_scores, scores
 
 THIN = 20.0  # reference rows in a region of scores, below which little is known of it
@@ -17,7 +18,7 @@ _FOLDS = 5
 _BINS = 3.0  # bins for the cube root of the rows: fewer are too coarse, more follow the noise
 
 
-class CalibrationMap(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class CalibrationMap(ArrayRecord, frozen=True, kw_only=True, eq=False):
     """A rising piecewise linear map from scores to chances, flat beyond its ends."""
 
     thresholds: FloatArray  # scores of the knots, rising

@@ -40,7 +40,7 @@ def empirical_bernstein_sequence(
 
     Source:
         Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting,
-        JRSS B 86, theorem 2 (predictable plug-in empirical Bernstein) with the stakes of (15).
+        JRSS B 86, theorem 2 (predictable plug-in empirical Bernstein) and the stakes it uses.
     """
     if not low < high:
         raise UsageError(f"low must be below high, got {low} and {high}")

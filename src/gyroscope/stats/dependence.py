@@ -10,11 +10,14 @@ import numpy.typing as npt
 
 from gyroscope.errors import DataError
 from gyroscope.findings import Interval
+from gyroscope.records import ArrayRecord
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 
+_BLOCK = 100  # rows
 
-class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+
+class CrossProducts(ArrayRecord, frozen=True, kw_only=True, eq=False):
     """Sums over rows of products of the scores of p columns; those of two parts add up."""
 
     n: int  # rows
@@ -23,15 +26,6 @@ class CrossProducts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     squares: FloatArray  # [p, p] of x_i^2 x_j
     quartics: FloatArray  # [p, p] of x_i^2 x_j^2
     cubes: FloatArray  # [p, p] of x_i^3 x_j
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CrossProducts):
-            return NotImplemented
-        names = self.__struct_fields__
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
-
-    def __hash__(self) -> int:
-        return hash((self.n, self.products.tobytes()))
 
     def __add__(self, other: CrossProducts) -> CrossProducts:
         return CrossProducts(
@@ -72,14 +66,24 @@ def cross_products(scores: npt.ArrayLike) -> CrossProducts:
     x = np.asarray(scores, dtype=np.float64)
     if x.ndim != 2:
         raise DataError(f"scores must have two dimensions, got {x.ndim}")
-    square = x * x
+    p = x.shape[1]
+    products, squares, quartics, cubes = np.zeros((4, p, p))
+    # In small blocks: for one large product some libraries start threads that wait for one another
+    # longer than it takes.
+    for first in range(0, len(x), _BLOCK):
+        block = x[first : first + _BLOCK]
+        square = block * block
+        products += block.T @ block
+        squares += square.T @ block
+        quartics += square.T @ square
+        cubes += (square * block).T @ block
     return CrossProducts(
-        n=x.shape[0],
+        n=len(x),
         sums=x.sum(axis=0),
-        products=x.T @ x,
-        squares=square.T @ x,
-        quartics=square.T @ square,
-        cubes=(square * x).T @ x,
+        products=products,
+        squares=squares,
+        quartics=quartics,
+        cubes=cubes,
     )
 
 

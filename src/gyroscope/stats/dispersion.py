@@ -21,7 +21,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gyroscope.stats.counts import MIN_EXPECTED, FloatArray
+from gyroscope.stats.batches import FloatArray
+from gyroscope.stats.counts import MIN_EXPECTED
 
 GATE = 0.001  # chance that rows which are independent are taken for dependent, each time asked
 CONFIDENCE = 0.8  # of the upper bound on a ratio that chance alone does not explain

@@ -48,7 +48,7 @@ def jensen_shannon_divergence(
     Source:
         Lin (1991), Divergence measures based on the Shannon entropy, IEEE Transactions on
         Information Theory 37; Pardo (2006), Statistical Inference Based on Divergence Measures,
-        theorem 3.1.
+        chapter 3.
     """
     pair = paired_counts(reference, current)
     return row(jensen_shannon_divergence_batch(*pair, alpha=alpha), DivergenceResult)
@@ -75,7 +75,14 @@ def jensen_shannon_distance(
         on Information Theory 49.
     """
     pair = paired_counts(reference, current)
-    return row(_root(jensen_shannon_divergence_batch(*pair, alpha=alpha)), DivergenceResult)
+    return row(jensen_shannon_distance_batch(*pair, alpha=alpha), DivergenceResult)
+
+
+def jensen_shannon_distance_batch(
+    reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05
+) -> DivergenceBatch:
+    """The distance of many pairs, counts[..., cells]; see :func:`jensen_shannon_distance`."""
+    return _root(jensen_shannon_divergence_batch(reference, current, alpha=alpha))
 
 
 def hellinger(

@@ -2,8 +2,8 @@
 
 Every smooth divergence that is zero for equal shares is near them c times the chi-square statistic
 times (1/n + 1/m), with c half its curvature there (1 for the PSI, 1/8 for Jensen-Shannon and the
-squared Hellinger distance; Pardo 2006, Statistical Inference Based on Divergence Measures, theorem
-3.1). Further away it is normal by the delta method. A noncentral chi-square with a scale that meets
+squared Hellinger distance; Pardo 2006, Statistical Inference Based on Divergence Measures, chapter
+3). Further away it is normal by the delta method. A noncentral chi-square with a scale that meets
 both serves for all.
 """
 

@@ -27,14 +27,14 @@ All values are natural logarithms, so that long or strong streams neither overfl
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from gyroscope.stats.batches import FloatArray
-from gyroscope.stats.e_values import STAKES, log_mean_exp, stake_log_factors
+from gyroscope.stats.e_values import log_mean_exp, stake_log_factors
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,11 +66,8 @@ def shiryaev_roberts(
         UsageError: ``lowest`` is not below ``null_mean``, or an x is below it.
     """
     factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
-    state, path = [0.0] * len(STAKES), np.zeros(factors.shape[1])
-    for k, row in enumerate(factors.T.tolist()):
-        state = [next_shiryaev_roberts(*pair) for pair in zip(state, row, strict=True)]
-        path[k] = log_mean_exp(state)  # the mean of 1 + M is 1 + the mean of M
-    return _detection(path, alarm_limit(average_run_length))
+    # The mean of 1 + M over stakes is 1 + the mean of M.
+    return _watched(factors, next_shiryaev_roberts, alarm_limit(average_run_length))
 
 
 def cusum(
@@ -85,16 +82,7 @@ def cusum(
         The first alarm, and the path of log C, against log(average_run_length).
     """
     factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
-    state, path = [0.0] * len(STAKES), np.zeros(factors.shape[1])
-    for k, row in enumerate(factors.T.tolist()):
-        state = [next_cusum(*pair) for pair in zip(state, row, strict=True)]
-        path[k] = log_mean_exp(state)
-    return _detection(path, math.log(average_run_length))
-
-
-def _detection(path: FloatArray, limit: float) -> Detection:
-    fired = np.flatnonzero(path >= limit)
-    return Detection(alarm=int(fired[0]) if fired.size else None, path=path, limit=limit)
+    return _watched(factors, next_cusum, math.log(average_run_length))
 
 
 def next_shiryaev_roberts(log_one_plus: float, log_e: float) -> float:
@@ -148,3 +136,13 @@ def next_cusum(log_cusum: float, log_e: float) -> float:
 def starts_afresh(log_cusum: float) -> bool:
     """Whether a change that is under way next step began there, given log C_{k-1}."""
     return log_cusum <= 0
+
+
+def _watched(factors: FloatArray, step: Callable[[float, float], float], limit: float) -> Detection:
+    """Run one detector for each stake over log factors[stakes, n], and take their mean."""
+    state, path = [0.0] * len(factors), np.zeros(factors.shape[1])
+    for k, row in enumerate(factors.T.tolist()):
+        state = [step(*pair) for pair in zip(state, row, strict=True)]
+        path[k] = log_mean_exp(state)
+    fired = np.flatnonzero(path >= limit)
+    return Detection(alarm=int(fired[0]) if fired.size else None, path=path, limit=limit)

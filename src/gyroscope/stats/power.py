@@ -69,7 +69,7 @@ def rows_for_proportions(
     Arguments and result are those of :func:`rows_for_shift`, with the two proportions in [0, 1].
 
     Source:
-        Fleiss, Levin and Paik (2003), Statistical Methods for Rates and Proportions, section 4.2.
+        Fleiss, Levin and Paik (2003), Statistical Methods for Rates and Proportions, chapter 4.
     """
 
     def seen(n: float) -> bool:

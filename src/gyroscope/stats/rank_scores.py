@@ -1,7 +1,7 @@
 """Change of location and spread of an ordered column, by normal scores of its ranks.
 
 Ranks know no unit and no outlier, and their normal scores lose next to nothing against means and
-variances where those are right (Hajek and Sidak 1967, chapter III.1). All comes from counts over
+variances where those are right (Hajek and Sidak 1967). All comes from counts over
 common ascending cells: values of one cell are ties.
 """
 
@@ -101,7 +101,7 @@ def rank_scores(
     Source:
         van der Waerden (1952), Order tests for the two-sample problem and their power,
         Indagationes Mathematicae 14; Klotz (1962), Nonparametric tests for scale, Annals of
-        Mathematical Statistics 33; Hajek and Sidak (1967), Theory of Rank Tests, theorem II.3.1.c
+        Mathematical Statistics 33; Hajek and Sidak (1967), Theory of Rank Tests, section II.3.1,
         for mean and variance; Hedges and Olkin (1985), Statistical Methods for Meta-Analysis,
         chapter 5, for the part of the error that grows with the shift.
     """
@@ -206,9 +206,9 @@ def _shift(
     apart = within <= 1e-12 * (a[1] + b[1])  # neither sample varies
     within = np.where(apart, 1.0, within)
     value = difference / np.sqrt(within)
-    # A sample of one row shows no spread of its own.
-    error_a = np.where(m > 1, spread_a / within / np.maximum(m - 1, 1.0), 1 / m)
-    error_b = np.where(n > 1, spread_b / within / np.maximum(n - 1, 1.0), 1 / n)
+    # Few rows of which none happens to lie far off show too little spread of their own.
+    error_a = np.maximum(spread_a / within, 1.0) / m
+    error_b = np.maximum(spread_b / within, 1.0) / n
     variance = error_a + error_b + value**2 / (2 * (m + n))
     never = np.copysign(np.inf, difference)
     return np.where(apart, never, value), np.where(apart, np.inf, variance)

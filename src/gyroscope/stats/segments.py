@@ -233,11 +233,11 @@ def _members(cells: IntArray, restrictions: tuple[Restriction, ...]) -> npt.NDAr
     inside = [
         (cells[:, r.column] >= r.first) & (cells[:, r.column] <= r.last) for r in restrictions
     ]
-    return np.logical_and.reduce(inside)
+    return np.asarray(np.logical_and.reduce(inside))
 
 
 def _large_enough(members: npt.NDArray[np.bool_]) -> bool:
-    inside = np.count_nonzero(members)
+    inside = int(np.count_nonzero(members))
     return FEWEST_ROWS <= inside <= members.size - FEWEST_ROWS
 
 

@@ -12,7 +12,7 @@ from gyroscope.errors import DataError, UsageError
 from gyroscope.findings import Interval
 from gyroscope.stats.batches import FloatArray
 
-_PRIOR = 0.18  # weight of the first guess of 1/2, that of Turner, Ly and Grunwald (section 4)
+_PRIOR = 0.18  # weight of the first guess of 1/2, as in Turner, Ly and Grunwald (2024)
 _HALVINGS = 60
 
 

@@ -74,6 +74,17 @@ class Store(Protocol):
         """The newest ``limit`` findings whose window ends after ``since``, oldest first."""
         ...
 
+    def save_profile(self, model: str, version: int, window: Window, body: bytes) -> None:
+        """Keep the profile of a window; one that is kept already for it is replaced.
+
+        ``version`` is the one on whose reference it was counted.
+        """
+        ...
+
+    def profiles(self, model: str, version: int, span: Window) -> list[tuple[Window, bytes]]:
+        """The profiles of all windows within a span, oldest first."""
+        ...
+
     def record(self, decision: Decision) -> Recorded:
         """Put a decision on record with status ``decided``, before it is carried out.
 

@@ -123,6 +123,31 @@ class SQLStore:
             bodies = connection.scalars(query).all()
         return [decoded(body, Finding) for body in reversed(bodies)]
 
+    def save_profile(self, model: str, version: int, window: Window, body: bytes) -> None:
+        """Keep the profile of a window; one that is kept already for it is replaced."""
+        table = tables.profiles
+        row = {
+            "model": model,
+            "version": version,
+            "window_start": window.start,
+            "window_end": window.end,
+            "body": body,
+        }
+        with self._writes() as connection:
+            connection.execute(insert_or_update(connection, table, list(table.primary_key), row))
+
+    def profiles(self, model: str, version: int, span: Window) -> list[tuple[Window, bytes]]:
+        """The profiles of all windows within a span, oldest first."""
+        table = tables.profiles
+        query = (
+            select(table.c.window_start, table.c.window_end, table.c.body)
+            .where(table.c.model == model, table.c.version == version)
+            .where(table.c.window_start >= span.start, table.c.window_end <= span.end)
+            .order_by(table.c.window_start)
+        )
+        with self._reads() as connection:
+            return [(Window(start, end), body) for start, end, body in connection.execute(query)]
+
     def record(self, decision: Decision) -> Recorded:
         """Put a decision on record with status ``decided``, before it is carried out.
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -133,6 +134,17 @@ quarantines = Table(
     Column("decision_id", String(200), nullable=False),
     Column("reason", Text, nullable=False),
     UniqueConstraint("model", "window_start", "window_end", "decision_id"),
+)
+
+# What the predictions of a checked window looked like; longer windows are merged from these.
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True),  # on whose reference it was counted
+    Column("window_start", UTCDateTime, primary_key=True),
+    Column("window_end", UTCDateTime, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
 )
 
 heartbeats = Table(

@@ -132,6 +132,26 @@ class CareContract(_Contract):
         assert kept.care("churn").failures == 40
 
 
+class ProfilesContract(_Contract):
+    """Profiles of windows."""
+
+    def test_a_profile_is_kept_once_for_each_window_and_version(self, kept: Store) -> None:
+        kept.save_profile("churn", 1, day(0), b"one")
+        kept.save_profile("churn", 1, day(2), b"\x00three")
+        kept.save_profile("churn", 1, day(1), b"two")
+        kept.save_profile("churn", 2, day(1), b"of another version")
+        kept.save_profile("email", 1, day(1), b"of another model")
+        kept.save_profile("churn", 1, day(1), b"two again")
+        whole = Window(day(0).start, day(2).end)
+        assert kept.profiles("churn", 1, whole) == [
+            (day(0), b"one"),
+            (day(1), b"two again"),
+            (day(2), b"\x00three"),
+        ]
+        assert kept.profiles("churn", 1, Window(day(0).start, day(1).end))[-1][0] == day(1)
+        assert kept.profiles("churn", 3, whole) == []
+
+
 class FindingsContract(_Contract):
     """Findings, quarantines and heartbeats."""
 
@@ -288,5 +308,7 @@ class JobsContract(_Contract):
         assert [j.id for j in running] == ["f-0"]
 
 
-class StoreContract(CareContract, FindingsContract, DecisionsContract, JobsContract):
+class StoreContract(
+    CareContract, ProfilesContract, FindingsContract, DecisionsContract, JobsContract
+):
     """Everything that a control store must do."""

@@ -24,6 +24,7 @@ def fill(path: Path) -> None:
         detector = Detector(log_value=float("-inf"))
         store.save_care(Care(model="churn"), Care(model="churn", champion=4, detector=detector))
         store.add_findings("churn", day(0), [finding("age"), finding("plan")])
+        store.save_profile("churn", 4, day(0), b"\x00profile")
         store.record(decision("p-1"))
         store.record(decision("p-2"))
         store.advance("p-1", Status.DECIDED, Status.DONE, "alias champion is version 4")

@@ -1,0 +1,83 @@
+"""HTTP/1.1 as the server speaks it: uvicorn's, with limits on what comes before the body."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+import msgspec
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gyroscope.serve.http import ErrorBody, ErrorDetail
+from gyroscope.serve.ids import time_sorted_ids
+
+MOST_HEAD_BYTES = 64 << 10  # request line and headers; clients send a few hundred
+HEAD_S = 30.0  # time for a request line and headers to arrive, from the first byte or connection on
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """Ends connections whose headers are endless, or do not end in time.
+
+    Body limits are the application's, which never sees a request before its headers are complete.
+    """
+
+    _head_bytes = 0
+    _in_head = True
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head or self.transport.is_closing():
+            return
+        # Counted after parsing: bytes that completed a head and were its body count for nothing.
+        self._head_bytes += len(data)
+        if self._head_bytes > MOST_HEAD_BYTES:
+            message = f"the headers are larger than {MOST_HEAD_BYTES} bytes"
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if not self._in_head:  # a later request on the same connection
+            self._await_head()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._stop_timer()
+        message = f"the headers did not arrive within {HEAD_S:g} s"
+        self._head_timer = self.loop.call_later(
+            HEAD_S, self._refuse, HTTPStatus.REQUEST_TIMEOUT, message
+        )
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        """Answer as other errors are answered, and hang up."""
+        if self.transport.is_closing():
+            return
+        (request_id,) = time_sorted_ids(1)
+        code = status.phrase.lower().replace(" ", "_")
+        detail = ErrorDetail(code=code, message=message, request_id=request_id)
+        body = msgspec.json.encode(ErrorBody(error=detail))
+        head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\n"
+        head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode() + body)
+        self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a stranger must not be able to fill the log. The request is served as is."""

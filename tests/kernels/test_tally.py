@@ -1,0 +1,148 @@
+"""The contract of the kernels, held by the compiled ones and by those in NumPy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from gyroscope.errors import DataError
+from gyroscope.kernels import (
+    REGISTERS,
+    cells_of_numbers,
+    compiled,
+    sketch_texts,
+    tally,
+    tally_numbers,
+)
+from gyroscope.kernels.library import library, library_path
+from gyroscope.stats.hyperloglog import distinct_estimate
+
+EXACT = (
+    *("counts", "magnitudes", "first_magnitude", "missing", "infinite", "finite", "low", "high"),
+    "sketch",
+)
+ODD = [0.0, -0.0, 1.0, math.nan, math.inf, -math.inf, 5e-324, 1.7e308, -1.7e308]
+
+anything = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from(ODD)
+columns = arrays(np.float64, st.integers(0, 700), elements=anything)
+edges = arrays(
+    np.float64, st.integers(0, 30), elements=st.floats(allow_nan=False, allow_infinity=False)
+)
+relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+
+
+@pytest.fixture(params=["C", "NumPy"])
+def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of the two in turn."""
+    if request.param == "NumPy":
+        monkeypatch.setattr(tally, "library", lambda: None)
+    elif not compiled():
+        pytest.skip("no compiler was there at installation")
+    return str(request.param)
+
+
+@pytest.fixture
+def numpy_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    with monkeypatch.context() as patch:
+        yield patch
+
+
+def ascending(values: np.ndarray) -> np.ndarray:
+    return np.unique(values + 0.0)
+
+
+@relaxed
+@given(columns, edges)
+def test_values_are_counted_where_numpy_finds_them(
+    kernel: str, x: np.ndarray, given_edges: np.ndarray
+) -> None:
+    cuts = ascending(given_edges)
+    found = tally_numbers(x, cuts)
+    present = x[~np.isnan(x)]
+    finite = present[np.isfinite(present)]
+    expected = np.bincount(np.searchsorted(cuts, present), minlength=cuts.size + 1)
+    assert found.counts[0].tolist() == expected.tolist()
+    assert found.missing[0] == x.size - present.size
+    assert found.infinite[0] == present.size - finite.size
+    assert found.low[0] == finite.min(initial=math.inf)
+    assert found.high[0] == finite.max(initial=-math.inf)
+    assert found.magnitudes.sum() == np.count_nonzero(finite)
+    missing_last = np.where(np.isnan(x), cuts.size + 1, np.searchsorted(cuts, x))
+    assert cells_of_numbers(x, cuts).tolist() == missing_last.tolist()
+
+
+@pytest.mark.skipif(not compiled(), reason="no compiler was there at installation")
+@relaxed
+@given(columns, edges, st.integers(0, 7), st.data())
+def test_both_kernels_agree_bit_for_bit(
+    numpy_only: pytest.MonkeyPatch,
+    x: np.ndarray,
+    given_edges: np.ndarray,
+    offset: int,
+    data: st.DataObject,
+) -> None:
+    cuts, middle = ascending(given_edges), data.draw(st.integers(0, x.size))
+    bitmap = memoryview(np.random.default_rng(offset).bytes(x.size // 8 + 2))
+    both = []
+    for one in (library(), None):
+        numpy_only.setattr(tally, "library", lambda one=one: one)
+        both.append(tally_numbers(x, cuts, bounds=[0, middle, x.size], valid=bitmap, offset=offset))
+    for name in EXACT:
+        assert np.array_equal(getattr(both[0], name), getattr(both[1], name)), name
+    largest = np.abs(np.where(np.isfinite(x), x, 0)).max(initial=0)
+    np.testing.assert_allclose(both[0].mean, both[1].mean, rtol=1e-12, atol=1e-14 * largest)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64, np.int32, np.uint8, np.bool_, np.float16])
+def test_numbers_of_other_types_count_like_floats(kernel: str, kind: type) -> None:
+    x: np.ndarray = np.random.default_rng(1).integers(0, 50, 2000).astype(kind)
+    cuts = np.arange(0.0, 40.0, 3)
+    found, expected = tally_numbers(x, cuts), tally_numbers(x.astype(np.float64), cuts)
+    for name in (*EXACT, "mean", "m2"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+
+
+def test_moments_are_sound_far_from_zero(kernel: str) -> None:
+    x = 1e9 + np.random.default_rng(2).normal(size=20_000)
+    found = tally_numbers(x, np.zeros(0), bounds=[0, 20_000])
+    assert found.mean[0] == pytest.approx(x.mean(), rel=1e-15)
+    assert found.m2[0] == pytest.approx(x.var() * x.size, rel=1e-6)
+
+
+def test_parts_are_tallied_each_by_itself(kernel: str) -> None:
+    x = np.random.default_rng(3).normal(size=1500)
+    cuts = np.array([-1.0, 0.0, 1.0])
+    found = tally_numbers(x, cuts, bounds=[0, 0, 700, 1500])
+    for part, rows in enumerate((x[:0], x[:700], x[700:])):
+        alone = tally_numbers(rows, cuts)
+        assert found.counts[part].tolist() == alone.counts[0].tolist()
+        assert found.mean[part] == alone.mean[0]
+
+
+def test_texts_are_sketched(kernel: str) -> None:
+    texts = [f"größe {number % 3000}" for number in range(5000)]
+    data = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, data)])
+    sketch = np.zeros(REGISTERS, dtype=np.uint8)
+    sketch_texts(b"".join(data), offsets, sketch)
+    assert distinct_estimate(sketch) == pytest.approx(3000, rel=4 * 1.04 / 32)
+    assert int(sketch.astype(int).sum()) == SKETCH_SUM
+
+
+SKETCH_SUM = 2904  # of the registers: golden, the same wherever this runs
+
+
+def test_too_many_edges_are_an_error(kernel: str) -> None:
+    with pytest.raises(DataError, match="at most 16384 edges of cells, got 16385"):
+        tally_numbers(np.zeros(1), np.arange(16_385.0))
+
+
+def test_a_library_of_other_sources_is_not_loaded() -> None:
+    assert library_path().name.startswith("_kernels_")
+    assert compiled() == library_path().exists()
