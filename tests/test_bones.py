@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -83,6 +84,22 @@ def test_every_module_can_be_imported_and_says_what_it_is(name: str) -> None:
 def test_public_names_are_sorted_and_there() -> None:
     assert gyroscope.__all__ == sorted(gyroscope.__all__)
     assert set(gyroscope.__all__) <= set(dir(gyroscope))
+
+
+def test_public_names_are_those_that_type_checkers_see_and_lead_to_their_homes() -> None:
+    tree = ast.parse(Path(str(gyroscope.__file__)).read_text(encoding="utf-8"))
+    seen = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == gyroscope._HOMES
+    assert {*seen, "__version__"} == set(gyroscope.__all__)
+    for name, module in seen.items():
+        assert getattr(gyroscope, name) is getattr(importlib.import_module(str(module)), name)
 
 
 @pytest.mark.parametrize("name", [n for n in gyroscope.__all__ if n != "__version__"])

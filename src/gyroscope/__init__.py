@@ -20,6 +20,7 @@ _HOMES = {
     "Verdict": "gyroscope.findings",
     "Window": "gyroscope.findings",
     "Workspace": "gyroscope.app",
+    "drift": "gyroscope.web.comparison",
 }
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Window",
     "Workspace",
     "__version__",
+    "drift",
 ]
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from gyroscope.decisions import Decision
     from gyroscope.errors import GyroscopeError
     from gyroscope.findings import Finding, Verdict, Window
+    from gyroscope.web.comparison import drift
 
 
 def __getattr__(name: str) -> Any:

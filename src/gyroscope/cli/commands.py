@@ -10,6 +10,7 @@ import typer
 from gyroscope import __version__
 from gyroscope.cli import control, data, look, serve
 from gyroscope.cli.demo import demo
+from gyroscope.cli.drift import drift
 from gyroscope.cli.init import init
 from gyroscope.cli.job import job
 from gyroscope.cli.report import report
@@ -44,6 +45,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     control.pause,
     control.resume,
     look.verify,
+    drift,
     report,
     settings,
     demo,

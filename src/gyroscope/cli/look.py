@@ -8,6 +8,7 @@ import typer
 
 from gyroscope.cli.options import (
     HERE,
+    STYLES,
     JsonOption,
     ModelArgument,
     WorkspaceOption,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from gyroscope.findings import Finding
 
 LimitOption = Annotated[int, typer.Option(min=1, help="Show the newest so many.")]
-STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "alarm": "bold red"}
 
 
 def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:

@@ -6,13 +6,14 @@ import getpass
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="Folder with gyroscope.yaml.", show_default=False)
@@ -25,6 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 ReasonOption = Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.")]
 
 HERE = Path()
+STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "alarm": "bold red"}  # of verdicts
 
 # What a terminal obeys instead of showing it: controls but the line break, changes of direction.
 _OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -38,16 +40,17 @@ def person() -> str:
         return "somebody"
 
 
-class _LiteralConsole(Console):
-    """Shows texts as they are: names and values from data mean nothing to it or to a terminal."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        return super().render_str(visible(text), **options)
-
-
 def console(*, markup: bool = False) -> Console:
     """Where people read; ``markup`` only where no text comes from data."""
-    return _LiteralConsole(highlight=False, emoji=False, markup=markup)
+    from rich.console import Console  # here and below: programs that read JSON need not wait for it
+
+    class LiteralConsole(Console):
+        """Shows texts as they are: names and values from data mean nothing to it or a terminal."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            return super().render_str(visible(text), **options)
+
+    return LiteralConsole(highlight=False, emoji=False, markup=markup)
 
 
 def visible(text: str) -> str:
@@ -57,11 +60,15 @@ def visible(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """Print records as JSON."""
+    import msgspec
+
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def table(title: str, columns: Sequence[str], *, numbers: Sequence[str] = ()) -> Table:
     """An empty table; the columns named in ``numbers`` are right-aligned."""
+    from rich.table import Table
+
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for column in columns:
         made.add_column(column, justify="right" if column in numbers else "left", overflow="fold")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import msgspec
 import typer
 
-from gyroscope.config import MODEL_SETTINGS, WORKSPACE_SETTINGS, Setting
+if TYPE_CHECKING:
+    from gyroscope.config import Setting
 
 _HEAD = """# Settings
 
@@ -25,11 +26,15 @@ def settings() -> None:
 
 def settings_page() -> str:
     """The reference page in Markdown."""
+    from gyroscope.config import MODEL_SETTINGS, WORKSPACE_SETTINGS
+
     workspace = _table("Of the workspace", WORKSPACE_SETTINGS)
     return f"{_HEAD}\n{workspace}\n{_table('Of each model', MODEL_SETTINGS)}"
 
 
 def _table(title: str, table: Sequence[Setting]) -> str:
+    import msgspec
+
     lines = [
         f"## {title}",
         "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from gyroscope.data.infer_leaks import outcome_words, without_leaks
 from gyroscope.data.infer_roles import Placed, given_role, infer_role
 from gyroscope.data.infer_target import Target, infer_target
 from gyroscope.data.infer_types import Typed, infer_type
-from gyroscope.data.remarks import Remark, name_words, quoted
+from gyroscope.data.remarks import Remark, name_words, nearest, quoted
 from gyroscope.errors import ContractError, UsageError
 
 SENSITIVE_WORDS = name_words(
@@ -92,20 +91,12 @@ def _given_roles(
             continue
         if name not in names:
             raise UsageError(
-                f"--{option}: the data have no column {name!r}; {_nearest(name, names)}"
+                f"--{option}: the data have no column {name!r}; {nearest(name, names)}"
             )
         if name in given:
             raise UsageError(f"column {name!r} cannot be both {given[name]} and {role}")
         given[name] = role
     return given
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    folded = {known.casefold(): known for known in names}
-    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
-    if near:
-        return f"did you mean {' or '.join(repr(folded[text]) for text in near)}?"
-    return f"they have {quoted(list(names), 20)}"
 
 
 def _without_copies(typed: dict[str, Typed], placed: dict[str, Placed]) -> dict[str, Placed]:

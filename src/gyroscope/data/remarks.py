@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -41,3 +43,12 @@ def quoted(values: list[str], limit: int = 5) -> str:
     """Some values in quotes, shortened, and how many more there are."""
     shown = ", ".join(repr(v if len(v) <= 30 else v[:27] + "...") for v in values[:limit])
     return shown + (f" and {len(values) - limit:,} more" if len(values) > limit else "")
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """What somebody may have meant who named a column that the data do not have."""
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(folded[text]) for text in near)}?"
+    return f"they have {quoted(list(names), 20)}"

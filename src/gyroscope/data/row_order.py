@@ -56,8 +56,9 @@ class RunScan:
                 self._up &= bool((joined[1:] >= joined[:-1]).all())
                 self._down &= bool((joined[1:] <= joined[:-1]).all())
             if self._even and joined.size > 1 and np.isfinite(joined).all():
-                self._step = joined[1] - joined[0] if self._step is None else self._step
-                self._even = bool((np.diff(joined) == self._step).all())
+                with np.errstate(over="ignore"):  # an infinite step is as good as any
+                    self._step = joined[1] - joined[0] if self._step is None else self._step
+                    self._even = bool((np.diff(joined) == self._step).all())
             if not (self._up or self._down or self._even):
                 break
         first = runs.first + (self._run if goes_on else 0)

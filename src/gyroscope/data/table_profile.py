@@ -5,7 +5,7 @@ Columns are read one by one, in pieces, on all cores.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from gyroscope.data.profile import (
 )
 from gyroscope.data.profile_spec import number_spec
 from gyroscope.data.readings import Codes, Numbers, codes_of, kind_of, numbers_of
+from gyroscope.data.remarks import nearest
 from gyroscope.data.row_order import RunScan, says_something
 from gyroscope.data.tables import (
     PIECE,
@@ -48,38 +49,46 @@ from gyroscope.data.tables import (
     temporary_folder,
 )
 from gyroscope.data.variation import part_bounds, variation_of_parts
-from gyroscope.errors import DataError
+from gyroscope.errors import DataError, UsageError
 from gyroscope.kernels import tally_numbers
 
 Counts = NDArray[np.int64]
 
 
 def reference_profile(
-    source: Any, *, names: Sequence[str] | None = None, in_time_order: bool | None = None
+    source: Any,
+    *,
+    names: Sequence[str] | None = None,
+    in_time_order: bool | None = None,
+    columns: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
 ) -> tuple[ProfileSpec, Profile]:
     """Fix the cells of all columns of a table, and count the table in them.
 
     What a column is goes by its Arrow type; texts are categories, of which the 1000 most frequent
     are listed, or, in text files, whatever nearly all of them read as. Cells and categories are
     fixed by at most 100,000 rows, evenly taken. Columns of lists, structs and bytes are not
-    profiled, but named in ``extra``.
+    profiled, nor those that are not chosen, but named in ``extra``.
 
     Args:
         source: anything that :func:`~gyroscope.data.tables.open_table` opens.
         names: of the columns of an array of two dimensions.
         in_time_order: whether the rows are in order of time, so that their variation can be
             measured; None if that is to be judged by the rows (see ``data/row_order.py``).
+        columns: those to profile; None: all.
+        ignore: those to leave out.
 
     Raises:
-        UsageError: there is no such file, or it is of no known kind.
+        UsageError: there is no such file, it is of no known kind, or it has no such column.
         DataError: the source is no table, is damaged, or has no column that can be profiled.
     """
     opened = open_table(source, names)
+    chosen = _chosen(opened.schema.names, columns, ignore)
     if isinstance(opened, Stream):
+        profiled, extra = _split(opened, chosen)
         with temporary_folder() as folder:
-            extra = tuple(_split(opened)[1])
-            return _of_reference(opened.kept(Path(folder)), in_time_order, extra)
-    return _of_reference(opened, in_time_order, ())
+            return _of_reference(opened.kept(Path(folder)), in_time_order, profiled, extra)
+    return _of_reference(opened, in_time_order, *_split(opened, chosen))
 
 
 def table_profile(
@@ -110,10 +119,24 @@ def table_profile(
     return _of_table(opened, spec, reference)
 
 
-def _split(opened: Table | Stream) -> tuple[list[str], list[str]]:
-    """Names of the columns that can be profiled, and of the others."""
-    nested = [field.name for field in opened.schema if is_nested(field.type)]
-    return [name for name in opened.schema.names if name not in nested], nested
+def _chosen(
+    names: Sequence[str], columns: Sequence[str] | None, ignore: Sequence[str]
+) -> Collection[str]:
+    """The names that are to be profiled; raises UsageError for one that is not there."""
+    for name in (*(columns or ()), *ignore):
+        if name not in names:
+            raise UsageError(f"the reference has no column {name!r}; {nearest(name, names)}")
+    return set(names if columns is None else columns) - set(ignore)
+
+
+def _split(opened: Table | Stream, chosen: Collection[str]) -> tuple[list[str], list[str]]:
+    """Names of the columns that are to be profiled and can be, and of the others."""
+    nested = {field.name for field in opened.schema if is_nested(field.type)}
+    profiled = [name for name in opened.schema.names if name in chosen and name not in nested]
+    if not profiled:
+        why = "all of them hold lists, structs or bytes" if chosen else "none was chosen"
+        raise DataError(f"no column of the table can be profiled: {why}")
+    return profiled, [name for name in opened.schema.names if name not in profiled]
 
 
 # -- a column -------------------------------------------------------------------------------------
@@ -258,11 +281,8 @@ class _Parts:
 
 
 def _of_reference(
-    table: Table, in_time_order: bool | None, extra: tuple[str, ...]
+    table: Table, in_time_order: bool | None, profiled: Sequence[str], extra: Sequence[str]
 ) -> tuple[ProfileSpec, Profile]:
-    profiled, nested = _split(table)
-    if not profiled:
-        raise DataError("no column of the table can be profiled: all hold lists, structs or bytes")
     joint = set(profiled[:JOINT_COLUMNS])
 
     def counted(name: str) -> _Column:
@@ -280,7 +300,7 @@ def _of_reference(
         n=table.rows,
         columns=done,
         joint=joint_of_cells(cells, [column.counts for column in done[:JOINT_COLUMNS]]),
-        extra=(*extra, *nested),
+        extra=tuple(extra),
     )
 
 

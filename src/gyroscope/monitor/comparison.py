@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from gyroscope.data.profile import Profile
+from gyroscope.data.remarks import counted
 from gyroscope.findings import SEVERITY, Finding, Verdict, worst
 from gyroscope.monitor.drift import DriftRules, drift_findings
 from gyroscope.monitor.quality import quality_findings
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was found about one column, or about how two of them go together."""
+
+    subject: str
+    verdict: Verdict  # the worst of its findings
+    what: str  # what happened, in sentences
+    psi: float | None = None  # size of the change of its distribution; None if it has no number
+    share: float | None = None  # of that in the sum over all columns that surely changed
 
 
 class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,31 +38,51 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def flagged(self) -> bool:
         """Whether something is a warning or worse."""
-        return SEVERITY.index(self.verdict) >= SEVERITY.index(Verdict.WARNING)
+        return _at_least(self.verdict, Verdict.WARNING)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The findings by what they are about; the worst first, then the largest."""
+        about: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            about.setdefault(finding.subject, []).append(finding)
+        made = [_change(subject, found) for subject, found in about.items()]
+        # A sentence that nothing is broken is about no column, and said by the verdict.
+        told = [c for c in made if c.verdict is not Verdict.OK or c.psi is not None]
+        return tuple(sorted(_with_shares(told), key=_badness, reverse=True))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What else a reader should know: columns not compared, values that could not be read."""
+        new = [name for name in self.current.extra if name not in self.reference.extra]
+        told = (
+            _named("Not in the reference, and not compared: ", new),
+            _named("Left out of the comparison: ", self.reference.extra),
+            *_unreadable(self.reference, "the reference"),
+            *_unreadable(self.current, "the current rows"),
+        )
+        return tuple(remark for remark in told if remark)
 
     @property
     def summary(self) -> str:
         """What came out, in one sentence."""
         columns = len(self.reference.columns)
-        compared = f"{self.current.n:,} rows against {self.reference.n:,} in {columns} columns"
+        compared = (
+            f"{counted(self.current.n, 'row')} against {self.reference.n:,} "
+            f"in {counted(columns, 'column')}"
+        )
         parts = [
-            _listed(level, [f.subject for f in self.findings if f.verdict is level])
+            _named(f"{level} for ", [c.subject for c in self.changes if c.verdict is level])
             for level in (Verdict.ALARM, Verdict.WARNING, Verdict.NOTICE)
         ]
-        told = "; ".join(part for part in parts if part)
+        told = "; ".join(part.rstrip(".") for part in parts if part)
         if told:
             return f"{compared}: {told}."
         few = self.verdict is Verdict.NOT_ENOUGH_DATA
         return f"{compared}: {'not enough data for some' if few else 'no sure change'}."
 
 
-_MOST_NAMES = 8
-
-
-def _listed(level: Verdict, subjects: Sequence[str]) -> str:
-    names = list(dict.fromkeys(subjects))
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"{level} for {', '.join(names[:_MOST_NAMES])}{more}" if names else ""
+_MOST_NAMES, _LONGEST = 8, 60
 
 
 def compare(reference: Profile, current: Profile, rules: DriftRules) -> DriftReport:
@@ -71,3 +102,56 @@ def compare(reference: Profile, current: Profile, rules: DriftRules) -> DriftRep
     ]
     found.sort(key=lambda finding: -SEVERITY.index(finding.verdict))  # stable: worst stay first
     return DriftReport(findings=tuple(found), reference=reference, current=current)
+
+
+def _change(subject: str, found: Sequence[Finding]) -> Change:
+    verdict = worst(list(found))
+    telling = [f for f in found if f.verdict is verdict]
+    if verdict is Verdict.NOT_ENOUGH_DATA:
+        telling = [max(telling, key=lambda finding: finding.n_needed or 0)]
+    return Change(
+        subject=subject,
+        verdict=verdict,
+        what=" ".join(dict.fromkeys(_without_figures(f) for f in telling)),
+        psi=next((f.value for f in found if f.check == "psi"), None),
+    )
+
+
+def _with_shares(changes: Iterable[Change]) -> list[Change]:
+    held = list(changes)
+    sure = [c.psi is not None and _at_least(c.verdict, Verdict.NOTICE) for c in held]
+    total = sum(c.psi or 0.0 for c, counts in zip(held, sure, strict=True) if counts)
+    return [
+        msgspec.structs.replace(c, share=(c.psi or 0.0) / total) if counts and total else c
+        for c, counts in zip(held, sure, strict=True)
+    ]
+
+
+def _at_least(verdict: Verdict, level: Verdict) -> bool:
+    return SEVERITY.index(verdict) >= SEVERITY.index(level)
+
+
+def _badness(change: Change) -> tuple[int, float]:
+    return SEVERITY.index(change.verdict), -1.0 if change.psi is None else change.psi
+
+
+def _without_figures(finding: Finding) -> str:
+    """What happened, without the figures that drift findings end with in parentheses."""
+    sentence, bracket, _ = finding.detail.rpartition(" (")
+    figures = finding.p_value is not None and finding.detail.endswith(").")
+    return f"{sentence}." if bracket and figures else finding.detail
+
+
+def _named(opening: str, names: Iterable[str]) -> str:
+    """A sentence that ends with names, at most so many; empty if there are none."""
+    held = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..." for name in names]
+    more = f" and {len(held) - _MOST_NAMES:,} more" if len(held) > _MOST_NAMES else ""
+    return f"{opening}{', '.join(held[:_MOST_NAMES])}{more}." if held else ""
+
+
+def _unreadable(profile: Profile, where: str) -> Iterator[str]:
+    for spec, column in zip(profile.spec.columns, profile.columns, strict=True):
+        if column.unreadable:
+            verb = "is" if column.unreadable == 1 else "are"
+            values = f"{counted(column.unreadable, 'value')} of {spec.name} in {where}"
+            yield f"{values} {verb} no {spec.type}, and not compared."

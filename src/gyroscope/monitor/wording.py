@@ -52,14 +52,14 @@ def share_moved(what: str, before: float, after: float) -> str:
 def number_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile) -> str:
     """What changed in a number: mean, median and spread, or else the range that changed most."""
     parts = []
-    old_sd, new_sd = reference.standard_deviation, current.standard_deviation
+    old_sd, new_sd = _spread(reference), _spread(current)
     datetimes = spec.type is ColumnType.DATETIME
     if not datetimes:
-        mean = (value_text(x, spec, old_sd) for x in (reference.mean, current.mean))
+        mean = (value_text(x, spec, old_sd or new_sd) for x in (reference.mean, current.mean))
         parts.append(moved("mean", *mean, up=current.mean > reference.mean))
     old, new = quantile(reference, spec, 0.5), quantile(current, spec, 0.5)
     if old is not None and new is not None:
-        median = (value_text(x, spec, old_sd) for x in (old, new))
+        median = (value_text(x, spec, old_sd or new_sd) for x in (old, new))
         parts.append(moved("median", *median, up=new > old))
     respread = not old_sd / _NOTABLE_SPREAD <= new_sd <= old_sd * _NOTABLE_SPREAD
     if respread and not datetimes:
@@ -81,12 +81,19 @@ def _range_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnPro
     old = _shares(binned_counts(reference.counts, spec))
     new = _shares(binned_counts(current.counts, spec))
     bin_ = int(np.argmax(np.abs(new - old)))
-    spread = reference.standard_deviation
+    spread = _spread(reference)
     ends = bin_edges(spec)
-    low = "" if bin_ == 0 else f"above {value_text(ends[bin_ - 1], spec, spread)}"
-    high = "" if bin_ == len(ends) else f"up to {value_text(ends[bin_], spec, spread)}"
-    where = " and ".join(text for text in (low, high) if text)
+    low = "" if bin_ == 0 else value_text(ends[bin_ - 1], spec, spread)
+    high = "" if bin_ == len(ends) else value_text(ends[bin_], spec, spread)
+    bounds = (f"above {low}" if low else "", f"up to {high}" if high else "")
+    # A value that many rows have is a bin by itself, from the float just below it.
+    where = f"at {high}" if low == high else " and ".join(text for text in bounds if text)
     return share_moved(f"share of values {where}".strip(), float(old[bin_]), float(new[bin_]))
+
+
+def _spread(column: ColumnProfile) -> float:
+    """The standard deviation; 0 if it is only what rounding leaves of equal values."""
+    return 0.0 if column.low == column.high else column.standard_deviation
 
 
 def _shares(counts: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -111,5 +118,5 @@ def value_text(value: float, spec: ColumnSpec, spread: float = 0.0) -> str:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}"
     fine = spread > 0 and abs(value) < 1e6
     decimals = min(max(2 - math.floor(math.log10(spread)), 0), 9) if fine else 0
-    shown = f"{value:.{decimals}f}" if fine else f"{value:.4g}"
+    shown = f"{value:z.{decimals}f}" if fine else f"{value:.4g}"
     return f"{shown} {spec.unit}".strip()

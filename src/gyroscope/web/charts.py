@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ _MARKS = {  # decisions that charts show: colour and line
 _HEAT = ("#f1f4f7", "#fbe7bd", "#f7bf72", "#ea7f45", "#c43f3f", "#7d1638")
 _HEAT_STEPS = (0.05, 0.1, 0.2, 0.3, 0.4)  # PSI
 _MOST_COLUMNS = 20
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
 _WIDTH, _DPI = 10.0, 72  # inches
 _SLACK = timedelta(days=30)  # after the last window, for decisions on late labels
 
@@ -43,7 +46,7 @@ def metric_chart(
     axes.plot(*estimated[:2], color=CHAMPION, ls="--", linewidth=1, label="estimated before labels")
     _mark(axes, decisions, times)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
-    return _svg(figure, title)
+    return svg_element(figure, title)
 
 
 def detector_chart(findings: Sequence[Finding], decisions: Sequence[Decision]) -> str | None:
@@ -59,7 +62,7 @@ def detector_chart(findings: Sequence[Finding], decisions: Sequence[Decision]) -
         axes.axhline(limits[-1], color="#c22a2a", linewidth=1, label="limit of the alarm")
     _mark(axes, decisions, times)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
-    return _svg(figure, "Evidence that performance was lost, against the limit of the alarm")
+    return svg_element(figure, "Evidence that performance was lost, against the limit of the alarm")
 
 
 def drift_chart(findings: Sequence[Finding]) -> str | None:
@@ -95,7 +98,7 @@ def _heat(cells: Any, columns: Sequence[str], windows: Sequence[Window]) -> str:
     bar = figure.colorbar(mesh, ax=axes, ticks=_HEAT_STEPS, pad=0.01, fraction=0.03)
     bar.ax.set_yticklabels([str(step) for step in _HEAT_STEPS], fontsize=7)
     bar.outline.set_visible(False)
-    return _svg(figure, "Population stability index of each column in each window")
+    return svg_element(figure, "Population stability index of each column in each window")
 
 
 def _series(findings: Sequence[Finding], kind: Kind, check: str) -> list[Finding]:
@@ -145,17 +148,10 @@ def _mark(axes: Any, decisions: Sequence[Decision], times: Sequence[datetime]) -
 
 
 def _axes(title: str, height: float) -> tuple[Any, Any]:
-    import matplotlib as mpl
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-    from matplotlib.figure import Figure
 
-    with mpl.rc_context({"svg.fonttype": "none"}):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = plain_axes(_WIDTH, height)
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(LINE)
-    axes.tick_params(colors=MUTE, labelsize=8)
     axes.grid(axis="y", color=LINE, linewidth=0.7)
     locator = AutoDateLocator()
     axes.xaxis.set_major_locator(locator)
@@ -163,17 +159,39 @@ def _axes(title: str, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _svg(figure: Any, described: str) -> str:
+def visible(text: str) -> str:
+    """A text without what a page would obey, not show: controls and changes of direction."""
+    return _OBEYED.sub(" ", text)
+
+
+def plain_axes(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of so many inches and its axes, in the manner of all charts."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(LINE)
+    axes.tick_params(colors=MUTE, labelsize=8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def svg_element(figure: Any, described: str) -> str:
     """The figure as an SVG element that a page can hold, described for those who cannot see it."""
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": described}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": described}
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Fonts of this machine without the glyph do not matter: the reader's draw the text.
+        warnings.filterwarnings("ignore", message="Glyph ")
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=_DPI)
     text = buffer.getvalue()
     body = text[text.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    return body.replace("<svg ", f'<svg role="img" aria-label="{described}" ', 1)
+    body = re.sub(r'<g id="[^"]*">', "<g>", body)  # the same in every figure of a page
+    return body.replace("<svg ", f'<svg role="img" aria-label="{escape(visible(described))}" ', 1)
 
 
 def _plain(name: str) -> str:

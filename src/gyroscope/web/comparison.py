@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gyroscope.data.table_profile import reference_profile, table_profile
+from gyroscope.errors import UsageError
 from gyroscope.findings import Finding, Verdict
 from gyroscope.monitor.comparison import DriftReport, compare
 from gyroscope.monitor.drift import ALPHA, MATERIAL_PSI, DriftRules
@@ -54,6 +57,8 @@ def drift(
     notice_alpha: float = NOTICE_ALPHA,
     min_rows: int = MIN_ROWS,
     in_time_order: bool | None = None,
+    columns: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
 ) -> Comparison:
     """Compare two tables column by column, and how their columns go together.
 
@@ -71,13 +76,28 @@ def drift(
         min_rows: rows below which the answer is "not enough data".
         in_time_order: whether the rows of the reference stand in order of time, so that what its
             parts differed by can be allowed to the current rows; None: judged by the rows.
+        columns: names of the columns to compare; None: all that the reference has.
+        ignore: names of columns to leave out.
 
     Raises:
-        UsageError: no such file, or no table.
+        UsageError: no such file or column, or a number out of its range.
         DataError: a table that cannot be read.
     """
+    _check_rules(material_psi, {"alpha": alpha, "notice_alpha": notice_alpha}, min_rows)
     rules = DriftRules(
         material_psi=material_psi, alpha=alpha, notice_alpha=notice_alpha, min_rows=min_rows
     )
-    spec, before = reference_profile(reference, in_time_order=in_time_order)
+    spec, before = reference_profile(
+        reference, in_time_order=in_time_order, columns=columns, ignore=ignore
+    )
     return Comparison(compare(before, table_profile(current, spec, reference=before), rules))
+
+
+def _check_rules(material_psi: float, chances: Mapping[str, float], min_rows: int) -> None:
+    if not 0 < material_psi < math.inf:
+        raise UsageError(f"material_psi must be a positive number, got {material_psi}")
+    for name, chance in chances.items():
+        if not 0 < chance < 1:
+            raise UsageError(f"{name} must lie in (0, 1), got {chance}")
+    if min_rows < 1:
+        raise UsageError(f"min_rows must be at least 1, got {min_rows}")
