@@ -129,7 +129,7 @@ def one_column(values: Any) -> tuple[Any, ColumnProfile]:
         (pa.array([math.inf, -math.inf, 1.0, 1.0]), ColumnType.NUMBER, [1, 2, 1]),
         (pa.array([Decimal("1.10"), None]), ColumnType.NUMBER, [0, 1, 0]),
         (pa.array([True, None, False, True]), ColumnType.BOOLEAN, [1, 2, 0]),
-        (pa.array([3_600_000, 0], pa.time32("ms")), ColumnType.NUMBER, [1, 1]),
+        (pa.array([3_600_000, 0], pa.time32("ms")), ColumnType.NUMBER, [0, 1, 1, 0]),
         (pa.array([1, 1], pa.duration("us")), ColumnType.NUMBER, [0, 2, 0]),
         (pa.array([0, 0], pa.date32()), ColumnType.DATETIME, [0, 2, 0]),
         (pa.array(["b", "a", " b ", "?", None]), ColumnType.CATEGORY, [2, 1, 0]),
