@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import nannyml  # type: ignore[import-not-found]
+import nannyml
 import numpy as np
 import pandas as pd
 

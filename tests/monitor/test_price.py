@@ -20,7 +20,7 @@ THRESHOLD = 0.5
 
 def rows(seed: int, n: int, signal: float = 0.0, noise: float = 0.0) -> np.ndarray:
     X = np.random.default_rng(seed).normal(size=(n, 2))
-    return X + np.array([signal, noise])
+    return np.asarray(X + np.array([signal, noise]))
 
 
 def chances(X: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def make_reference() -> Reference:
         scores=profile(p, score_spec(p)),
         n=len(p),
         positives=int(y.sum()),
-        metrics=metrics(y, p, THRESHOLD),
+        metrics=dict(metrics(y, p, THRESHOLD)),
         excess=ExcessReference(),
         outcomes=outcomes(X, y, p, threshold=THRESHOLD, spec=spec),
         calibration=calibration_map(y, p),

@@ -115,7 +115,10 @@ def test_the_variance_of_a_batch_is_read_off_at_the_size_of_the_window() -> None
 def test_neighbours_that_resemble_each_other_inflate_no_further_in_larger_windows() -> None:
     """Runs of ten equal rows: any window is worth a tenth of its rows, however large."""
     rng = np.random.default_rng(6)
-    counts, found = rng.multinomial(20, np.full(8, 1 / 8), 64) * 10.0, []
+    counts, found = (
+        np.asarray(rng.multinomial(20, np.full(8, 1 / 8), 64) * 10.0, dtype=np.float64),
+        [],
+    )
     while len(counts) >= 8:
         found.append(dispersion_of_scores(counts, np.arange(8)))
         counts = joined(counts)
@@ -128,7 +131,10 @@ def test_chance_inflates_nothing() -> None:
     rng = np.random.default_rng(7)
     factors = []
     for _ in range(200):
-        counts, found = rng.multinomial(200, np.full(8, 1 / 8), 64) * 1.0, []
+        counts, found = (
+            np.asarray(rng.multinomial(200, np.full(8, 1 / 8), 64), dtype=np.float64),
+            [],
+        )
         while len(counts) >= 8:
             found.append(dispersion_of_scores(counts, np.arange(8)))
             counts = joined(counts)
