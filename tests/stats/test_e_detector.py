@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gyroscope.stats.e_detector import (
+    STAKES,
+    WEIGHTS,
     Detection,
     alarm_limit,
     cusum,
@@ -17,7 +19,6 @@ from gyroscope.stats.e_detector import (
     shiryaev_roberts,
     starts_afresh,
 )
-from gyroscope.stats.e_values import STAKES
 
 
 @given(st.lists(st.floats(-3, 3), max_size=20))
@@ -116,6 +117,11 @@ def test_it_fires_soon_after_a_change_and_seldom_before() -> None:
     assert lengths.max() < 1000
 
 
+def test_the_weights_are_those_of_a_mean() -> None:
+    assert sum(WEIGHTS) == pytest.approx(1)
+    assert len(WEIGHTS) == len(STAKES)
+
+
 @given(st.lists(st.floats(-1, 1), max_size=40))
 def test_a_stream_is_watched_as_row_by_row_and_the_cusum_stays_below(x: list[float]) -> None:
     options = {"null_mean": 0.0, "lowest": -1.0, "average_run_length": 50.0}
@@ -123,7 +129,7 @@ def test_a_stream_is_watched_as_row_by_row_and_the_cusum_stays_below(x: list[flo
     detectors = np.zeros(len(STAKES))  # M for each stake
     for k, value in enumerate(x):
         detectors = (1 + detectors) * (1 + np.array(STAKES) * value)
-        assert one.path[k] == pytest.approx(math.log1p(detectors.mean()), abs=1e-9)
+        assert one.path[k] == pytest.approx(math.log1p(detectors @ np.array(WEIGHTS)), abs=1e-9)
         assert other.path[k] <= one.path[k] + 1e-9
         if one.alarm is None or k < one.alarm:
             assert one.path[k] < one.limit

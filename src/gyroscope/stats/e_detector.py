@@ -36,6 +36,12 @@ import numpy.typing as npt
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.e_values import log_mean_exp, stake_log_factors
 
+# Stakes as shares of the one that could ruin, and the weight of each gambler. A gambler of weight w
+# must win 1 / w times more before the mean fires. What is worth an alarm moves a mean by much, and
+# is found by the middle stakes: they have most of the weight.
+STAKES = (0.45, 0.225, 0.11, 0.055, 0.027, 0.0135)
+WEIGHTS = (0.15, 0.25, 0.25, 0.2, 0.1, 0.05)
+
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
     """What a detector saw in a stream."""
@@ -50,8 +56,9 @@ def shiryaev_roberts(
 ) -> Detection:
     """Watch a stream of bounded observations for a mean that rises above ``null_mean``.
 
-    For each stake of :data:`~gyroscope.stats.e_values.STAKES` a Shiryaev-Roberts detector runs on
-    the factors 1 + stake (x - null_mean) / (null_mean - lowest); their mean is a detector again.
+    For each of :data:`STAKES` a Shiryaev-Roberts detector runs on the factors
+    1 + stake (x - null_mean) / (null_mean - lowest); their mean by :data:`WEIGHTS` is a detector
+    again.
 
     Args:
         x: observations[n] in order of arrival, none below ``lowest``.
@@ -65,7 +72,7 @@ def shiryaev_roberts(
     Raises:
         UsageError: ``lowest`` is not below ``null_mean``, or an x is below it.
     """
-    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
+    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest, stakes=STAKES)
     # The mean of 1 + M over stakes is 1 + the mean of M.
     return _watched(factors, next_shiryaev_roberts, alarm_limit(average_run_length))
 
@@ -81,7 +88,7 @@ def cusum(
     Returns:
         The first alarm, and the path of log C, against log(average_run_length).
     """
-    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
+    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest, stakes=STAKES)
     return _watched(factors, next_cusum, math.log(average_run_length))
 
 
@@ -139,10 +146,11 @@ def starts_afresh(log_cusum: float) -> bool:
 
 
 def _watched(factors: FloatArray, step: Callable[[float, float], float], limit: float) -> Detection:
-    """Run one detector for each stake over log factors[stakes, n], and take their mean."""
+    """Run one detector for each stake over log factors[stakes, n], and take their weighted mean."""
     state, path = [0.0] * len(factors), np.zeros(factors.shape[1])
+    shares = [math.log(len(WEIGHTS) * weight) for weight in WEIGHTS]
     for k, row in enumerate(factors.T.tolist()):
         state = [step(*pair) for pair in zip(state, row, strict=True)]
-        path[k] = log_mean_exp(state)
+        path[k] = log_mean_exp([x + share for x, share in zip(state, shares, strict=True)])
     fired = np.flatnonzero(path >= limit)
     return Detection(alarm=int(fired[0]) if fired.size else None, path=path, limit=limit)

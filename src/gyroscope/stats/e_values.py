@@ -96,13 +96,16 @@ def adaptive_betting_log_e(x: npt.ArrayLike, *, null_mean: float, lowest: float)
     return np.asarray(np.cumsum(np.log1p(stakes * y), axis=-1))
 
 
-def stake_log_factors(x: npt.ArrayLike, *, null_mean: float, lowest: float) -> FloatArray:
+def stake_log_factors(
+    x: npt.ArrayLike, *, null_mean: float, lowest: float, stakes: Sequence[float] = STAKES
+) -> FloatArray:
     """Log factors[stakes, n] by which each row multiplies the wealth of each fixed stake's gambler.
 
-    Args and errors are those of :func:`betting_log_e`, whose gamblers these are.
+    ``stakes`` are shares of the one that could ruin, in (0, 1); by default those of
+    :func:`betting_log_e`, whose other arguments and errors these have too.
     """
     centred = _checked(x, null_mean, lowest)
-    return np.asarray(np.log1p(np.outer(STAKES, centred / (null_mean - lowest))))
+    return np.asarray(np.log1p(np.outer(stakes, centred / (null_mean - lowest))))
 
 
 def _checked(x: npt.ArrayLike, null_mean: float, lowest: float) -> FloatArray:
