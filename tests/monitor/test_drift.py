@@ -260,7 +260,7 @@ def test_a_level_too_rare_for_the_window_has_not_enough_data(day: Window) -> Non
     few = profile(np.zeros((200, 1)), reference.spec)
     (finding,) = drift_findings(reference, few, day, DriftRules(material_psi=0.02, min_rows=100))
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
-    assert finding.n_needed == 2501
+    assert finding.n_needed == 3334
 
 
 def test_a_reference_that_is_too_small_is_named_as_the_cause(day: Window) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from gyroscope.data.cells import BINS, SCORE, ColumnSpec
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
@@ -28,7 +29,7 @@ from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effec
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.chi_square import chi_square_batch
-from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells, pool_rare_cells_batch
+from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells_batch
 from gyroscope.stats.dependence import dependence_change
 from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_batch
 from gyroscope.stats.multiplicity import benjamini_hochberg
@@ -129,7 +130,7 @@ def drift_findings_by_window(
             large.append(position)
     for j, column in enumerate(_columns(reference)):
         news = [windows[position][1].columns[j] for position in large]
-        able = [k for k, new in enumerate(news) if _can_be_judged(column, new, rules.min_rows)]
+        able = np.flatnonzero(_can_be_judged(column, news, rules.min_rows)).tolist()
         changes = _distributions(Kind.COLUMN_DRIFT, column, [news[k] for k in able], rules)
         for k, change in zip(able, changes, strict=True):
             examined[large[k]].append(change)
@@ -162,13 +163,29 @@ def score_drift_findings(
     Raises:
         DataError: the profiles were counted on different cells.
     """
-    check_agreement(reference, current)
-    if current.n < rules.min_rows:
-        needed = _rows_enough(reference.n, rules)
-        return [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)]
+    return score_drift_findings_by_window(reference, [(window, current)], rules)[0]
+
+
+def score_drift_findings_by_window(
+    reference: Profile, windows: Sequence[tuple[Window | None, Profile]], rules: DriftRules
+) -> list[list[Finding]]:
+    """The findings of :func:`score_drift_findings` for each of many windows, at once.
+
+    Raises:
+        DataError: the profiles were counted on different cells.
+    """
+    for _, current in windows:
+        check_agreement(reference, current)
     (column,) = _columns(reference)
-    found = _distributions(Kind.SCORE_DRIFT, column, [current.columns[0]], rules)
-    return _judged(found, rules, window)
+    news = [current.columns[0] for _, current in windows if current.n >= rules.min_rows]
+    changes = iter(_distributions(Kind.SCORE_DRIFT, column, news, rules))
+    needed = _rows_enough(reference.n, rules)
+    return [
+        _judged([next(changes)], rules, window)
+        if current.n >= rules.min_rows
+        else [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)]
+        for window, current in windows
+    ]
 
 
 # -- distributions --------------------------------------------------------------------------------
@@ -223,7 +240,7 @@ def _change(column: _Column, new: ColumnProfile) -> Callable[[], str]:
 def _categories(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray]:
     """Size and p-value of the changes of shares; values that are not listed are rare ones."""
     then, now = column.effects.effective(Effect.SHARES, column.old.counts, counts)
-    pair = pool_rare_cells_batch(then, now, rare=(column.spec.levels,))
+    pair = pool_rare_cells_batch(then, now, rare=_always_rare(column.spec))
     return psi_batch(*pair), chi_square_batch(*pair).p_value
 
 
@@ -499,8 +516,34 @@ def _too_few(subject: str, window: Window | None, n: int, needed: int | None) ->
     return too_few(Kind.COLUMN_DRIFT, "psi", subject, window, n=n, needed=needed)
 
 
-def _can_be_judged(column: _Column, new: ColumnProfile, min_rows: int) -> bool:
-    return min(column.old.n, new.n) >= min_rows and not _hidden_in_rarity(column, new)
+def _can_be_judged(
+    column: _Column, news: Sequence[ColumnProfile], min_rows: int
+) -> npt.NDArray[np.bool_]:
+    """Of many windows, those with values enough, and not all in cells too rare to be compared."""
+    if column.old.n < min_rows or not news:
+        return np.zeros(len(news), dtype=np.bool_)
+    n = np.array([new.n for new in news], dtype=np.float64)
+    able = n >= min_rows
+    then = binned_counts(column.old.counts, column.spec)
+    if np.count_nonzero(then) < 2:
+        return able
+    share = np.minimum(n, column.old.n) / (n + column.old.n)
+    unsure = np.flatnonzero(able & (_lesser_part(then, column.spec) * share < MIN_EXPECTED))
+    if unsure.size:  # whether it is so hangs on what the windows hold
+        now = binned_counts(np.array([news[k].counts for k in unsure]), column.spec)
+        pooled = np.add(*pool_rare_cells_batch(then, now, rare=_always_rare(column.spec)))
+        able[unsure] = np.count_nonzero(pooled, axis=-1) >= 2
+    return able
+
+
+def _always_rare(spec: ColumnSpec) -> tuple[int, ...]:
+    return (spec.levels,) if spec.categorical else ()
+
+
+def _lesser_part(counts: npt.NDArray[np.int64], spec: ColumnSpec) -> int:
+    """The smaller of the largest cell and all others: two cells to compare, whatever is rare."""
+    largest = int(counts[: spec.levels or None].max(initial=0))
+    return min(largest, int(counts.sum()) - largest)
 
 
 def _rows_enough(n_reference: int, rules: DriftRules) -> int:
@@ -510,25 +553,20 @@ def _rows_enough(n_reference: int, rules: DriftRules) -> int:
     return max(rules.min_rows, rows or 0)
 
 
-def _hidden_in_rarity(column: _Column, new: ColumnProfile) -> bool:
-    """Whether so few values stand in each cell that all cells are binned together."""
-    spec = column.spec
-    reference, current = binned_counts(column.old.counts, spec), binned_counts(new.counts, spec)
-    if np.count_nonzero(reference) < 2:
-        return False
-    if current.sum() * reference.min() >= 2 * MIN_EXPECTED * reference.sum():
-        return False  # the rule; the exact answer below costs more
-    rare = (spec.levels,) if spec.categorical else ()
-    return pool_rare_cells(reference, current, rare=rare)[0].size < 2
-
-
 def _values_needed(column: _Column, new: ColumnProfile, enough: int, min_rows: int) -> int | None:
-    """Rows after which the column could be judged; None if the reference is what is too small."""
-    old = column.old
+    """Rows with which the column is judged, if as many of them have a value as of the window's.
+
+    Whatever these values are: two cells are then compared that are expected to hold enough by what
+    the reference alone has of them. None if it has too little for any window.
+    """
+    old, values = column.old, enough
     if old.n < min_rows:
         return None
     counts = binned_counts(old.counts, column.spec)
-    top = float(counts.max()) / old.n
-    values = max(enough, math.ceil(MIN_EXPECTED / min(top, 1 - top)) + 1) if top < 1 else enough
+    if np.count_nonzero(counts) >= 2:
+        lesser = _lesser_part(counts, column.spec)
+        if lesser < 2 * MIN_EXPECTED:
+            return None
+        values = max(enough, math.ceil(MIN_EXPECTED * old.n / (lesser - MIN_EXPECTED)))
     present = new if new.n else old
     return math.ceil(values * (present.n + present.missing) / present.n)
