@@ -8,7 +8,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from gyroscope.data.cells import ColumnSpec, ProfileSpec
+from gyroscope.data.cells import ColumnSpec
+from gyroscope.data.profile import Profile
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.dispersion import Dispersion, inflation, pool
 
@@ -56,20 +57,55 @@ class ColumnEffects:
                 factors = np.maximum(factors, inflation(own, now.sum(axis=1), pooled))
                 # The reference is many batches: it is worth what its largest parts are, by size.
                 at_reference = max(at_reference, float(inflation(own, own[-1].rows, pooled)))
+        factors = 1 + (factors - 1) * _liveliness(then, now)
         return then / at_reference, now / factors[:, np.newaxis]
 
 
-def design_effects(spec: ProfileSpec) -> list[ColumnEffects]:
+def _liveliness(reference: FloatArray, windows: FloatArray) -> FloatArray:
+    """How many times more a rare share varies between batches where there is more of it.
+
+    A share p that batches multiply by something varies with p (1 - p), as its own chance does; one
+    day of many flags must not be measured by the many days of few. Counts of one value in most rows
+    are of such a share: of all other values.
+    """
+    most = int(np.argmax(reference))
+    total = reference.sum()
+    if not total / 2 < reference[most] < total:
+        return np.ones(len(windows))
+    then = 1 - reference[most] / total
+    now = 1 - windows[:, most] / np.maximum(windows.sum(axis=1), 1.0)
+    return np.asarray(np.maximum(now * (1 - now) / (then * (1 - then)), 1.0))
+
+
+def design_effects(reference: Profile) -> list[ColumnEffects]:
     """The factors of all columns; what they show together counts for each."""
-    own = [{effect: _of(effect, column) for effect in _MEASURED} for column in spec.columns]
-    pooled = {effect: pool([column[effect] for column in own]) for effect in _MEASURED}
+    own = [{e: _of(e, column) for e in _MEASURED} for column in reference.spec.columns]
+    alike = _alike(reference)
+    pooled = {e: pool([column[e] for column in own], alike=alike) for e in _MEASURED}
     return [ColumnEffects(column, pooled) for column in own]
 
 
-def table_factor(spec: ProfileSpec, n: float) -> float:
-    """The factor for a window of ``n`` rows where several columns are looked at together."""
-    together = pool([_of(Effect.SHIFT, column) for column in spec.columns])
-    return float(inflation(together, n))
+def table_factors(reference: Profile, n: npt.ArrayLike) -> FloatArray:
+    """The factors for windows of ``n`` rows where several columns are looked at together."""
+    shifts = [_of(Effect.SHIFT, column) for column in reference.spec.columns]
+    return inflation(pool(shifts, alike=_alike(reference)), n)
+
+
+def _alike(reference: Profile) -> float:
+    """Mean squared correlation between two columns, as far as it is known."""
+    if reference.joint is None or reference.joint.n == 0:
+        return 0.0
+    joint = reference.joint
+    means = joint.sums / joint.n
+    covariance = joint.products / joint.n - np.outer(means, means)
+    variances = np.diag(covariance)
+    varies = variances > 0
+    p = np.count_nonzero(varies)
+    if p < 2:
+        return 0.0
+    covariance, variances = covariance[np.ix_(varies, varies)], variances[varies]
+    squares = covariance**2 / np.outer(variances, variances)
+    return float((squares.sum() - p) / (p * (p - 1)))
 
 
 def _of(effect: Effect, column: ColumnSpec) -> tuple[Dispersion, ...]:

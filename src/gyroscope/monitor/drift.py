@@ -8,7 +8,8 @@ that is significant but not surely material is a notice.
 Rows that arrive together resemble each other. How much the parts of the reference differed among
 themselves, at the size of the window, is allowed to every window (``stats.dispersion``): counts are
 divided by that factor before they are tested, so that a season the reference has been through is
-no drift. Drift never raises an alarm: whether it costs anything is for its price to say.
+no drift. Drift never raises an alarm: whether it costs anything is for its price to say. Times that
+are later than those of the reference are a notice, for that they will always be.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.data.cells import BINS, SCORE, ColumnSpec
+from gyroscope.data.contract import ColumnType
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
-from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effects, table_factor
+from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effects, table_factors
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.chi_square import chi_square_batch
@@ -34,7 +36,7 @@ from gyroscope.stats.dependence import dependence_change
 from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_batch
 from gyroscope.stats.multiplicity import benjamini_hochberg
 from gyroscope.stats.psi import PsiBatch, psi_batch, rows_needed
-from gyroscope.stats.rank_scores import rank_scores_batch
+from gyroscope.stats.rank_scores import RankEffectBatch, rank_scores_batch
 from gyroscope.stats.two_proportions import TwoProportionsBatch, two_proportions_batch
 from gyroscope.stats.unseen import unseen_share
 
@@ -46,6 +48,7 @@ ALPHA = 1e-4
 MATERIAL_PSI = 0.02  # a shift of a seventh of a standard deviation
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
 MATERIAL_UNSEEN = 0.01  # the same for categories not listed: a model is blind to them
+MATERIAL_LATER = 0.01  # share of times later than the reference that tells of a column moving on
 MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
 
 # How the error of a number's p-value is shared between its tests. Most changes are shifts.
@@ -85,6 +88,7 @@ class _Examined(msgspec.Struct, frozen=True, kw_only=True):
     calm: str  # the same if there is not
     numbers: str  # the figures behind it
     change: Callable[[], str]  # what went from where to where, asked for only if there is one
+    moves_on: bool = False  # times that are later than all of the reference, as times will be
 
 
 def drift_findings(
@@ -141,8 +145,10 @@ def drift_findings_by_window(
         for shares in (_missing_rates, _unseen_shares, _outside_shares):
             for position, found in zip(large, shares(column, news), strict=True):
                 examined[position] += [found] if found is not None else []
-    for position in large:
-        examined[position] += _dependence(reference, windows[position][1], rules)
+    factors = table_factors(reference, [reference.n, *(windows[k][1].n for k in large)])
+    for position, factor in zip(large, factors[1:], strict=True):
+        current = windows[position][1]
+        examined[position] += _dependence(reference, current, factors[0], factor, rules)
     return [
         worst_first(done[k] + _judged(examined[k], rules, window))
         for k, (window, _) in enumerate(windows)
@@ -151,7 +157,7 @@ def drift_findings_by_window(
 
 def _columns(reference: Profile) -> list[_Column]:
     spec = reference.spec
-    held = zip(spec.columns, reference.columns, design_effects(spec), strict=True)
+    held = zip(spec.columns, reference.columns, design_effects(reference), strict=True)
     return [_Column(*column) for column in held]
 
 
@@ -227,9 +233,16 @@ def _distributions(
                 calm=f"no sure change of {column.spec.name}",
                 numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
                 change=_change(column, new),
+                moves_on=_moves_on(column.spec, new),
             )
         )
     return changes
+
+
+def _moves_on(spec: ColumnSpec, new: ColumnProfile) -> bool:
+    """Whether a column of times has gone beyond the last one of the reference."""
+    later = int(new.counts[-1])
+    return spec.type is ColumnType.DATETIME and later > MATERIAL_LATER * new.n
 
 
 def _change(column: _Column, new: ColumnProfile) -> Callable[[], str]:
@@ -241,7 +254,17 @@ def _categories(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArr
     """Size and p-value of the changes of shares; values that are not listed are rare ones."""
     then, now = column.effects.effective(Effect.SHARES, column.old.counts, counts)
     pair = pool_rare_cells_batch(then, now, rare=_always_rare(column.spec))
-    return psi_batch(*pair), chi_square_batch(*pair).p_value
+    distance = psi_batch(*pair)
+    return distance, _of_shares(pair, distance)
+
+
+def _of_shares(pair: tuple[FloatArray, FloatArray], distance: PsiBatch) -> FloatArray:
+    """The p-value of a change of shares: of Pearson's chi-square or of the PSI, whichever is larger.
+
+    The two are alike near no change. Far from it Pearson's grows with the square of a rare share
+    that a batch has more of, the PSI hardly faster than the change that made it.
+    """
+    return np.maximum(chi_square_batch(*pair).p_value, distance.p_value)
 
 
 def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray, FloatArray]:
@@ -254,7 +277,7 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
     then, now = column.effects.effective(Effect.ANY, column.old.counts, counts)
     pair = pool_rare_cells_batch(_binned(then, column.spec), _binned(now, column.spec))
     distance = psi_batch(*pair)
-    shape = chi_square_batch(*pair).p_value
+    shape = _of_shares(pair, distance)
     apart = kolmogorov_smirnov_batch(then, now).p_value
     of_shift, of_spread = (
         rank_scores_batch(*column.effects.effective(effect, column.old.counts, counts))
@@ -263,8 +286,8 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
     shift, spread = of_shift.shift, of_spread.spread
     p_values = np.min(
         [
-            shift.p_value / _SHIFT,
-            spread.p_value / _SPREAD,
+            _of_size(shift) / _SHIFT,
+            _of_size(spread) / _SPREAD,
             shape / _SHAPE,
             apart / _DISTANCE,
         ],
@@ -275,6 +298,21 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
         2 * _sure_sizes(spread.interval.low, spread.interval.high) ** 2,
     )
     return distance, np.minimum(p_values, 1.0), least
+
+
+def _of_size(effect: RankEffectBatch) -> FloatArray:
+    """The p-value of a rank test, but not below that of the size by its own error.
+
+    Klotz's test takes a change of location for one of spread, and both take a rare value that a
+    batch has more of for more than its error allows; their sizes do not.
+    """
+    from scipy.special import erfc
+
+    error, known = effect.standard_error, np.isfinite(effect.value)
+    # Two values that differ and do not vary, or a sample that does not, leave it to the ranks.
+    z = np.full(error.shape, np.inf)
+    np.divide(np.abs(effect.value), error, out=z, where=known & (error > 0))
+    return np.maximum(effect.p_value, erfc(z / math.sqrt(2)))
 
 
 def _binned(counts: FloatArray, spec: ColumnSpec) -> FloatArray:
@@ -335,9 +373,13 @@ def _outside_shares(column: _Column, news: Sequence[ColumnProfile]) -> list[_Exa
     windows = np.array([_ends(new) for new in news], dtype=np.float64).reshape(-1, 2)
     windows[windows[:, 0] <= MATERIAL_OUTSIDE * windows.sum(axis=1)] = 0
     what = "values beyond the range of the reference"
-    return _strangers(
+    found = _strangers(
         column, reference, windows, _Share("outside_share", what, 0, MATERIAL_OUTSIDE)
     )
+    return [
+        e and msgspec.structs.replace(e, moves_on=_moves_on(column.spec, new))
+        for e, new in zip(found, news, strict=True)
+    ]
 
 
 def _ends(column: ColumnProfile) -> tuple[int, int]:
@@ -406,7 +448,9 @@ def _share(column: _Column, share: _Share, shares: TwoProportionsBatch, k: int) 
 # -- how columns go together ----------------------------------------------------------------------
 
 
-def _dependence(reference: Profile, current: Profile, rules: DriftRules) -> list[_Examined]:
+def _dependence(
+    reference: Profile, current: Profile, of_reference: float, of_current: float, rules: DriftRules
+) -> list[_Examined]:
     """The pair of columns whose correlation changed most surely, if that is known of both samples.
 
     Two columns of which each stays as it was and whose correlation changes by d have a joint PSI of
@@ -415,8 +459,7 @@ def _dependence(reference: Profile, current: Profile, rules: DriftRules) -> list
     if reference.joint is None or current.joint is None:
         return []
     spec = reference.spec
-    then = reference.joint / table_factor(spec, 0)
-    change = dependence_change(then, current.joint / table_factor(spec, current.n))
+    change = dependence_change(reference.joint / of_reference, current.joint / of_current)
     if change.pair is None or min(change.n_reference, change.n_current) < rules.min_rows:
         return []
     one, other = (spec.columns[position].name for position in change.pair)
@@ -469,7 +512,7 @@ def _finding(
     if not noticed:
         verdict, detail = Verdict.OK, f"{e.calm} {figures}."
     else:
-        sure = material and p_value <= rules.alpha
+        sure = material and p_value <= rules.alpha and not e.moves_on
         verdict = Verdict.WARNING if sure else Verdict.NOTICE
         opening = e.found if material else f"{e.found}, not surely above {e.limit}"
         detail = f"{opening}: {e.change()} {figures}."

@@ -25,9 +25,10 @@ def unseen_share(counts: npt.ArrayLike, *, unlisted: int = 0) -> UnseenShare:
     of a proportion of f1 in n, which the result makes up for by counting fewer trials.
 
     Good's estimate leaves each observation out in turn and asks whether the others have its level.
-    A list of only the most frequent levels has chosen those that chance favoured; of these the
-    least frequent, seen c times, would not be listed but for the one left out. So they count as
-    unlisted there, with c^2 fc + c (c + 1) fc+1 for f1 + 2 f2 (the same for c = 1).
+    A list of only the most frequent levels has chosen those that chance favoured. Its least
+    frequent, seen c times, would not be listed but for the one left out; those seen once more would
+    be among all seen c times, of which only some are listed. How many there are is known if c = 1,
+    and else taken to fall with the square of c, as in Zipf's law.
 
     Args:
         counts: counts[levels] of the levels listed.
@@ -46,12 +47,15 @@ def unseen_share(counts: npt.ArrayLike, *, unlisted: int = 0) -> UnseenShare:
     least = float(np.min(held, where=held > 0, initial=np.inf))
     # Were the list one of the most frequent levels, c^2 or fewer others would be few levels: then
     # it has been chosen otherwise, or chance has hardly had a say.
-    last = least if least**2 <= unlisted else 1.0
-    successes = last * float(np.count_nonzero(held == last)) + unlisted
+    chosen = least**2 <= unlisted
+    c = least if chosen else 1.0
+    last, above = (float(np.count_nonzero(held == seen)) for seen in (c, c + 1))
+    alike = last + unlisted if c == 1 else max(above * ((c + 1) / c) ** 2, last)
+    falls = above * (1 - last / alike) if chosen else 0.0
+    successes = unlisted + c * last + (c + 1) * falls
     if successes == 0:
         return UnseenShare(value=0.0, successes=0, n=round(n))
-    square = last * successes - (last - 1) * unlisted
-    square += last * (last + 1) * np.count_nonzero(held == last + 1)
+    square = unlisted + c**2 * last + c * (c + 1) * above + (c + 1) ** 2 * falls
     weight = successes / square
     return UnseenShare(
         value=successes / n, successes=round(successes * weight), n=round(n * weight)
