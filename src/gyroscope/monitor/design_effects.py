@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gyroscope.data.cells import ColumnSpec
 from gyroscope.data.profile import Profile
 from gyroscope.stats.batches import FloatArray
-from gyroscope.stats.dispersion import Dispersion, inflation, pool
+from gyroscope.stats.dispersion import Dispersion, inflation, is_dependent, pool
 
 
 class Effect(StrEnum):
@@ -25,18 +25,16 @@ class Effect(StrEnum):
 
 
 _MEASURED = (Effect.SHIFT, Effect.SPREAD, Effect.SHARES, Effect.MISSING)
+_FEWEST = 2.0  # rows that a sample is worth at least: tests take no fewer
 _PARTS = {Effect.ANY: (Effect.SHIFT, Effect.SPREAD, Effect.SHARES)}
 
 
 class ColumnEffects:
     """The factors by which the counts of one column are to be divided, for every size of window."""
 
-    def __init__(
-        self,
-        own: Mapping[Effect, Sequence[Dispersion]],
-        pooled: Mapping[Effect, Sequence[Dispersion]],
-    ) -> None:
-        self._own, self._pooled = own, pooled
+    def __init__(self, own: Mapping[Effect, Sequence[Dispersion]], *, dependent: bool) -> None:
+        # Rows that resemble each other in one respect are taken to do so in all.
+        self._own = own if dependent or any(map(is_dependent, own.values())) else {}
 
     def effective(
         self, effect: Effect, reference: npt.ArrayLike, windows: npt.ArrayLike
@@ -52,12 +50,14 @@ class ColumnEffects:
         now = np.asarray(windows, dtype=np.float64)
         factors, at_reference = np.ones(len(now)), 1.0
         for part in _PARTS.get(effect, (effect,)):
-            own, pooled = self._own[part], self._pooled[part]
+            own = self._own.get(part)
             if own:
-                factors = np.maximum(factors, inflation(own, now.sum(axis=1), pooled))
+                factors = np.maximum(factors, inflation(own, now.sum(axis=1)))
                 # The reference is many batches: it is worth what its largest parts are, by size.
-                at_reference = max(at_reference, float(inflation(own, own[-1].rows, pooled)))
+                at_reference = max(at_reference, float(inflation(own, own[-1].rows)))
         factors = 1 + (factors - 1) * _liveliness(then, now)
+        factors = np.minimum(factors, np.maximum(now.sum(axis=1) / _FEWEST, 1.0))
+        at_reference = min(at_reference, max(float(then.sum()) / _FEWEST, 1.0))
         return then / at_reference, now / factors[:, np.newaxis]
 
 
@@ -78,17 +78,29 @@ def _liveliness(reference: FloatArray, windows: FloatArray) -> FloatArray:
 
 
 def design_effects(reference: Profile) -> list[ColumnEffects]:
-    """The factors of all columns; what they show together counts for each."""
-    own = [{e: _of(e, column) for e in _MEASURED} for column in reference.spec.columns]
-    alike = _alike(reference)
-    pooled = {e: pool([column[e] for column in own], alike=alike) for e in _MEASURED}
-    return [ColumnEffects(column, pooled) for column in own]
+    """The factors of all columns; if columns together show that rows are dependent, all have them.
+
+    A batch effect too small to be seen in one column shows in many.
+    """
+    dependent = any(is_dependent(pooled) for pooled in _pooled(reference).values())
+    return [
+        ColumnEffects({e: _of(e, column) for e in _MEASURED}, dependent=dependent)
+        for column in reference.spec.columns
+    ]
 
 
 def table_factors(reference: Profile, n: npt.ArrayLike) -> FloatArray:
     """The factors for windows of ``n`` rows where several columns are looked at together."""
-    shifts = [_of(Effect.SHIFT, column) for column in reference.spec.columns]
-    return inflation(pool(shifts, alike=_alike(reference)), n)
+    pooled = _pooled(reference)
+    dependent = any(is_dependent(found) for found in pooled.values())
+    return inflation(pooled[Effect.SHIFT] if dependent else [], n)
+
+
+def _pooled(reference: Profile) -> dict[Effect, list[Dispersion]]:
+    """What all columns show together."""
+    alike = _alike(reference)
+    columns = reference.spec.columns
+    return {e: pool([_of(e, column) for column in columns], alike=alike) for e in _MEASURED}
 
 
 def _alike(reference: Profile) -> float:

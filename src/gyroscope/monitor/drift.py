@@ -354,7 +354,8 @@ def _unseen_shares(column: _Column, news: Sequence[ColumnProfile]) -> list[_Exam
         return [None] * len(news)
     counts = column.old.counts
     expected = unseen_share(counts[:-1], unlisted=int(counts[-1]))
-    reference = [expected.successes, expected.n - expected.successes]
+    # The error of an expectation has longer tails than that of a share: as if from half the rows.
+    reference = [expected.successes / 2, (expected.n - expected.successes) / 2]
     windows = np.array([(new.counts[-1], new.counts[:-1].sum()) for new in news]).reshape(-1, 2)
     pair = column.effects.effective(Effect.SHARES, reference, windows)
     what = "categories that are not listed"

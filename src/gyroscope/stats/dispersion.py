@@ -143,14 +143,16 @@ def tail(ratio: float, df: float) -> float:
     return float(chdtrc(df, ratio * df)) if df else 1.0
 
 
-def inflation(
-    found: Sequence[Dispersion], n: npt.ArrayLike, pooled: Sequence[Dispersion] = ()
-) -> FloatArray:
+def is_dependent(found: Sequence[Dispersion]) -> bool:
+    """Whether parts of any size differ by more than chance explains."""
+    return any(tail(parts.ratio, parts.df) * len(found) < GATE for parts in found)
+
+
+def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
     """The factors, at least 1, by which variances of windows of ``n`` rows are to be multiplied.
 
-    They are 1 where chance explains what the column, and all columns together, show. Where it does
-    not, each size of parts bounds the factor of a window that is not smaller: the ratio there,
-    extended in proportion to the size as if every batch had a level of its own; more is not
+    They are upper bounds, to be used once it is known that rows are not independent. Each size of
+    parts bounds the factor of a window that is not smaller: the ratio there, extended in proportion to the size as if every batch had a level of its own; more is not
     possible, for parts resemble each other the less the further apart they are. A ratio is itself
     uncertain: it is raised so far that a normal deviate over its root has the tail of Student's t
     at ``FAR``, with no more degrees of freedom than windows of such a size have gone into the
@@ -160,11 +162,9 @@ def inflation(
     Args:
         found: of one column, for parts of growing size; if empty, nothing is known: factors of 1.
         n: rows[windows].
-        pooled: the same over all columns of the table.
     """
     sizes = np.asarray(n, dtype=np.float64)
-    shown = [*_surprising(found), *_surprising(pooled)]
-    if not any(shown):
+    if not found:
         return np.ones(sizes.shape)
     bounds = np.full(sizes.shape, np.inf)
     for position, parts in enumerate(found):
@@ -208,11 +208,6 @@ def joined(counts: FloatArray) -> FloatArray:
     """
     even = counts[: len(counts) // 2 * 2]
     return np.asarray(even[0::2] + even[1::2])
-
-
-def _surprising(found: Sequence[Dispersion]) -> list[bool]:
-    """Which sizes of parts differ more than chance explains."""
-    return [tail(parts.ratio, parts.df) * len(found) < GATE for parts in found]
 
 
 def _uncertainty(df: FloatArray) -> FloatArray:
