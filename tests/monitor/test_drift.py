@@ -260,7 +260,7 @@ def test_a_level_too_rare_for_the_window_has_not_enough_data(day: Window) -> Non
     few = profile(np.zeros((200, 1)), reference.spec)
     (finding,) = drift_findings(reference, few, day, DriftRules(material_psi=0.02, min_rows=100))
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
-    assert finding.n_needed == 2501
+    assert finding.n_needed == 3334
 
 
 def test_a_reference_that_is_too_small_is_named_as_the_cause(day: Window) -> None:
@@ -320,11 +320,27 @@ def test_times_are_put_as_dates(day: Window) -> None:
     start = 1_767_225_600.0  # 2026-01-01
     X = start + np.arange(2000.0)[:, np.newaxis] * 3600
     reference = profile(X, profile_spec(X, contract.features))
-    later = profile(X + 200 * 86_400, reference.spec)
-    finding, *_ = drift_findings(reference, later, day, DriftRules(material_psi=0.02, min_rows=100))
+    earlier = profile(X[:500], reference.spec)
+    finding, *_ = drift_findings(
+        reference, earlier, day, DriftRules(material_psi=0.02, min_rows=100)
+    )
     assert finding.verdict is Verdict.WARNING
-    assert "median up from 2026-02-11 " in finding.detail
+    assert "median down from 2026-02-11 " in finding.detail
     assert "mean" not in finding.detail
+
+
+@pytest.mark.parametrize("in_time_order", [True, False])
+def test_times_that_move_on_are_a_notice(day: Window, in_time_order: bool) -> None:
+    contract = one_column(ColumnType.DATETIME)
+    X = 1_767_225_600.0 + np.arange(20_000.0)[:, np.newaxis] * 3600
+    spec = profile_spec(X, contract.features, in_time_order=in_time_order)
+    reference = profile(X, spec)
+    for days in (8, 300):
+        later = profile(X[-2000:] + days * 86_400, spec)
+        findings = drift_findings(reference, later, day, DriftRules(min_rows=100))
+        assert worst(findings) in (Verdict.NOTICE, Verdict.OK)
+    assert worst(findings) is Verdict.NOTICE
+    assert found(findings, "x", "outside_share").value == pytest.approx(1.0, abs=0.01)
 
 
 def test_profiles_on_other_cells_are_an_error(day: Window) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import chi2_contingency, f_oneway
+from scipy.stats import chi2_contingency, f_oneway, norm, t
 
 from gyroscope.stats.dispersion import (
     GATE,
@@ -13,6 +13,7 @@ from gyroscope.stats.dispersion import (
     dispersion_of_scores,
     dispersion_of_shares,
     inflation,
+    is_dependent,
     joined,
     pool,
     tail,
@@ -99,6 +100,11 @@ def test_independent_rows_pass_the_gate_as_rarely_as_it_says() -> None:
         assert np.mean(tails < level) == pytest.approx(level, abs=4 * error)
 
 
+def bounds(found: Dispersion, *dfs: int) -> list[float]:
+    """The ratio, raised so that a normal deviate has the tail of Student's t at one in a million."""
+    return [found.ratio * (t.isf(5e-7, df) / norm.isf(5e-7)) ** 2 for df in dfs]
+
+
 def test_the_variance_of_a_batch_is_read_off_at_the_size_of_the_window() -> None:
     """Batches of 200 with a level of their own of 0.2 sd: a batch of 800 is worth 1 in 33."""
     rng = np.random.default_rng(5)
@@ -106,8 +112,13 @@ def test_the_variance_of_a_batch_is_read_off_at_the_size_of_the_window() -> None
     scales = [counts]
     found = [dispersion_of_scores(counts, SCORES)]
     assert found[0].ratio == pytest.approx(1 + 200 * 0.04, rel=0.4)
-    assert inflation(found, 100) == pytest.approx(found[0].ratio, rel=0.2)
-    assert inflation(found, 800) == pytest.approx(1 + (inflation(found, 200) - 1) * 4)
+    # 64 windows of 200 have been seen, 16 of 800: the bounds are those of Student's t.
+    at_200, at_800 = (
+        1 + (r - 1) * k for r, k in zip(bounds(found[0], 63, 15), (1, 4), strict=True)
+    )
+    assert inflation(found, 200) == pytest.approx(at_200)
+    assert inflation(found, 100) == pytest.approx(at_200, rel=0.1)
+    assert inflation(found, 800) == pytest.approx(at_800)
     assert inflation(found, [100, 800]).shape == (2,)
     assert len(joined(scales[0])) == 32
 
@@ -115,37 +126,62 @@ def test_the_variance_of_a_batch_is_read_off_at_the_size_of_the_window() -> None
 def test_neighbours_that_resemble_each_other_inflate_no_further_in_larger_windows() -> None:
     """Runs of ten equal rows: any window is worth a tenth of its rows, however large."""
     rng = np.random.default_rng(6)
-    counts, found = (
-        np.asarray(rng.multinomial(20, np.full(8, 1 / 8), 64) * 10.0, dtype=np.float64),
-        [],
-    )
+    counts, found = rng.multinomial(20, np.full(8, 1 / 8), 64) * 10, []
     while len(counts) >= 8:
         found.append(dispersion_of_scores(counts, np.arange(8)))
         counts = joined(counts)
     assert [d.rows for d in found] == [200, 400, 800, 1600]
-    assert inflation(found, 400) == pytest.approx(10, rel=0.5)
-    assert inflation(found, 1600) < 30
+    # No further but for what few windows leave unknown: 32 of 400, 8 of 1600.
+    assert inflation(found, 400) <= bounds(found[1], 31)[0] * (1 + 1e-6)
+    assert inflation(found, 1600) <= bounds(found[3], 7)[0] * (1 + 1e-6)
+    assert found[3].ratio < 20
 
 
-def test_chance_inflates_nothing() -> None:
+def test_chance_makes_no_rows_dependent() -> None:
     rng = np.random.default_rng(7)
-    factors = []
-    for _ in range(200):
-        counts, found = (
-            np.asarray(rng.multinomial(200, np.full(8, 1 / 8), 64), dtype=np.float64),
-            [],
-        )
+    passed = 0
+    for _ in range(400):
+        counts, found = rng.multinomial(200, np.full(8, 1 / 8), 64), []
         while len(counts) >= 8:
             found.append(dispersion_of_scores(counts, np.arange(8)))
             counts = joined(counts)
-        factors.append(inflation(found, 1600))
-    assert np.mean(np.array(factors) > 1) <= 4 * GATE + 4 * math.sqrt(4 * GATE / 200)
+        passed += is_dependent(found)
+    assert passed <= 400 * GATE + 4 * math.sqrt(400 * GATE)
 
 
-def test_what_many_columns_show_together_counts_for_each() -> None:
-    weak = [Dispersion(rows=100, ratio=1.3, df=15)]
+def test_what_many_columns_show_together_is_more_than_one_shows() -> None:
+    weak = [Dispersion(rows=100, ratio=1.3, df=63, worst=1.3, parts=64)]
     columns = [weak] * 40
-    assert inflation(weak, 100) == 1
-    assert inflation(weak, 100, pool(columns)) == pytest.approx(1.3)
+    assert not is_dependent(weak)
+    assert is_dependent(pool(columns))
+    assert not is_dependent(pool(columns, alike=1.0))  # forty times the same column
     assert pool([]) == []
-    assert inflation([], 100, pool([weak])) == 1
+    assert inflation(weak, 100) == pytest.approx(bounds(weak[0], 63)[0])
+    assert inflation([], 100) == 1
+
+
+def test_what_is_alike_in_columns_that_go_together_is_told_once() -> None:
+    """Independent rows of columns with a correlation of 0.7 pass the gate no oftener than it says."""
+    rng = np.random.default_rng(8)
+    passed = 0
+    for _ in range(150):
+        x = 0.7**0.5 * rng.normal(size=(2048, 1)) + 0.3**0.5 * rng.normal(size=(2048, 15))
+        cells = np.searchsorted(np.linspace(-3, 3, 20), x).reshape(16, 128, 15)
+        counts = (cells[..., None] == np.arange(21)).sum(axis=1)
+        columns = [[dispersion_of_scores(counts[:, j], np.arange(21))] for j in range(15)]
+        (together,) = pool(columns, alike=0.49)
+        passed += tail(together.ratio, together.df) < 0.01
+    assert passed <= 150 * 0.01 + 4 * math.sqrt(150 * 0.01)
+
+
+def test_a_batch_that_moves_many_shares_a_little_is_told_by_its_direction() -> None:
+    """The largest eigenvalue: 1 + n t^2 for shares p (1 + t g v) with v of mean 0 and variance 1."""
+    rng = np.random.default_rng(9)
+    k, n, t_ = 20, 200, 0.2
+    v = np.tile([1.0, -1.0], k // 2)
+    shares = (1 + t_ * np.clip(rng.normal(size=(256, 1)), -4, 4) * v) / k
+    found = dispersion_of_shares(np.array([rng.multinomial(n, p) for p in shares]))
+    assert found.worst == pytest.approx(1 + n * t_**2, rel=0.25)
+    assert found.ratio < 2
+    still = dispersion_of_shares(rng.multinomial(n, np.full(k, 1 / k), 256))
+    assert still.worst < 1.5

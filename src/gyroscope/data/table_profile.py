@@ -48,7 +48,7 @@ from gyroscope.data.tables import (
     open_table,
     temporary_folder,
 )
-from gyroscope.data.variation import part_bounds, variation_of_parts
+from gyroscope.data.variation import in_large_parts, part_bounds, variation_of_parts
 from gyroscope.errors import DataError, UsageError
 from gyroscope.kernels import tally_numbers
 
@@ -226,7 +226,9 @@ class _Parts:
     def __init__(self, spec: ColumnSpec, bounds: Counts) -> None:
         self._spec, self._bounds = spec, bounds
         parts = bounds.size - 1
-        self._counts = np.zeros((parts, spec.cells), dtype=np.int64)
+        # In coarse bins, and as int32: there are many parts, and many columns at a time.
+        cells = spec.cells if spec.categorical else len(spec.bins)
+        self._counts = np.zeros((parts, cells), dtype=np.int32)
         self._missing = np.zeros(parts, dtype=np.int64)
         self._magnitudes: list[tuple[slice, int, Counts]] = []
 
@@ -238,12 +240,13 @@ class _Parts:
     def add(self, row: int, counts: Counts, missing: Counts) -> None:
         """Add counts of rows that begin with ``row``, as they were cut."""
         parts = self._from(row, len(missing))
-        self._counts[parts] += counts
+        self._counts[parts] += binned_counts(counts, self._spec).astype(np.int32)
         self._missing[parts] += missing
 
     def add_magnitudes(self, row: int, magnitudes: Counts, first: int) -> None:
         """Add the magnitudes of such rows, of which the lowest is ``first``."""
-        self._magnitudes.append((self._from(row, len(magnitudes)), first, magnitudes))
+        held = magnitudes.astype(np.int32)
+        self._magnitudes.append((self._from(row, len(held)), first, held))
 
     def _from(self, row: int, parts: int) -> slice:
         last = self._missing.size - 1
@@ -252,9 +255,8 @@ class _Parts:
 
     def variation(self, longest_run: int) -> Any:
         """The variation of the parts."""
-        counts = binned_counts(self._counts, self._spec)
         return variation_of_parts(
-            counts,
+            self._counts.astype(np.int64),
             missing=self._missing,
             rows=np.diff(self._bounds),
             longest_run=longest_run,
@@ -268,9 +270,10 @@ class _Parts:
             return []
         lowest = min(first for _, first, _ in some)
         width = max(first + held.shape[1] for _, first, held in some) - lowest
-        whole = np.zeros((self._missing.size, width), dtype=np.int64)
+        whole = np.zeros((self._missing.size, width), dtype=np.int32)
         for parts, first, held in some:
             whole[parts, first - lowest :][:, : held.shape[1]] += held
+        whole = in_large_parts(whole)
         seen = np.cumsum(whole, axis=1)
         total = seen[:, -1:]
         at = (seen >= (total + 1) // 2).argmax(axis=1)[total[:, 0] > 0]

@@ -7,6 +7,7 @@ the reference were among themselves.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -21,8 +22,11 @@ from gyroscope.stats.dispersion import (
 )
 from gyroscope.stats.rank_scores import normal_scores
 
-PARTS = 64  # consecutive parts into which the reference is cut, and joined by twos ...
-PART_ROWS = 100  # ... of at least so many rows
+# Consecutive parts into which the reference is cut, and joined by twos. So many that a day is not
+# lost in a part, nor the days of the week: a year of days and more.
+PARTS = 1024
+PART_ROWS = 100  # of a part at least
+LARGE_PARTS = 64  # in which missing values and magnitudes are looked at: single parts are noisy
 
 
 def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | None) -> Variation:
@@ -44,7 +48,9 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
         missing=np.array([np.count_nonzero(absent[p]) for p in parts]),
         rows=np.diff(bounds),
         longest_run=_longest_run(values),
-        medians=_medians([values[p] for p in parts]) if unlisted is None else [],
+        medians=_medians([values[a:b] for a, b in pairwise(_large_bounds(bounds))])
+        if unlisted is None
+        else [],
         unlisted=unlisted,
     )
 
@@ -65,22 +71,36 @@ def variation_of_parts(
         missing: int64[parts]: rows without a value.
         rows: int64[parts].
         longest_run: most consecutive rows with one value.
-        medians: of the nonzero |x| of the parts that have any; none for categories.
+        medians: of the nonzero |x| of the large parts that have any; none for categories.
         unlisted: as above.
     """
     return Variation(
         longest_run=longest_run,
-        missing=float((missing / np.maximum(rows, 1)).max()),
+        missing=float((in_large_parts(missing) / np.maximum(in_large_parts(rows), 1)).max()),
         dispersions=_dispersions(counts, missing, ordered=unlisted is None),
         magnitudes=(min(medians), max(medians)) if medians else None,
     )
 
 
 def part_bounds(rows: int) -> NDArray[np.int64]:
-    """Where the parts of a reference begin, and the last one ends; the longer ones come first."""
-    parts = min(PARTS, max(1, rows // PART_ROWS))
+    """Where the parts of a reference begin, and the last one ends; the longer ones come first.
+
+    Their number is a power of two, so that none is left out when they are joined.
+    """
+    parts = min(PARTS, 1 << (max(1, rows // PART_ROWS).bit_length() - 1))
     each, longer = divmod(rows, parts)
     return np.arange(parts + 1) * each + np.minimum(np.arange(parts + 1), longer)
+
+
+def in_large_parts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts[parts, ...] of consecutive parts, summed in ``LARGE_PARTS`` at most."""
+    first = np.arange(0, len(counts), math.ceil(len(counts) / LARGE_PARTS))
+    return np.asarray(np.add.reduceat(counts, first, axis=0))
+
+
+def _large_bounds(bounds: NDArray[np.int64]) -> list[int]:
+    ends = np.cumsum(in_large_parts(np.diff(bounds)))
+    return [0, *ends.tolist()]
 
 
 def _longest_run(values: FloatArray) -> int:

@@ -25,7 +25,7 @@ from gyroscope.stats.association import (
     correlation_change,
     mutual_information_change,
 )
-from gyroscope.stats.dispersion import pool
+from gyroscope.stats.dispersion import is_dependent, pool
 from gyroscope.stats.multiplicity import benjamini_hochberg
 
 
@@ -60,12 +60,12 @@ def association_findings(
         kind, needed = Kind.ASSOCIATION_DRIFT, max(rules.min_rows, 2 * len(y))
         return [too_few(kind, "association", "all columns", window, n=len(y), needed=needed)]
     varied = dispersions.association if dispersions else ((),) * len(spec.columns)
-    together = pool(varied)
+    dependent = is_dependent(pool(varied))
     found = [
         _change(
             column,
             *effective(
-                [(own, together)],
+                [own] if dependent or is_dependent(own) else [],
                 table.sum(axis=1),
                 [contingency(coarse_codes(x, column), y, len(table))],
             ),

@@ -8,9 +8,10 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from gyroscope.data.cells import ColumnSpec, ProfileSpec
+from gyroscope.data.cells import ColumnSpec
+from gyroscope.data.profile import Profile
 from gyroscope.stats.batches import FloatArray
-from gyroscope.stats.dispersion import Dispersion, inflation, pool
+from gyroscope.stats.dispersion import Dispersion, inflation, is_dependent, pool
 
 
 class Effect(StrEnum):
@@ -24,18 +25,16 @@ class Effect(StrEnum):
 
 
 _MEASURED = (Effect.SHIFT, Effect.SPREAD, Effect.SHARES, Effect.MISSING)
+_FEWEST = 2.0  # rows that a sample is worth at least: tests take no fewer
 _PARTS = {Effect.ANY: (Effect.SHIFT, Effect.SPREAD, Effect.SHARES)}
 
 
 class ColumnEffects:
     """The factors by which the counts of one column are to be divided, for every size of window."""
 
-    def __init__(
-        self,
-        own: Mapping[Effect, Sequence[Dispersion]],
-        pooled: Mapping[Effect, Sequence[Dispersion]],
-    ) -> None:
-        self._own, self._pooled = own, pooled
+    def __init__(self, own: Mapping[Effect, Sequence[Dispersion]], *, dependent: bool) -> None:
+        # Rows that resemble each other in one respect are taken to do so in all.
+        self._own = own if dependent or any(map(is_dependent, own.values())) else {}
 
     def effective(
         self, effect: Effect, reference: npt.ArrayLike, windows: npt.ArrayLike
@@ -48,20 +47,16 @@ class ColumnEffects:
             windows: counts[windows, cells].
         """
         parts = _PARTS.get(effect, (effect,))
-        return effective(
-            [(self._own[part], self._pooled[part]) for part in parts], reference, windows
-        )
+        return effective([self._own.get(part, ()) for part in parts], reference, windows)
 
 
 def effective(
-    dispersions: Sequence[tuple[Sequence[Dispersion], Sequence[Dispersion]]],
-    reference: npt.ArrayLike,
-    windows: npt.ArrayLike,
+    dispersions: Sequence[Sequence[Dispersion]], reference: npt.ArrayLike, windows: npt.ArrayLike
 ) -> tuple[FloatArray, FloatArray]:
     """Counts of independent rows that would say as much, by the largest of several dispersions.
 
     Args:
-        dispersions: of what is compared, and of the same over all columns of the table.
+        dispersions: of rows that are known to be dependent; empty ones do not count.
         reference: counts[...].
         windows: counts[windows, ...].
     """
@@ -69,25 +64,74 @@ def effective(
     now = np.asarray(windows, dtype=np.float64)
     rows = now.reshape(len(now), -1).sum(axis=1)
     factors, at_reference = np.ones(len(now)), 1.0
-    for own, pooled in dispersions:
-        if own:
-            factors = np.maximum(factors, inflation(own, rows, pooled))
-            # The reference is many batches: it is worth what its largest parts are, by size.
-            at_reference = max(at_reference, float(inflation(own, own[-1].rows, pooled)))
+    for own in filter(len, dispersions):
+        factors = np.maximum(factors, inflation(own, rows))
+        # The reference is many batches: it is worth what its largest parts are, by size.
+        at_reference = max(at_reference, float(inflation(own, own[-1].rows)))
+    if then.ndim == 1:
+        factors = 1 + (factors - 1) * _liveliness(then, now)
+    factors = np.minimum(factors, np.maximum(rows / _FEWEST, 1.0))
+    at_reference = min(at_reference, max(float(then.sum()) / _FEWEST, 1.0))
     return then / at_reference, now / factors.reshape(-1, *[1] * (now.ndim - 1))
 
 
-def design_effects(spec: ProfileSpec) -> list[ColumnEffects]:
-    """The factors of all columns; what they show together counts for each."""
-    own = [{effect: _of(effect, column) for effect in _MEASURED} for column in spec.columns]
-    pooled = {effect: pool([column[effect] for column in own]) for effect in _MEASURED}
-    return [ColumnEffects(column, pooled) for column in own]
+def _liveliness(reference: FloatArray, windows: FloatArray) -> FloatArray:
+    """How many times more a rare share varies between batches where there is more of it.
+
+    A share p that batches multiply by something varies with p (1 - p), as its own chance does; one
+    day of many flags must not be measured by the many days of few. Counts of one value in most rows
+    are of such a share: of all other values.
+    """
+    most = int(np.argmax(reference))
+    total = reference.sum()
+    if not total / 2 < reference[most] < total:
+        return np.ones(len(windows))
+    then = 1 - reference[most] / total
+    now = 1 - windows[:, most] / np.maximum(windows.sum(axis=1), 1.0)
+    return np.asarray(np.maximum(now * (1 - now) / (then * (1 - then)), 1.0))
 
 
-def table_factor(spec: ProfileSpec, n: float) -> float:
-    """The factor for a window of ``n`` rows where several columns are looked at together."""
-    together = pool([_of(Effect.SHIFT, column) for column in spec.columns])
-    return float(inflation(together, n))
+def design_effects(reference: Profile) -> list[ColumnEffects]:
+    """The factors of all columns; if columns together show that rows are dependent, all have them.
+
+    A batch effect too small to be seen in one column shows in many.
+    """
+    dependent = any(is_dependent(pooled) for pooled in _pooled(reference).values())
+    return [
+        ColumnEffects({e: _of(e, column) for e in _MEASURED}, dependent=dependent)
+        for column in reference.spec.columns
+    ]
+
+
+def table_factors(reference: Profile, n: npt.ArrayLike) -> FloatArray:
+    """The factors for windows of ``n`` rows where several columns are looked at together."""
+    pooled = _pooled(reference)
+    dependent = any(is_dependent(found) for found in pooled.values())
+    return inflation(pooled[Effect.SHIFT] if dependent else [], n)
+
+
+def _pooled(reference: Profile) -> dict[Effect, list[Dispersion]]:
+    """What all columns show together."""
+    alike = _alike(reference)
+    columns = reference.spec.columns
+    return {e: pool([_of(e, column) for column in columns], alike=alike) for e in _MEASURED}
+
+
+def _alike(reference: Profile) -> float:
+    """Mean squared correlation between two columns, as far as it is known."""
+    if reference.joint is None or reference.joint.n == 0:
+        return 0.0
+    joint = reference.joint
+    means = joint.sums / joint.n
+    covariance = joint.products / joint.n - np.outer(means, means)
+    variances = np.diag(covariance)
+    varies = variances > 0
+    p = np.count_nonzero(varies)
+    if p < 2:
+        return 0.0
+    covariance, variances = covariance[np.ix_(varies, varies)], variances[varies]
+    squares = covariance**2 / np.outer(variances, variances)
+    return float((squares.sum() - p) / (p * (p - 1)))
 
 
 def _of(effect: Effect, column: ColumnSpec) -> tuple[Dispersion, ...]:

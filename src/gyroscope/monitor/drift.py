@@ -8,7 +8,8 @@ that is significant but not surely material is a notice.
 Rows that arrive together resemble each other. How much the parts of the reference differed among
 themselves, at the size of the window, is allowed to every window (``stats.dispersion``): counts are
 divided by that factor before they are tested, so that a season the reference has been through is
-no drift. Drift never raises an alarm: whether it costs anything is for its price to say.
+no drift. Drift never raises an alarm: whether it costs anything is for its price to say. Times that
+are later than those of the reference are a notice, for that they will always be.
 """
 
 from __future__ import annotations
@@ -18,22 +19,24 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from gyroscope.data.cells import BINS, SCORE, ColumnSpec
+from gyroscope.data.contract import ColumnType
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
-from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effects, table_factor
+from gyroscope.monitor.design_effects import ColumnEffects, Effect, design_effects, table_factors
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.chi_square import chi_square_batch
-from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells, pool_rare_cells_batch
+from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells_batch
 from gyroscope.stats.dependence import dependence_change
 from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_batch
 from gyroscope.stats.multiplicity import benjamini_hochberg
 from gyroscope.stats.psi import PsiBatch, psi_batch, rows_needed
-from gyroscope.stats.rank_scores import rank_scores_batch
+from gyroscope.stats.rank_scores import RankEffectBatch, rank_scores_batch
 from gyroscope.stats.two_proportions import TwoProportionsBatch, two_proportions_batch
 from gyroscope.stats.unseen import unseen_share
 
@@ -45,6 +48,7 @@ ALPHA = 1e-4
 MATERIAL_PSI = 0.02  # a shift of a seventh of a standard deviation
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
 MATERIAL_UNSEEN = 0.01  # the same for categories not listed: a model is blind to them
+MATERIAL_LATER = 0.01  # share of times later than the reference that tells of a column moving on
 MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
 
 # How the error of a number's p-value is shared between its tests. Most changes are shifts.
@@ -84,6 +88,7 @@ class _Examined(msgspec.Struct, frozen=True, kw_only=True):
     calm: str  # the same if there is not
     numbers: str  # the figures behind it
     change: Callable[[], str]  # what went from where to where, asked for only if there is one
+    moves_on: bool = False  # times that are later than all of the reference, as times will be
 
 
 def drift_findings(
@@ -129,7 +134,7 @@ def drift_findings_by_window(
             large.append(position)
     for j, column in enumerate(_columns(reference)):
         news = [windows[position][1].columns[j] for position in large]
-        able = [k for k, new in enumerate(news) if _can_be_judged(column, new, rules.min_rows)]
+        able = np.flatnonzero(_can_be_judged(column, news, rules.min_rows)).tolist()
         changes = _distributions(Kind.COLUMN_DRIFT, column, [news[k] for k in able], rules)
         for k, change in zip(able, changes, strict=True):
             examined[large[k]].append(change)
@@ -140,8 +145,10 @@ def drift_findings_by_window(
         for shares in (_missing_rates, _unseen_shares, _outside_shares):
             for position, found in zip(large, shares(column, news), strict=True):
                 examined[position] += [found] if found is not None else []
-    for position in large:
-        examined[position] += _dependence(reference, windows[position][1], rules)
+    factors = table_factors(reference, [reference.n, *(windows[k][1].n for k in large)])
+    for position, factor in zip(large, factors[1:], strict=True):
+        current = windows[position][1]
+        examined[position] += _dependence(reference, current, factors[0], factor, rules)
     return [
         worst_first(done[k] + _judged(examined[k], rules, window))
         for k, (window, _) in enumerate(windows)
@@ -150,7 +157,7 @@ def drift_findings_by_window(
 
 def _columns(reference: Profile) -> list[_Column]:
     spec = reference.spec
-    held = zip(spec.columns, reference.columns, design_effects(spec), strict=True)
+    held = zip(spec.columns, reference.columns, design_effects(reference), strict=True)
     return [_Column(*column) for column in held]
 
 
@@ -162,13 +169,29 @@ def score_drift_findings(
     Raises:
         DataError: the profiles were counted on different cells.
     """
-    check_agreement(reference, current)
-    if current.n < rules.min_rows:
-        needed = _rows_enough(reference.n, rules)
-        return [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)]
+    return score_drift_findings_by_window(reference, [(window, current)], rules)[0]
+
+
+def score_drift_findings_by_window(
+    reference: Profile, windows: Sequence[tuple[Window | None, Profile]], rules: DriftRules
+) -> list[list[Finding]]:
+    """The findings of :func:`score_drift_findings` for each of many windows, at once.
+
+    Raises:
+        DataError: the profiles were counted on different cells.
+    """
+    for _, current in windows:
+        check_agreement(reference, current)
     (column,) = _columns(reference)
-    found = _distributions(Kind.SCORE_DRIFT, column, [current.columns[0]], rules)
-    return _judged(found, rules, window)
+    news = [current.columns[0] for _, current in windows if current.n >= rules.min_rows]
+    changes = iter(_distributions(Kind.SCORE_DRIFT, column, news, rules))
+    needed = _rows_enough(reference.n, rules)
+    return [
+        _judged([next(changes)], rules, window)
+        if current.n >= rules.min_rows
+        else [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)]
+        for window, current in windows
+    ]
 
 
 # -- distributions --------------------------------------------------------------------------------
@@ -210,9 +233,16 @@ def _distributions(
                 calm=f"no sure change of {column.spec.name}",
                 numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
                 change=_change(column, new),
+                moves_on=_moves_on(column.spec, new),
             )
         )
     return changes
+
+
+def _moves_on(spec: ColumnSpec, new: ColumnProfile) -> bool:
+    """Whether a column of times has gone beyond the last one of the reference."""
+    later = int(new.counts[-1])
+    return spec.type is ColumnType.DATETIME and later > MATERIAL_LATER * new.n
 
 
 def _change(column: _Column, new: ColumnProfile) -> Callable[[], str]:
@@ -223,8 +253,18 @@ def _change(column: _Column, new: ColumnProfile) -> Callable[[], str]:
 def _categories(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray]:
     """Size and p-value of the changes of shares; values that are not listed are rare ones."""
     then, now = column.effects.effective(Effect.SHARES, column.old.counts, counts)
-    pair = pool_rare_cells_batch(then, now, rare=(column.spec.levels,))
-    return psi_batch(*pair), chi_square_batch(*pair).p_value
+    pair = pool_rare_cells_batch(then, now, rare=_always_rare(column.spec))
+    distance = psi_batch(*pair)
+    return distance, _of_shares(pair, distance)
+
+
+def _of_shares(pair: tuple[FloatArray, FloatArray], distance: PsiBatch) -> FloatArray:
+    """The p-value of a change of shares: of Pearson's chi-square or of the PSI, whichever is larger.
+
+    The two are alike near no change. Far from it Pearson's grows with the square of a rare share
+    that a batch has more of, the PSI hardly faster than the change that made it.
+    """
+    return np.maximum(chi_square_batch(*pair).p_value, distance.p_value)
 
 
 def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray, FloatArray]:
@@ -237,7 +277,7 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
     then, now = column.effects.effective(Effect.ANY, column.old.counts, counts)
     pair = pool_rare_cells_batch(_binned(then, column.spec), _binned(now, column.spec))
     distance = psi_batch(*pair)
-    shape = chi_square_batch(*pair).p_value
+    shape = _of_shares(pair, distance)
     apart = kolmogorov_smirnov_batch(then, now).p_value
     of_shift, of_spread = (
         rank_scores_batch(*column.effects.effective(effect, column.old.counts, counts))
@@ -246,8 +286,8 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
     shift, spread = of_shift.shift, of_spread.spread
     p_values = np.min(
         [
-            shift.p_value / _SHIFT,
-            spread.p_value / _SPREAD,
+            _of_size(shift) / _SHIFT,
+            _of_size(spread) / _SPREAD,
             shape / _SHAPE,
             apart / _DISTANCE,
         ],
@@ -258,6 +298,21 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
         2 * _sure_sizes(spread.interval.low, spread.interval.high) ** 2,
     )
     return distance, np.minimum(p_values, 1.0), least
+
+
+def _of_size(effect: RankEffectBatch) -> FloatArray:
+    """The p-value of a rank test, but not below that of the size by its own error.
+
+    Klotz's test takes a change of location for one of spread, and both take a rare value that a
+    batch has more of for more than its error allows; their sizes do not.
+    """
+    from scipy.special import erfc
+
+    error, known = effect.standard_error, np.isfinite(effect.value)
+    # Two values that differ and do not vary, or a sample that does not, leave it to the ranks.
+    z = np.full(error.shape, np.inf)
+    np.divide(np.abs(effect.value), error, out=z, where=known & (error > 0))
+    return np.maximum(effect.p_value, erfc(z / math.sqrt(2)))
 
 
 def _binned(counts: FloatArray, spec: ColumnSpec) -> FloatArray:
@@ -299,7 +354,8 @@ def _unseen_shares(column: _Column, news: Sequence[ColumnProfile]) -> list[_Exam
         return [None] * len(news)
     counts = column.old.counts
     expected = unseen_share(counts[:-1], unlisted=int(counts[-1]))
-    reference = [expected.successes, expected.n - expected.successes]
+    # The error of an expectation has longer tails than that of a share: as if from half the rows.
+    reference = [expected.successes / 2, (expected.n - expected.successes) / 2]
     windows = np.array([(new.counts[-1], new.counts[:-1].sum()) for new in news]).reshape(-1, 2)
     pair = column.effects.effective(Effect.SHARES, reference, windows)
     what = "categories that are not listed"
@@ -318,9 +374,13 @@ def _outside_shares(column: _Column, news: Sequence[ColumnProfile]) -> list[_Exa
     windows = np.array([_ends(new) for new in news], dtype=np.float64).reshape(-1, 2)
     windows[windows[:, 0] <= MATERIAL_OUTSIDE * windows.sum(axis=1)] = 0
     what = "values beyond the range of the reference"
-    return _strangers(
+    found = _strangers(
         column, reference, windows, _Share("outside_share", what, 0, MATERIAL_OUTSIDE)
     )
+    return [
+        e and msgspec.structs.replace(e, moves_on=_moves_on(column.spec, new))
+        for e, new in zip(found, news, strict=True)
+    ]
 
 
 def _ends(column: ColumnProfile) -> tuple[int, int]:
@@ -389,7 +449,9 @@ def _share(column: _Column, share: _Share, shares: TwoProportionsBatch, k: int) 
 # -- how columns go together ----------------------------------------------------------------------
 
 
-def _dependence(reference: Profile, current: Profile, rules: DriftRules) -> list[_Examined]:
+def _dependence(
+    reference: Profile, current: Profile, of_reference: float, of_current: float, rules: DriftRules
+) -> list[_Examined]:
     """The pair of columns whose correlation changed most surely, if that is known of both samples.
 
     Two columns of which each stays as it was and whose correlation changes by d have a joint PSI of
@@ -398,8 +460,7 @@ def _dependence(reference: Profile, current: Profile, rules: DriftRules) -> list
     if reference.joint is None or current.joint is None:
         return []
     spec = reference.spec
-    then = reference.joint / table_factor(spec, 0)
-    change = dependence_change(then, current.joint / table_factor(spec, current.n))
+    change = dependence_change(reference.joint / of_reference, current.joint / of_current)
     if change.pair is None or min(change.n_reference, change.n_current) < rules.min_rows:
         return []
     one, other = (spec.columns[position].name for position in change.pair)
@@ -452,7 +513,7 @@ def _finding(
     if not noticed:
         verdict, detail = Verdict.OK, f"{e.calm} {figures}."
     else:
-        sure = material and p_value <= rules.alpha
+        sure = material and p_value <= rules.alpha and not e.moves_on
         verdict = Verdict.WARNING if sure else Verdict.NOTICE
         opening = e.found if material else f"{e.found}, not surely above {e.limit}"
         detail = f"{opening}: {e.change()} {figures}."
@@ -499,8 +560,34 @@ def _too_few(subject: str, window: Window | None, n: int, needed: int | None) ->
     return too_few(Kind.COLUMN_DRIFT, "psi", subject, window, n=n, needed=needed)
 
 
-def _can_be_judged(column: _Column, new: ColumnProfile, min_rows: int) -> bool:
-    return min(column.old.n, new.n) >= min_rows and not _hidden_in_rarity(column, new)
+def _can_be_judged(
+    column: _Column, news: Sequence[ColumnProfile], min_rows: int
+) -> npt.NDArray[np.bool_]:
+    """Of many windows, those with values enough, and not all in cells too rare to be compared."""
+    if column.old.n < min_rows or not news:
+        return np.zeros(len(news), dtype=np.bool_)
+    n = np.array([new.n for new in news], dtype=np.float64)
+    able = n >= min_rows
+    then = binned_counts(column.old.counts, column.spec)
+    if np.count_nonzero(then) < 2:
+        return able
+    share = np.minimum(n, column.old.n) / (n + column.old.n)
+    unsure = np.flatnonzero(able & (_lesser_part(then, column.spec) * share < MIN_EXPECTED))
+    if unsure.size:  # whether it is so hangs on what the windows hold
+        now = binned_counts(np.array([news[k].counts for k in unsure]), column.spec)
+        pooled = np.add(*pool_rare_cells_batch(then, now, rare=_always_rare(column.spec)))
+        able[unsure] = np.count_nonzero(pooled, axis=-1) >= 2
+    return able
+
+
+def _always_rare(spec: ColumnSpec) -> tuple[int, ...]:
+    return (spec.levels,) if spec.categorical else ()
+
+
+def _lesser_part(counts: npt.NDArray[np.int64], spec: ColumnSpec) -> int:
+    """The smaller of the largest cell and all others: two cells to compare, whatever is rare."""
+    largest = int(counts[: spec.levels or None].max(initial=0))
+    return min(largest, int(counts.sum()) - largest)
 
 
 def _rows_enough(n_reference: int, rules: DriftRules) -> int:
@@ -510,25 +597,20 @@ def _rows_enough(n_reference: int, rules: DriftRules) -> int:
     return max(rules.min_rows, rows or 0)
 
 
-def _hidden_in_rarity(column: _Column, new: ColumnProfile) -> bool:
-    """Whether so few values stand in each cell that all cells are binned together."""
-    spec = column.spec
-    reference, current = binned_counts(column.old.counts, spec), binned_counts(new.counts, spec)
-    if np.count_nonzero(reference) < 2:
-        return False
-    if current.sum() * reference.min() >= 2 * MIN_EXPECTED * reference.sum():
-        return False  # the rule; the exact answer below costs more
-    rare = (spec.levels,) if spec.categorical else ()
-    return pool_rare_cells(reference, current, rare=rare)[0].size < 2
-
-
 def _values_needed(column: _Column, new: ColumnProfile, enough: int, min_rows: int) -> int | None:
-    """Rows after which the column could be judged; None if the reference is what is too small."""
-    old = column.old
+    """Rows with which the column is judged, if as many of them have a value as of the window's.
+
+    Whatever these values are: two cells are then compared that are expected to hold enough by what
+    the reference alone has of them. None if it has too little for any window.
+    """
+    old, values = column.old, enough
     if old.n < min_rows:
         return None
     counts = binned_counts(old.counts, column.spec)
-    top = float(counts.max()) / old.n
-    values = max(enough, math.ceil(MIN_EXPECTED / min(top, 1 - top)) + 1) if top < 1 else enough
+    if np.count_nonzero(counts) >= 2:
+        lesser = _lesser_part(counts, column.spec)
+        if lesser < 2 * MIN_EXPECTED:
+            return None
+        values = max(enough, math.ceil(MIN_EXPECTED * old.n / (lesser - MIN_EXPECTED)))
     present = new if new.n else old
     return math.ceil(values * (present.n + present.missing) / present.n)

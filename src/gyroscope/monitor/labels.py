@@ -12,7 +12,12 @@ from gyroscope.monitor.design_effects import effective
 from gyroscope.monitor.drift import ALPHA, sure_size
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import LARGE_PSI, percent, share_moved
-from gyroscope.stats.dispersion import Dispersion, dispersion_of_shares, growing_dispersions
+from gyroscope.stats.dispersion import (
+    Dispersion,
+    dispersion_of_shares,
+    growing_dispersions,
+    is_dependent,
+)
 from gyroscope.stats.psi import rows_needed
 from gyroscope.stats.two_proportions import TwoProportionsResult, two_proportions
 
@@ -81,7 +86,7 @@ def _rates(
     reference: tuple[int, int], window: tuple[int, int], dispersion: Sequence[Dispersion]
 ) -> TwoProportionsResult:
     """Positives and negatives compared, as many as independent rows would say as much."""
-    then, now = effective([(dispersion, dispersion)], reference, [window])
+    then, now = effective([dispersion] if is_dependent(dispersion) else [], reference, [window])
     then, now = np.rint(then), np.rint(now[0])
     return two_proportions(*(int(x) for x in (then[0], then.sum(), now[0], now.sum())))
 

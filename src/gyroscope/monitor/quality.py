@@ -118,6 +118,8 @@ def type_finding(
 ) -> Finding | None:
     """Values that are not of the column's type, such as words in a column of numbers."""
     rows = [column.n + column.missing + column.unreadable for column in (old, new)]
+    if not new.unreadable:
+        return None
     shares = two_proportions(old.unreadable, rows[0], new.unreadable, rows[1])
     if shares.value < TYPE_NOTED or shares.p_value > certain:
         return None
@@ -141,6 +143,8 @@ def missing_finding(
     certain: float = CERTAIN,
 ) -> Finding | None:
     """A rise of the missing share that no part of the reference comes near to."""
+    if new.missing < MISSING_RISE * (new.missing + new.n):
+        return None
     shares = two_proportions(old.missing, old.missing + old.n, new.missing, new.missing + new.n)
     worst = max(shares.reference, spec.variation.missing if spec.variation else 0.0)
     if not shares.current - worst >= MISSING_RISE:
@@ -167,6 +171,8 @@ def unseen_finding(
     Columns that change slowly, such as the month, turn unknown as a whole and are not broken.
     """
     if not spec.categorical or _is_slow(spec, new.n):
+        return None
+    if int(new.counts[-1]) < UNSEEN_RISE * new.n:
         return None
     expected = unseen_share(old.counts[:-1], unlisted=int(old.counts[-1]))
     shares = two_proportions(expected.successes, expected.n, int(new.counts[-1]), new.n)

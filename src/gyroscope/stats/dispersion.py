@@ -15,6 +15,7 @@ with Applications, chapter 7 (bounds on the variance between).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -23,10 +24,14 @@ import numpy.typing as npt
 
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.counts import MIN_EXPECTED
+from gyroscope.stats.intervals import normal_quantile
 
-GATE = 0.001  # chance that rows which are independent are taken for dependent, each time asked
-CONFIDENCE = 0.8  # of the upper bound on a ratio that chance alone does not explain
+GATE = (
+    0.001  # chance that rows which are independent are taken for dependent, by all sizes of parts
+)
+FAR = 1e-6  # p-values about which windows are flagged, once they are corrected for all columns
 FEWEST_PARTS = 8  # fewer say too little about the variance between them
+_ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
 
 
 class Dispersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +39,9 @@ class Dispersion(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: float  # mean rows of a part
     ratio: float = 1.0  # about 1 if rows are independent
-    df: int = 0  # ratio * df is about chi-square with so many degrees of freedom if they are
+    df: float = 0  # ratio * df is about chi-square with so many degrees of freedom if they are
+    worst: float = 1.0  # the ratio in the direction, over all cells, in which parts differ most
+    parts: int = 1
 
 
 def dispersion_of_scores(counts: npt.ArrayLike, scores: npt.ArrayLike) -> Dispersion:
@@ -57,7 +64,8 @@ def dispersion_of_scores(counts: npt.ArrayLike, scores: npt.ArrayLike) -> Disper
         return Dispersion(rows=n / rows.size)
     between = rows * ((held @ of_cell) / rows - mean) ** 2
     df = rows.size - 1
-    return Dispersion(rows=n / rows.size, ratio=float(between.sum()) / (variance * df), df=df)
+    ratio = float(between.sum()) / (variance * df)
+    return Dispersion(rows=n / rows.size, ratio=ratio, df=df, worst=ratio, parts=rows.size)
 
 
 def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
@@ -66,6 +74,9 @@ def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
     The mean over cells hides a batch effect that moves one share only, so each share is looked at
     by itself too; the largest counts, with its degrees of freedom, if chance does not explain it.
     Cells that are expected to hold fewer than five of a part say nothing and are left out.
+    ``worst`` is the largest eigenvalue of the covariance between parts, without the part of it that
+    chance makes of many cells and few parts: a batch that moves all shares a little, all at once,
+    moves their chi-square by that much.
 
     Args:
         counts: counts[parts, cells].
@@ -82,17 +93,50 @@ def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
     if not enough.any():
         return Dispersion(rows=n / rows.size)
     held, share = held[:, enough], share[enough]
-    squares = ((held - np.outer(rows, share)) ** 2 / rows[:, np.newaxis]).sum(axis=0)
+    gaps = (held - np.outer(rows, share)) / np.sqrt(rows)[:, np.newaxis]
+    squares = (gaps**2).sum(axis=0)
     df = rows.size - 1
+    worst = _largest_eigenvalue(gaps / np.sqrt(share), df)
     each = squares / (share * (1 - share) * df)
     # Independent rows give a chi-square with df for each share; of several, Bonferroni's largest.
     top = float(each.max())
     if tail(top, df) * each.size < GATE:
-        return Dispersion(rows=n / rows.size, ratio=top, df=df)
+        return Dispersion(
+            rows=n / rows.size, ratio=top, df=df, worst=max(top, worst), parts=rows.size
+        )
     free = max(each.size - (1 if share.sum() > 1 - 1e-12 else 0), 1)
     return Dispersion(
-        rows=n / rows.size, ratio=float((squares / share).sum()) / (df * free), df=df * free
+        rows=n / rows.size,
+        ratio=float((squares / share).sum()) / (df * free),
+        df=df * free,
+        worst=worst,
+        parts=rows.size,
     )
+
+
+def _largest_eigenvalue(x: FloatArray, df: int) -> float:
+    """The largest eigenvalue of x'x / df, less what noise of variance 1 adds to it.
+
+    Of k columns of noise and one direction of variance v > 1 it is about v (1 + g / (v - 1)) with
+    g = k / df, if v > 1 + sqrt(g); a smaller one cannot be told from 1 + sqrt(g) at most.
+
+    Source:
+        Baik and Silverstein (2006), Eigenvalues of large sample covariance matrices of spiked
+        population models, Journal of Multivariate Analysis 97, theorem 1.1.
+    """
+    g = x.shape[1] / df
+    at = np.ones(x.shape[1]) + 0.1 * np.arange(x.shape[1]) % 1
+    for _ in range(_ITERATIONS):
+        size = float(np.linalg.norm(at))
+        if size == 0:
+            return 1.0
+        at = x.T @ (x @ (at / size))
+    found = float(np.linalg.norm(at)) / df
+    least = 1 + math.sqrt(g)
+    if found <= least**2:
+        return least
+    half = (found + 1 - g) / 2
+    return half + math.sqrt(max(half**2 - found, 0.0))
 
 
 def growing_dispersions(
@@ -111,42 +155,49 @@ def growing_dispersions(
     return tuple(found)
 
 
-def tail(ratio: float, df: int) -> float:
+def tail(ratio: float, df: float) -> float:
     """The chance of so large a ratio or a larger one if rows are independent."""
     from scipy.special import chdtrc
 
     return float(chdtrc(df, ratio * df)) if df else 1.0
 
 
-def inflation(
-    found: Sequence[Dispersion], n: npt.ArrayLike, pooled: Sequence[Dispersion] = ()
-) -> FloatArray:
+def is_dependent(found: Sequence[Dispersion]) -> bool:
+    """Whether parts of any size differ by more than chance explains."""
+    return any(tail(parts.ratio, parts.df) * len(found) < GATE for parts in found)
+
+
+def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
     """The factors, at least 1, by which variances of windows of ``n`` rows are to be multiplied.
 
-    That of a window is the factor of the largest parts not larger than it, extended in proportion
-    to its size as if every batch had a level of its own, or a larger one of smaller parts. A ratio
-    that chance explains counts as 1; one that it does not explain counts with its upper confidence
-    bound, for windows to come must not be judged by a bound that is right every other time. What
-    the columns of a table show together (:func:`pool`) counts for each of them.
+    They are upper bounds, to be used once it is known that rows are not independent. Each size of
+    parts bounds the factor of a window that is not smaller: the ratio there, extended in proportion
+    to the size as if every batch had a level of its own; more is not possible, for parts resemble
+    each other the less the further apart they are. A ratio is itself
+    uncertain: it is raised so far that a normal deviate over its root has the tail of Student's t
+    at ``FAR``, with no more degrees of freedom than windows of such a size have gone into the
+    reference, for parts of one batch say the same (but not fewer than ``FEWEST_PARTS`` allow). The
+    least of the bounds counts.
 
     Args:
         found: of one column, for parts of growing size; if empty, nothing is known: factors of 1.
         n: rows[windows].
-        pooled: the same over all columns of the table.
     """
     sizes = np.asarray(n, dtype=np.float64)
     if not found:
         return np.ones(sizes.shape)
-    levels = np.array(
-        [max(_level(own), _shared(all_)) for own, all_ in zip(found, pooled or found, strict=True)]
-    )
-    rows = np.array([parts.rows for parts in found])
-    at = np.maximum(np.searchsorted(rows, sizes, side="right") - 1, 0)
-    extended = 1 + (levels[at] - 1) * np.maximum(sizes / rows[at], 1.0)
-    return np.asarray(np.maximum(np.maximum.accumulate(levels)[at], extended))
+    bounds = np.full(sizes.shape, np.inf)
+    for position, parts in enumerate(found):
+        seen = parts.rows * parts.parts / np.maximum(sizes, 1.0)
+        df = np.maximum(np.minimum(seen, parts.parts), FEWEST_PARTS) - 1
+        bound = max(parts.worst, 1.0) * _uncertainty(df)
+        extended = 1 + (bound - 1) * np.maximum(sizes / parts.rows, 1.0)
+        fits = (sizes >= parts.rows) | (position == 0)
+        bounds = np.where(fits, np.minimum(bounds, extended), bounds)
+    return np.maximum(bounds, 1.0)
 
 
-def pool(columns: Sequence[Sequence[Dispersion]]) -> list[Dispersion]:
+def pool(columns: Sequence[Sequence[Dispersion]], *, alike: float = 0.0) -> list[Dispersion]:
     """What all columns of a table show together, for parts of growing size.
 
     A batch effect too small to be seen in one column shows in many. Columns of which nothing is
@@ -154,6 +205,7 @@ def pool(columns: Sequence[Sequence[Dispersion]]) -> list[Dispersion]:
 
     Args:
         columns: for each column its dispersions; of equal number where there are any.
+        alike: mean squared correlation between two columns, by which they tell the same.
     """
     known = [column for column in columns if column]
     pooled = []
@@ -161,7 +213,10 @@ def pool(columns: Sequence[Sequence[Dispersion]]) -> list[Dispersion]:
         df = sum(one.df for one in parts)
         rows = float(np.mean([one.rows for one in parts]))
         ratio = sum(one.ratio * one.df for one in parts) / df if df else 1.0
-        pooled.append(Dispersion(rows=rows, ratio=ratio, df=df))
+        # The variance of the sum of chi-squares grows by the squares of their correlations.
+        df /= 1 + (len(parts) - 1) * alike
+        fewest = min(one.parts for one in parts)
+        pooled.append(Dispersion(rows=rows, ratio=ratio, df=df, worst=ratio, parts=fewest))
     return pooled
 
 
@@ -175,15 +230,8 @@ def joined(counts: FloatArray) -> FloatArray:
     return np.asarray(even[0::2] + even[1::2])
 
 
-def _level(parts: Dispersion) -> float:
-    """Upper confidence bound of a ratio that chance does not explain; else 1."""
-    from scipy.special import chdtri
+def _uncertainty(df: FloatArray) -> FloatArray:
+    """The square of the quantile of Student's t over that of the normal distribution, at FAR."""
+    from scipy.special import stdtrit
 
-    if tail(parts.ratio, parts.df) >= GATE:
-        return 1.0
-    return max(parts.ratio * parts.df / float(chdtri(parts.df, CONFIDENCE)), 1.0)
-
-
-def _shared(parts: Dispersion) -> float:
-    """The ratio of all columns, if chance does not explain it; else 1."""
-    return max(parts.ratio, 1.0) if tail(parts.ratio, parts.df) < GATE else 1.0
+    return np.asarray((stdtrit(df, 1 - FAR / 2) / normal_quantile(1 - FAR / 2)) ** 2)

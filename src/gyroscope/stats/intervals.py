@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.findings import Interval
-from gyroscope.stats.batches import Intervals, row
+from gyroscope.stats.batches import FloatArray, Intervals, row
 
 _NORMAL = NormalDist()
 
@@ -118,3 +118,21 @@ def mean(values: npt.ArrayLike, *, alpha: float = 0.05) -> Estimate:
     error = float(x.std(ddof=1) / math.sqrt(x.size))
     interval = normal_interval(value, error, alpha=alpha)
     return Estimate(value=value, standard_error=error, interval=interval, n=x.size)
+
+
+def two_tails(z: npt.ArrayLike, skewness: npt.ArrayLike) -> FloatArray:
+    """Twice the smaller tail, at most 1, of standardised statistics[...] of known skewness[...].
+
+    By a gamma distribution (Pearson's type III) of that skewness; the normal one where it is 0.
+    """
+    from scipy.special import erfc, gammainc, gammaincc
+
+    deviate, skew = np.broadcast_arrays(np.asarray(z, dtype=np.float64), skewness)
+    deviate = np.where(skew < 0, -deviate, deviate)  # now skewed to the right
+    skewed = np.abs(skew) > 1e-6
+    shape = 4 / np.where(skewed, skew, 1.0) ** 2
+    at = np.maximum(shape + deviate * np.sqrt(shape), 0.0)
+    tails = np.minimum(gammainc(shape, at), gammaincc(shape, at))
+    # Below its least value a gamma distribution has nothing, and its likeness nothing to say.
+    tails = np.where(skewed & (at > 0), tails, erfc(np.abs(deviate) / math.sqrt(2)) / 2)
+    return np.asarray(np.minimum(2 * tails, 1.0))

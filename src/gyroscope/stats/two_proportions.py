@@ -11,11 +11,11 @@ import numpy.typing as npt
 from gyroscope.errors import DataError
 from gyroscope.findings import Interval
 from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row
-from gyroscope.stats.counts import MIN_EXPECTED
-from gyroscope.stats.intervals import wilson_intervals
+from gyroscope.stats.intervals import two_tails, wilson_intervals
 
+EXACT = 30.0  # expected count of a cell below which p-values are exact
 _BLOCK = 2000  # rows whose exact tails are summed in one table
-_BEYOND = 40  # terms beyond the observed one: with a mean below 5 those left out are under 1e-17
+_BEYOND = 100  # terms beyond observed one and mean: with a mean below 30 those left out say nothing
 
 
 class TwoProportionsResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,8 +41,10 @@ def two_proportions(
     """Compare two independent proportions.
 
     The interval combines the two Wilson intervals (Newcombe 1998, method 10). The p-value is that
-    of the pooled score test; where a cell of the 2 x 2 table is expected to hold fewer than five,
-    it is exact given the margins: twice the smaller tail of the hypergeometric distribution.
+    of the pooled score test, with the tail of a gamma distribution that is as skewed as the count is
+    under no change: one in a million is far out, where the normal limit is good for thousands of
+    successes only. Where a cell of the 2 x 2 table is expected to hold fewer than thirty, it is
+    exact given the margins: twice the smaller tail of the hypergeometric distribution.
 
     Args:
         successes_reference: successes in the reference sample, in [0, n_reference].
@@ -60,7 +62,8 @@ def two_proportions(
 
     Source:
         Newcombe (1998), Interval estimation for the difference between independent proportions,
-        Statistics in Medicine 17; Fisher (1935), The logic of inductive inference, JRSS 98.
+        Statistics in Medicine 17; Fisher (1935), The logic of inductive inference, JRSS 98;
+        Mielke and Berry (2007), Permutation Methods, section 2.3, for the gamma distribution.
     """
     numbers = successes_reference, n_reference, successes_current, n_current
     return row(two_proportions_batch(*numbers, alpha=alpha), TwoProportionsResult)
@@ -134,15 +137,14 @@ def _share(successes: IntArray, n: IntArray, alpha: float) -> tuple[FloatArray, 
 
 
 def _p_values(a: IntArray, m: IntArray, b: IntArray, n: IntArray) -> FloatArray:
-    from scipy.special import erfc
-
     successes, total = a + b, m + n
     open_ = (successes > 0) & (successes < total) & (m > 0) & (n > 0)
     a, m, b, n, successes, total = (x[open_] for x in (a, m, b, n, successes, total))
     pooled = successes / total
-    z = np.abs(b / n - a / m) / np.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n))
-    found = erfc(z / math.sqrt(2))
-    few = np.minimum(successes, total - successes) * np.minimum(m, n) / total < MIN_EXPECTED
+    z = (b / n - a / m) / np.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n))
+    skewness = (1 - 2 * pooled) * (m - n) / np.sqrt(pooled * (1 - pooled) * total * m * n)
+    found = two_tails(z, skewness)
+    few = np.minimum(successes, total - successes) * np.minimum(m, n) / total < EXACT
     if few.any():
         found[few] = _exact_p_values(a[few], m[few], b[few], n[few])
     p_values = np.ones(open_.shape)
@@ -153,8 +155,8 @@ def _p_values(a: IntArray, m: IntArray, b: IntArray, n: IntArray) -> FloatArray:
 def _exact_p_values(a: IntArray, m: IntArray, b: IntArray, n: IntArray) -> FloatArray:
     """Twice the smaller tail of the hypergeometric distribution of ``b``, at most 1.
 
-    By symmetry the rarer outcome is counted in the smaller sample. There fewer than five are
-    expected, so that the terms soon fall at least geometrically and a few beyond what was observed
+    By symmetry the rarer outcome is counted in the smaller sample. There fewer than thirty are
+    expected, so that the terms soon fall at least geometrically and some beyond what was observed
     are all that matter.
     """
     smaller, successes, total = np.minimum(m, n), a + b, m + n
