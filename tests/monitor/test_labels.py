@@ -111,7 +111,7 @@ def test_without_a_past_there_is_no_usual_coverage(day: Window) -> None:
 
 
 def test_a_coverage_that_varies_from_day_to_day_is_no_fall(day: Window) -> None:
-    past = [(1000 - 60 * k, 60 * k) for k in (1, 3, 2, 5, 1, 4, 2, 3, 5, 1)]
+    past = [(1000 - 60 * k, 60 * k) for k in (1, 3, 2, 5, 1, 4, 2) * 4]
     verdicts = [
         label_coverage_finding(past, labelled, 1000, day, min_rows=100).verdict
         for labelled in (700, 100)

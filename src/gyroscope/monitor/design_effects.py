@@ -62,7 +62,7 @@ def effective(
     """
     then = np.asarray(reference, dtype=np.float64)
     now = np.asarray(windows, dtype=np.float64)
-    rows = now.reshape(len(now), -1).sum(axis=1)
+    rows = now.sum(axis=tuple(range(1, now.ndim)))
     factors, at_reference = np.ones(len(now)), 1.0
     for own in filter(len, dispersions):
         factors = np.maximum(factors, inflation(own, rows))
