@@ -274,7 +274,7 @@ def test_a_reference_that_is_too_small_is_named_as_the_cause(day: Window) -> Non
     )
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.n_needed is None
-    assert "the reference itself has too few; train on more rows" in finding.detail
+    assert "the reference itself has too few; take a larger one" in finding.detail
 
 
 def one_column(kind: ColumnType) -> Contract:

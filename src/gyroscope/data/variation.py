@@ -125,7 +125,7 @@ def _dispersions(
         if ordered
         else (),
         shares=growing_dispersions(counts, dispersion_of_shares),
-        missing=growing_dispersions(present, dispersion_of_shares),
+        missing=growing_dispersions(present, dispersion_of_shares) if missing.any() else (),
     )
 
 

@@ -13,7 +13,7 @@ def too_few(
     ``needed`` rows would; None if no window is large enough because the reference is too small.
     """
     remedy = (
-        "the reference itself has too few; train on more rows"
+        "the reference itself has too few; take a larger one"
         if needed is None
         else f"{needed} would be enough"
     )

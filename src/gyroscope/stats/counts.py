@@ -149,7 +149,11 @@ def pool_rare_cells_batch(
     Raises:
         DataError: the counts cannot be used.
     """
-    pooling = _pool(*paired_count_batches(reference, current), min_expected, rare)
+    pair = paired_count_batches(reference, current)
+    if not rare and not _few(*pair, min_expected).any():
+        one, other = np.broadcast_arrays(*pair)
+        return one, other
+    pooling = _pool(*pair, min_expected, rare)
     if not pooling.small.shape[-1]:
         return pooling.reference, pooling.current
     slot = np.argmax(pooling.small, axis=-1)[..., None]
@@ -171,6 +175,13 @@ class _Pooling(msgspec.Struct, frozen=True):
     small: npt.NDArray[np.bool_]  # [..., cells]
     rest_reference: FloatArray  # [...]; 0 where it was too small and joined another cell
     rest_current: FloatArray
+
+
+def _few(a: FloatArray, b: FloatArray, min_expected: float) -> npt.NDArray[np.bool_]:
+    """Which cells are expected to hold few of the smaller sample."""
+    m, n = a.sum(axis=-1, keepdims=True), b.sum(axis=-1, keepdims=True)
+    smaller = np.minimum(m, n) / np.maximum(m + n, 1.0)
+    return np.asarray((a + b) * smaller < min_expected)
 
 
 def _pool(a: FloatArray, b: FloatArray, min_expected: float, rare: Sequence[int]) -> _Pooling:
