@@ -25,7 +25,9 @@ import numpy.typing as npt
 from gyroscope.stats.counts import MIN_EXPECTED, FloatArray
 from gyroscope.stats.intervals import normal_quantile
 
-GATE = 0.001  # chance that rows which are independent are taken for dependent, by all sizes of parts
+GATE = (
+    0.001  # chance that rows which are independent are taken for dependent, by all sizes of parts
+)
 FAR = 1e-6  # p-values about which windows are flagged, once they are corrected for all columns
 FEWEST_PARTS = 8  # fewer say too little about the variance between them
 _ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
@@ -152,12 +154,12 @@ def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
     """The factors, at least 1, by which variances of windows of ``n`` rows are to be multiplied.
 
     They are upper bounds, to be used once it is known that rows are not independent. Each size of
-    parts bounds the factor of a window that is not smaller: the ratio there, extended in proportion to the size as if every batch had a level of its own; more is not
-    possible, for parts resemble each other the less the further apart they are. A ratio is itself
-    uncertain: it is raised so far that a normal deviate over its root has the tail of Student's t
-    at ``FAR``, with no more degrees of freedom than windows of such a size have gone into the
-    reference, for parts of one batch say the same (but not fewer than ``FEWEST_PARTS`` allow). The
-    least of the bounds counts.
+    parts bounds the factor of a window that is not smaller: the ratio there, extended in proportion
+    to the size as if every batch had a level of its own; more is not possible, for parts resemble
+    each other the less the further apart they are. A ratio is itself uncertain: it is raised so far
+    that a normal deviate over its root has the tail of Student's t at ``FAR``, with no more degrees
+    of freedom than windows of such a size have gone into the reference, for parts of one batch say
+    the same (but not fewer than ``FEWEST_PARTS`` allow). The least of the bounds counts.
 
     Args:
         found: of one column, for parts of growing size; if empty, nothing is known: factors of 1.
