@@ -16,20 +16,20 @@ import math
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.cells import ColumnSpec, ProfileSpec, cells_of
+from gyroscope.data.cells import ColumnSpec, cells_of
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.data.joint import joint_of_cells
 from gyroscope.data.profile import ColumnProfile, Profile, category_profile, profile
 from gyroscope.data.profile_spec import profile_spec, score_spec
-from gyroscope.findings import SEVERITY, Finding, Verdict, Window, worst
+from gyroscope.findings import SEVERITY, Finding, Verdict, Window
 from gyroscope.kernels import tally_numbers
 from gyroscope.monitor.budget import SHARES, YEAR, Budget
 from gyroscope.monitor.drift import (
@@ -77,7 +77,7 @@ WORLDS = (
     World(
         name="independent rows, weekly", columns=20, rows=20_000, reference=100_000, windows=52
     ),
-    World(name="independent rows", columns=200, rows=300, reference=10_000, weight=0.2),
+    World(name="independent rows, weekly", columns=200, rows=300, reference=10_000, windows=52),
     World(name="independent rows, shuffled", columns=20, rows=500, reference=10_000, shuffled=True),
     World(name="AR(1) rows, 0.9", columns=20, rows=1000, reference=20_000, ar=0.9),
     World(name="AR(1) rows, 0.5", columns=20, rows=300, reference=10_000, ar=0.5),
@@ -86,7 +86,10 @@ WORLDS = (
     World(name="levels of 0.1", columns=20, rows=500, reference=20_000, level=0.1),
     World(name="levels of 0.05", columns=20, rows=1000, reference=50_000, level=0.05),
     World(name="levels of 0.3", columns=5, rows=100, reference=5_000, level=0.3, weight=2),
-    World(name="levels of 0.3", columns=200, rows=300, reference=20_000, level=0.3, weight=0.2),
+    World(
+        name="levels of 0.3, weekly",
+        columns=200, rows=300, reference=20_000, level=0.3, windows=52,
+    ),
     World(
         name="levels of 0.1 in a tenth", columns=20, rows=500, reference=20_000, level=0.1, some=0.1
     ),
@@ -131,20 +134,24 @@ def _zipf(levels: int) -> Callable[[Floats], Floats]:
     grid = np.linspace(-6, 6, 1 << 17)
     table = np.searchsorted(np.cumsum(shares / shares.sum()), ndtr(grid)).clip(0, levels - 1)
     scale = (grid.size - 1) / 12
-    return lambda z: table[((z + 6) * scale).clip(0, grid.size - 1).astype(np.int64)]
+
+    def ranks(z: Floats) -> Floats:
+        return np.asarray(table[((z + 6) * scale).clip(0, grid.size - 1).astype(np.int64)])
+
+    return ranks
 
 
 def _student_2(z: Floats) -> Floats:
     from scipy.special import ndtr
 
     u = np.clip(ndtr(z.astype(np.float64)), 1e-12, 1 - 1e-12)
-    return (2 * u - 1) / np.sqrt(2 * u * (1 - u))
+    return np.asarray((2 * u - 1) / np.sqrt(2 * u * (1 - u)))
 
 
 def _even(z: Floats) -> Floats:
     from scipy.special import ndtr
 
-    return 1e9 + np.floor(ndtr(z) * 20_000) * 86_400
+    return np.asarray(1e9 + np.floor(ndtr(z) * 20_000) * 86_400)
 
 
 _N, _C, _B = ColumnType.NUMBER, ColumnType.CATEGORY, ColumnType.BOOLEAN
@@ -152,7 +159,7 @@ KINDS = (
     Kind(_N, lambda z: z),
     Kind(_C, _zipf(1000)),
     Kind(_N, lambda z: np.where(z < 0.25, 0.0, z)),
-    Kind(_B, lambda z: z > 1.9),
+    Kind(_B, lambda z: (z > 1.9).astype(float)),
     Kind(_N, lambda z: np.exp(1.5 * z)),
     Kind(_C, _zipf(4)),
     Kind(ColumnType.INTEGER, lambda z: np.clip(np.floor(1.2 * z + 2), 0, 5)),
@@ -160,7 +167,7 @@ KINDS = (
     Kind(_C, _zipf(50)),
     Kind(_N, _student_2),
     Kind(_C, _zipf(10_000)),
-    Kind(_B, lambda z: z > 0.3),
+    Kind(_B, lambda z: (z > 0.3).astype(float)),
     Kind(_N, lambda z: np.round(z, 1), missing=0.3),
     Kind(ColumnType.DATETIME, _even),
     Kind(_N, lambda z: z**3),
@@ -197,7 +204,7 @@ def _walks(shape: tuple[int, int], known: int, rng: Rng) -> Floats:
     low, high = (f(walk[:, :known], axis=1, keepdims=True) for f in (np.min, np.max))
     width = high - low
     folded = np.abs((walk - low + width) % (2 * width) - width)
-    return 2 * folded / width - 1
+    return np.asarray(2 * folded / width - 1)
 
 
 def _latent(
@@ -215,7 +222,7 @@ def _latent(
 
 
 def _values(kind: Kind, z: NDArray[np.float32], world: World, rng: Rng) -> Floats:
-    values = np.asarray(kind.values(z), dtype=np.float64)
+    values = np.asarray(kind.values(np.asarray(z)), dtype=np.float64)
     if kind.missing:
         from scipy.special import ndtri
 
@@ -242,8 +249,7 @@ def model_year(world: World, seed: int) -> Outcome:
     rng = np.random.default_rng(seed)
     known = math.ceil(world.reference / world.rows)
     path = _Path.drawn(world, known + world.windows, known, rng)
-    kinds = [KINDS[j % len(KINDS)] for j in range(world.columns)]
-    reference, scores = _reference(world, kinds, path.levels[:, :known], rng)
+    reference, scores = _reference(world, path.levels[:, :known], rng)
     budget = Budget(false_alarms_per_year=1.0, window=YEAR / world.windows)
     windows = [
         Window(START + k * budget.window, START + (k + 1) * budget.window)
@@ -257,7 +263,7 @@ def model_year(world: World, seed: int) -> Outcome:
     for first in range(0, world.windows, at_once):
         block = slice(first, min(first + at_once, world.windows))
         levels = path.levels[:, known:][:, block]
-        news, new_scores = _profiles(world, kinds, reference, scores, levels, rng)
+        news, new_scores = _profiles(world, reference, scores, levels, rng)
         drifted = drift_findings_by_window(
             reference, list(zip(windows[block], news, strict=True)), rules[0]
         )
@@ -291,16 +297,18 @@ def _kind_of(finding: Finding, world: World) -> str:
     )
 
 
-def _reference(
-    world: World, kinds: list[Kind], levels: Floats, rng: Rng
-) -> tuple[Profile, Profile]:
+def _kinds(world: World) -> list[Kind]:
+    return [KINDS[j % len(KINDS)] for j in range(world.columns)]
+
+
+def _reference(world: World, levels: Floats, rng: Rng) -> tuple[Profile, Profile]:
     """The profiles of the reference rows and of their scores."""
     size = levels.shape[1] * world.rows
     common = rng.standard_normal(size, dtype=np.float32)
     X = np.empty((world.reference, world.columns))
     features = []
     order = rng.permutation(world.reference) if world.shuffled else np.arange(world.reference)
-    for j, kind in enumerate(kinds):
+    for j, kind in enumerate(_kinds(world)):
         z = _latent(world, levels[j], common, rng, world.rows)[: world.reference]
         values = _values(kind, z, world, rng)[order]
         names: tuple[str, ...] = ()
@@ -333,13 +341,13 @@ def _codes(values: Floats, names: tuple[str, ...]) -> Floats:
 
 
 def _profiles(
-    world: World, kinds: list[Kind], reference: Profile, scores: Profile, levels: Floats, rng: Rng
+    world: World, reference: Profile, scores: Profile, levels: Floats, rng: Rng
 ) -> tuple[list[Profile], list[Profile]]:
     """The profiles of some windows, and those of their scores."""
     count = levels.shape[1]
     common = rng.standard_normal(count * world.rows, dtype=np.float32)
     columns, cells = [], []
-    for j, kind in enumerate(kinds):
+    for j, kind in enumerate(_kinds(world)):
         spec = reference.spec.columns[j]
         values = _values(kind, _latent(world, levels[j], common, rng, world.rows), world, rng)
         if kind.type is ColumnType.CATEGORY:
@@ -401,7 +409,6 @@ def years_table(years: int, seed: int, word: str, workers: int) -> None:
     with multiprocessing.Pool(workers) as pool:
         for position, world in enumerate(worlds):
             n = max(2, round(years * world.weight / weight))
-            start = _cpu()
             tasks = [(world, seed * 1_000_003 + 1000 * position + k) for k in range(n)]
             done = pool.starmap(_timed, tasks, chunksize=1)
             held = np.array([outcome.flagged for outcome, _ in done], dtype=float)
@@ -423,7 +430,6 @@ def years_table(years: int, seed: int, word: str, workers: int) -> None:
             for check, count in sorted(checks.items(), key=lambda item: -item[1])[:4]:
                 print(f"    {count} {check}")
             total, failed = total + n, failed + int(held.sum())
-            del start
     print(f"{failed} windows flagged in {total} model-years: {failed / total:.3f} a year")
 
 

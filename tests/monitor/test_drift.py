@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
@@ -275,6 +275,48 @@ def test_a_reference_that_is_too_small_is_named_as_the_cause(day: Window) -> Non
     assert finding.verdict is Verdict.NOT_ENOUGH_DATA
     assert finding.n_needed is None
     assert "the reference itself has too few; take a larger one" in finding.detail
+
+
+@given(
+    st.lists(st.integers(0, 400), min_size=2, max_size=6),
+    st.lists(st.integers(0, 40), min_size=2, max_size=6),
+    st.lists(st.integers(0, 9), min_size=6, max_size=6),
+    st.integers(0, 60),
+)
+@settings(max_examples=60, deadline=None)
+def test_with_as_many_rows_as_are_named_the_column_is_judged(
+    before: list[int], after: list[int], then: list[int], missing: int
+) -> None:
+    """Whatever these rows hold; where no number is named, the reference is what is too small."""
+    contract = one_column(ColumnType.CATEGORY)
+    rules = DriftRules(min_rows=20)
+
+    def rows(counts: list[int], absent: int) -> np.ndarray:
+        codes = np.repeat(np.minimum(np.arange(len(counts)), 3.0), counts)
+        return np.concatenate([codes, np.full(absent, math.nan)])[:, np.newaxis]
+
+    X = rows(before, missing)
+    reference = profile(X, profile_spec(X, contract.features))
+    window = rows(after, missing)
+    if len(window) < rules.min_rows:
+        return
+    judged = drift_findings(reference, profile(window, reference.spec), None, rules)
+    lacking = [f for f in judged if f.verdict is Verdict.NOT_ENOUGH_DATA]
+    for finding in lacking:
+        if finding.n_needed is None:
+            lesser = min(max(before[:3]), sum(before) - max(before[:3]))
+            assert sum(before) < rules.min_rows or lesser < 10
+            continue
+        present = 1 - np.isnan(window).mean() or 1 - np.isnan(X).mean()
+        values = math.ceil(finding.n_needed * present - 1e-9)
+        if values > sum(before):
+            continue  # beyond the reference a level that never comes is a surprise in any case
+        other = then if sum(then) else [1, *then]
+        shares = np.array(other) * values // sum(other)
+        shares[0] += values - shares.sum()
+        again = profile(rows(shares.tolist(), finding.n_needed - values), reference.spec)
+        verdicts = [f.verdict for f in drift_findings(reference, again, None, rules)]
+        assert Verdict.NOT_ENOUGH_DATA not in verdicts
 
 
 def one_column(kind: ColumnType) -> Contract:

@@ -101,7 +101,7 @@ def test_independent_rows_pass_the_gate_as_rarely_as_it_says() -> None:
 
 
 def bounds(found: Dispersion, *dfs: int) -> list[float]:
-    """The ratio, raised so that a normal deviate has the tail of Student's t at one in a million."""
+    """The ratio, raised to give a normal deviate the tail of Student's t at one in a million."""
     return [found.ratio * (t.isf(5e-7, df) / norm.isf(5e-7)) ** 2 for df in dfs]
 
 
@@ -161,7 +161,7 @@ def test_what_many_columns_show_together_is_more_than_one_shows() -> None:
 
 
 def test_what_is_alike_in_columns_that_go_together_is_told_once() -> None:
-    """Independent rows of columns with a correlation of 0.7 pass the gate no oftener than it says."""
+    """Independent rows of columns with a correlation of 0.7 pass as rarely as they should."""
     rng = np.random.default_rng(8)
     passed = 0
     for _ in range(150):
@@ -175,7 +175,7 @@ def test_what_is_alike_in_columns_that_go_together_is_told_once() -> None:
 
 
 def test_a_batch_that_moves_many_shares_a_little_is_told_by_its_direction() -> None:
-    """The largest eigenvalue: 1 + n t^2 for shares p (1 + t g v) with v of mean 0 and variance 1."""
+    """The largest eigenvalue is 1 + n t^2 for shares p (1 + t g v), v of mean 0 and variance 1."""
     rng = np.random.default_rng(9)
     k, n, t_ = 20, 200, 0.2
     v = np.tile([1.0, -1.0], k // 2)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from gyroscope.stats.intervals import mean, normal_quantile, proportion, upper_tail
+from gyroscope.stats.intervals import mean, normal_quantile, proportion, two_tails, upper_tail
 
 
 @given(st.integers(1, 5000), st.floats(0, 1), st.floats(0.001, 0.5))
@@ -57,3 +57,16 @@ def test_a_mean_has_the_textbook_error_and_one_value_has_none() -> None:
     assert math.isnan(mean([1.0]).standard_error)
     assert mean([1.0]).interval.high == math.inf
     assert not mean([]).defined
+
+
+def test_tails_of_skewed_statistics_are_those_of_a_gamma_distribution() -> None:
+    from scipy.stats import gamma, norm, poisson
+
+    z = np.array([-2.0, 0.5, 4.9])
+    assert two_tails(z, 0.0) == pytest.approx(2 * norm.sf(np.abs(z)))
+    assert two_tails(z, 1e-5) == pytest.approx(2 * norm.sf(np.abs(z)), rel=1e-3)
+    assert two_tails(4.9, 0.2) == pytest.approx(2 * gamma.sf(100 + 49, 100))
+    assert two_tails(-4.9, -0.2) == pytest.approx(two_tails(4.9, 0.2))
+    assert two_tails(-4.9, 0.2) < two_tails(4.9, 0.0) < two_tails(4.9, 0.2)
+    # A Poisson count of 100 expected, as skewed as 0.1: 155 or more are one in a million.
+    assert two_tails(5.45, 0.1) == pytest.approx(2 * poisson.sf(154, 100), rel=0.5)

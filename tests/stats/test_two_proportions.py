@@ -94,3 +94,16 @@ def test_the_interval_covers_and_false_findings_are_rare(share: float) -> None:
     slack = 4 * math.sqrt(0.95 * 0.05 / runs)
     assert np.mean([r.interval.low <= 0 <= r.interval.high for r in results]) >= 0.95 - slack
     assert np.mean([r.p_value <= 0.05 for r in results]) <= 0.05 + slack
+
+
+@pytest.mark.parametrize(("b", "a"), [(80, 2000), (200, 10_000), (5, 2600), (75, 4000)])
+def test_far_out_the_p_value_is_near_the_exact_one(b: int, a: int) -> None:
+    """Of 1000 rows against 100,000, where the normal limit is wrong by a factor of 3 to 30."""
+    from scipy.stats import hypergeom
+
+    found = two_proportions(a, 100_000, b, 1000)
+    tails = hypergeom(101_000, a + b, 1000)
+    exact = 2 * min(tails.sf(b - 1), tails.cdf(b))
+    assert exact < 1e-3
+    assert found.p_value == pytest.approx(exact, rel=1.0)
+    assert found.p_value > exact / 2

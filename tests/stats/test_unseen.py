@@ -41,3 +41,22 @@ def test_new_samples_of_one_population_are_rarely_called_new(m: int, n: int) -> 
         found = two_proportions(expected.successes, expected.n, int(b[a == 0].sum()), n)
         called += found.p_value <= 0.05
     assert called / runs <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / runs)
+
+
+@pytest.mark.parametrize(("levels", "m"), [(1500, 10_000), (3000, 10_000), (3000, 30_000)])
+def test_a_list_of_the_most_frequent_levels_leaves_out_what_is_expected(
+    levels: int, m: int
+) -> None:
+    rng = np.random.default_rng(12)
+    shares = 1 / np.arange(1, levels + 1)
+    shares /= shares.sum()
+    expected, naive, left_out = [], [], []
+    for counts in rng.multinomial(m, shares, 20):
+        listed = np.argsort(-counts, kind="stable")[:1000]
+        unlisted = m - int(counts[listed].sum())
+        expected.append(unseen_share(counts[listed], unlisted=unlisted).value)
+        naive.append(unlisted / m)
+        left_out.append(1 - shares[listed].sum())
+    excess = np.mean(expected) - np.mean(left_out)
+    assert -0.002 < excess < 0.01
+    assert abs(excess) < (np.mean(left_out) - np.mean(naive)) / 2

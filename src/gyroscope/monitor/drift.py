@@ -259,7 +259,7 @@ def _categories(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArr
 
 
 def _of_shares(pair: tuple[FloatArray, FloatArray], distance: PsiBatch) -> FloatArray:
-    """The p-value of a change of shares: of Pearson's chi-square or of the PSI, whichever is larger.
+    """The p-value of a change of shares: the larger of Pearson's chi-square's and of the PSI's.
 
     The two are alike near no change. Far from it Pearson's grows with the square of a rare share
     that a batch has more of, the PSI hardly faster than the change that made it.
@@ -572,8 +572,9 @@ def _can_be_judged(
     if np.count_nonzero(then) < 2:
         return able
     share = np.minimum(n, column.old.n) / (n + column.old.n)
-    unsure = np.flatnonzero(able & (_lesser_part(then, column.spec) * share < MIN_EXPECTED))
-    if unsure.size:  # whether it is so hangs on what the windows hold
+    doubtful = able & (_lesser_part(then, column.spec) * share < MIN_EXPECTED)
+    unsure = np.flatnonzero(doubtful).tolist()
+    if unsure:  # whether it is so hangs on what the windows hold
         now = binned_counts(np.array([news[k].counts for k in unsure]), column.spec)
         pooled = np.add(*pool_rare_cells_batch(then, now, rare=_always_rare(column.spec)))
         able[unsure] = np.count_nonzero(pooled, axis=-1) >= 2

@@ -173,11 +173,10 @@ def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
     They are upper bounds, to be used once it is known that rows are not independent. Each size of
     parts bounds the factor of a window that is not smaller: the ratio there, extended in proportion
     to the size as if every batch had a level of its own; more is not possible, for parts resemble
-    each other the less the further apart they are. A ratio is itself
-    uncertain: it is raised so far that a normal deviate over its root has the tail of Student's t
-    at ``FAR``, with no more degrees of freedom than windows of such a size have gone into the
-    reference, for parts of one batch say the same (but not fewer than ``FEWEST_PARTS`` allow). The
-    least of the bounds counts.
+    each other the less the further apart they are. A ratio is itself uncertain: it is raised so far
+    that a normal deviate over its root has the tail of Student's t at ``FAR``, with no more degrees
+    of freedom than windows of such a size have gone into the reference, for parts of one batch say
+    the same (but not fewer than ``FEWEST_PARTS`` allow). The least of the bounds counts.
 
     Args:
         found: of one column, for parts of growing size; if empty, nothing is known: factors of 1.

@@ -41,9 +41,9 @@ def two_proportions(
     """Compare two independent proportions.
 
     The interval combines the two Wilson intervals (Newcombe 1998, method 10). The p-value is that
-    of the pooled score test, with the tail of a gamma distribution that is as skewed as the count is
-    under no change: one in a million is far out, where the normal limit is good for thousands of
-    successes only. Where a cell of the 2 x 2 table is expected to hold fewer than thirty, it is
+    of the pooled score test, with the tail of a gamma distribution that is as skewed as the count
+    is under no change: one in a million is far out, where the normal limit is good for thousands
+    of successes only. Where a cell of the 2 x 2 table is expected to hold fewer than thirty, it is
     exact given the margins: twice the smaller tail of the hypergeometric distribution.
 
     Args:
