@@ -36,6 +36,11 @@ class ColumnEffects:
         # Rows that resemble each other in one respect are taken to do so in all.
         self._own = own if dependent or any(map(is_dependent, own.values())) else {}
 
+    @property
+    def independent(self) -> bool:
+        """Whether all counts are worth what they are."""
+        return not any(self._own.values())
+
     def effective(
         self, effect: Effect, reference: npt.ArrayLike, windows: npt.ArrayLike
     ) -> tuple[FloatArray, FloatArray]:
@@ -46,6 +51,8 @@ class ColumnEffects:
             reference: counts[cells].
             windows: counts[windows, cells].
         """
+        if self.independent:
+            return np.asarray(reference, dtype=np.float64), np.asarray(windows, dtype=np.float64)
         parts = _PARTS.get(effect, (effect,))
         return effective([self._own.get(part, ()) for part in parts], reference, windows)
 

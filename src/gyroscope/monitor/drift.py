@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gyroscope.data.cells import BINS, SCORE, ColumnSpec
+from gyroscope.data.cells import BINS, SCORE, ColumnSpec, ProfileSpec
 from gyroscope.data.contract import ColumnType
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
@@ -32,7 +33,7 @@ from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.chi_square import chi_square_batch
 from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells_batch
-from gyroscope.stats.dependence import dependence_change
+from gyroscope.stats.dependence import DependenceChange, dependence_changes
 from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_batch
 from gyroscope.stats.multiplicity import benjamini_hochberg
 from gyroscope.stats.psi import PsiBatch, psi_batch, rows_needed
@@ -145,10 +146,9 @@ def drift_findings_by_window(
         for shares in (_missing_rates, _unseen_shares, _outside_shares):
             for position, found in zip(large, shares(column, news), strict=True):
                 examined[position] += [found] if found is not None else []
-    factors = table_factors(reference, [reference.n, *(windows[k][1].n for k in large)])
-    for position, factor in zip(large, factors[1:], strict=True):
-        current = windows[position][1]
-        examined[position] += _dependence(reference, current, factors[0], factor, rules)
+    together = _dependences(reference, [windows[position][1] for position in large], rules)
+    for position, pair in zip(large, together, strict=True):
+        examined[position] += [pair] if pair is not None else []
     return [
         worst_first(done[k] + _judged(examined[k], rules, window))
         for k, (window, _) in enumerate(windows)
@@ -213,6 +213,8 @@ def _distributions(
         least = np.zeros(n.size)
     else:
         distance, p_values, least = _numbers(column, counts)
+    words = wording.category_change if column.spec.categorical else wording.number_change
+    times = column.spec.type is ColumnType.DATETIME
     changes = []
     for k, new in enumerate(news):
         low = max(float(distance.interval.low[k]), float(least[k]))
@@ -232,8 +234,8 @@ def _distributions(
                 found=f"{wording.size(effect)} change of {column.spec.name}",
                 calm=f"no sure change of {column.spec.name}",
                 numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
-                change=_change(column, new),
-                moves_on=_moves_on(column.spec, new),
+                change=partial(words, column.spec, column.old, new),
+                moves_on=times and _moves_on(column.spec, new),
             )
         )
     return changes
@@ -243,11 +245,6 @@ def _moves_on(spec: ColumnSpec, new: ColumnProfile) -> bool:
     """Whether a column of times has gone beyond the last one of the reference."""
     later = int(new.counts[-1])
     return spec.type is ColumnType.DATETIME and later > MATERIAL_LATER * new.n
-
-
-def _change(column: _Column, new: ColumnProfile) -> Callable[[], str]:
-    words = wording.category_change if column.spec.categorical else wording.number_change
-    return lambda: words(column.spec, column.old, new)
 
 
 def _categories(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray]:
@@ -264,7 +261,7 @@ def _of_shares(pair: tuple[FloatArray, FloatArray], distance: PsiBatch) -> Float
     The two are alike near no change. Far from it Pearson's grows with the square of a rare share
     that a batch has more of, the PSI hardly faster than the change that made it.
     """
-    return np.maximum(chi_square_batch(*pair).p_value, distance.p_value)
+    return np.asarray(np.maximum(chi_square_batch(*pair).p_value, distance.p_value))
 
 
 def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray, FloatArray]:
@@ -279,9 +276,11 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
     distance = psi_batch(*pair)
     shape = _of_shares(pair, distance)
     apart = kolmogorov_smirnov_batch(then, now).p_value
-    of_shift, of_spread = (
-        rank_scores_batch(*column.effects.effective(effect, column.old.counts, counts))
-        for effect in (Effect.SHIFT, Effect.SPREAD)
+    of_shift = rank_scores_batch(*column.effects.effective(Effect.SHIFT, column.old.counts, counts))
+    of_spread = (
+        of_shift
+        if column.effects.independent  # the same counts
+        else rank_scores_batch(*column.effects.effective(Effect.SPREAD, column.old.counts, counts))
     )
     shift, spread = of_shift.shift, of_spread.spread
     p_values = np.min(
@@ -312,7 +311,7 @@ def _of_size(effect: RankEffectBatch) -> FloatArray:
     # Two values that differ and do not vary, or a sample that does not, leave it to the ranks.
     z = np.full(error.shape, np.inf)
     np.divide(np.abs(effect.value), error, out=z, where=known & (error > 0))
-    return np.maximum(effect.p_value, erfc(z / math.sqrt(2)))
+    return np.asarray(np.maximum(effect.p_value, erfc(z / math.sqrt(2))))
 
 
 def _binned(counts: FloatArray, spec: ColumnSpec) -> FloatArray:
@@ -401,12 +400,12 @@ class _Share(msgspec.Struct, frozen=True):
 def _strangers(
     column: _Column, reference: FloatArray, windows: FloatArray, share: _Share
 ) -> list[_Examined | None]:
-    """The shares of values that the reference does not know; None where there are none."""
+    """The shares of values that the reference does not know, where they are more than expected."""
     if not reference.sum() or not (reference[0] or windows[:, 0].any()):
         return [None] * len(windows)
     shares = _shares(reference, windows)
     return [
-        _share(column, share, shares, k) if pair.any() and (reference[0] or pair[0]) else None
+        _share(column, share, shares, k) if pair.any() and shares.value[k] > 0 else None
         for k, pair in enumerate(windows)
     ]
 
@@ -449,44 +448,52 @@ def _share(column: _Column, share: _Share, shares: TwoProportionsBatch, k: int) 
 # -- how columns go together ----------------------------------------------------------------------
 
 
-def _dependence(
-    reference: Profile, current: Profile, of_reference: float, of_current: float, rules: DriftRules
-) -> list[_Examined]:
-    """The pair of columns whose correlation changed most surely, if that is known of both samples.
+def _dependences(
+    reference: Profile, currents: Sequence[Profile], rules: DriftRules
+) -> list[_Examined | None]:
+    """Of each window the pair of columns whose correlation changed most surely, if it is known.
 
     Two columns of which each stays as it was and whose correlation changes by d have a joint PSI of
     about d^2, so that the root of what is material for a column is material here.
     """
-    if reference.joint is None or current.joint is None:
-        return []
-    spec = reference.spec
-    change = dependence_change(reference.joint / of_reference, current.joint / of_current)
-    if change.pair is None or min(change.n_reference, change.n_current) < rules.min_rows:
-        return []
+    if reference.joint is None:
+        return [None] * len(currents)
+    factors = table_factors(reference, [reference.n, *(current.n for current in currents)])
+    known = [k for k, current in enumerate(currents) if current.joint is not None]
+    joints = [currents[k].joint / factors[k + 1] for k in known]
+    found: list[_Examined | None] = [None] * len(currents)
+    for k, change in zip(
+        known, dependence_changes(reference.joint / factors[0], joints), strict=True
+    ):
+        if change.pair is not None and min(change.n_reference, change.n_current) >= rules.min_rows:
+            found[k] = _dependence(reference.spec, change, rules)
+    return found
+
+
+def _dependence(spec: ProfileSpec, change: DependenceChange, rules: DriftRules) -> _Examined:
+    assert change.pair is not None  # the caller has seen that there is one
     one, other = (spec.columns[position].name for position in change.pair)
     low, high = change.interval.low, change.interval.high
     value = math.atanh(change.current) - math.atanh(change.reference)
     before, after = f"{change.reference:+.2f}", f"{change.current:+.2f}"
-    return [
-        _Examined(
-            kind=Kind.JOINT_DRIFT,
-            check="correlation",
-            subject=f"{one} and {other}",
-            n=current.joint.n,
-            value=value,
-            interval=change.interval,
-            p_value=change.p_value,
-            threshold=math.sqrt(rules.material_psi),
-            limit=f"{math.sqrt(rules.material_psi):.2g}",
-            found=f"{one} and {other} go together differently",
-            calm=f"no sure change of how columns go together, the least so {one} and {other}",
-            numbers=f"on Fisher's scale {value:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}, "
-            f"worst of {change.pairs} pairs",
-            change=lambda: wording.moved(
-                "correlation of ranks", before, after, up=change.current > change.reference
-            ),
-        )
-    ]
+    return _Examined(
+        kind=Kind.JOINT_DRIFT,
+        check="correlation",
+        subject=f"{one} and {other}",
+        n=change.n_current,
+        value=value,
+        interval=change.interval,
+        p_value=change.p_value,
+        threshold=math.sqrt(rules.material_psi),
+        limit=f"{math.sqrt(rules.material_psi):.2g}",
+        found=f"{one} and {other} go together differently",
+        calm=f"no sure change of how columns go together, the least so {one} and {other}",
+        numbers=f"on Fisher's scale {value:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}, "
+        f"worst of {change.pairs} pairs",
+        change=lambda: wording.moved(
+            "correlation of ranks", before, after, up=change.current > change.reference
+        ),
+    )
 
 
 # -- verdicts -------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -118,10 +119,24 @@ def dependence_change(
         35; Bernstein's inequality as in Boucheron, Lugosi and Massart (2013), Concentration
         Inequalities, section 2.8.
     """
+    return dependence_changes(reference, [current], alpha=alpha)[0]
+
+
+def dependence_changes(
+    reference: CrossProducts, currents: Sequence[CrossProducts], *, alpha: float = 0.05
+) -> list[DependenceChange]:
+    """:func:`dependence_change` of each of many samples against one reference."""
+    old = _pairs(reference)
+    return [_changed(reference, old, current, alpha) for current in currents]
+
+
+def _changed(
+    reference: CrossProducts, old: FloatArray, current: CrossProducts, alpha: float
+) -> DependenceChange:
     p, m, n = reference.sums.size, reference.n, current.n
     if current.sums.size != p:
         raise DataError(f"samples must have the same columns, got {p} and {current.sums.size}")
-    old, new = _pairs(reference), _pairs(current)
+    new = _pairs(current)
     # NaN, of a column that does not vary, makes the comparison false.
     usable = np.flatnonzero(np.maximum(np.abs(old[0]), np.abs(new[0])) < 1 - 1e-9)
     if not usable.size:

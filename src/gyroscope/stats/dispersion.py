@@ -31,6 +31,7 @@ GATE = (
 )
 FAR = 1e-6  # p-values about which windows are flagged, once they are corrected for all columns
 FEWEST_PARTS = 8  # fewer say too little about the variance between them
+_FEW_CELLS = 60  # whose eigenvalues are found all at once; of more only the largest, step by step
 _ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
 
 
@@ -125,18 +126,26 @@ def _largest_eigenvalue(x: FloatArray, df: int) -> float:
         population models, Journal of Multivariate Analysis 97, theorem 1.1.
     """
     g = x.shape[1] / df
-    at = np.ones(x.shape[1]) + 0.1 * np.arange(x.shape[1]) % 1
-    for _ in range(_ITERATIONS):
-        size = float(np.linalg.norm(at))
-        if size == 0:
-            return 1.0
-        at = x.T @ (x @ (at / size))
-    found = float(np.linalg.norm(at)) / df
+    found = (_eigenvalue(x) if x.shape[1] <= _FEW_CELLS else _eigenvalue_by_power(x)) / df
     least = 1 + math.sqrt(g)
     if found <= least**2:
         return least
     half = (found + 1 - g) / 2
-    return half + math.sqrt(max(half**2 - found, 0.0))
+    return float(half + math.sqrt(max(half**2 - found, 0.0)))
+
+
+def _eigenvalue(x: FloatArray) -> float:
+    return float(np.linalg.eigvalsh(x.T @ x)[-1])
+
+
+def _eigenvalue_by_power(x: FloatArray) -> float:
+    at = np.ones(x.shape[1]) + 0.1 * np.arange(x.shape[1]) % 1
+    for _ in range(_ITERATIONS):
+        size = float(np.linalg.norm(at))
+        if size == 0:
+            return 0.0
+        at = x.T @ (x @ (at / size))
+    return float(np.linalg.norm(at))
 
 
 def growing_dispersions(
@@ -193,7 +202,7 @@ def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
         extended = 1 + (bound - 1) * np.maximum(sizes / parts.rows, 1.0)
         fits = (sizes >= parts.rows) | (position == 0)
         bounds = np.where(fits, np.minimum(bounds, extended), bounds)
-    return np.maximum(bounds, 1.0)
+    return np.asarray(np.maximum(bounds, 1.0))
 
 
 def pool(columns: Sequence[Sequence[Dispersion]], *, alike: float = 0.0) -> list[Dispersion]:
