@@ -148,7 +148,7 @@ static inline void many_margins(const struct trees *m, const double *seen, const
 }
 
 /* The margins of rows[n][p]. Returns 0, 1 for a code that is none, 2 if memory is short. */
-int gyro_tree_margins(const struct trees *m, const double *rows, int64_t n, int32_t p,
+int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int32_t p,
                       double *margins)
 {
     int block = n < LANES ? 1 : BLOCK, status = 0;
@@ -157,12 +157,12 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int64_t n, int3
     double found[BLOCK];
     if (seen == NULL && p)
         return 2;
-    for (int64_t first = 0; first < n && !status; first += block) {
-        int taken = n - first < block ? (int)(n - first) : block;
+    for (int32_t first = 0; first < n && !status; first += block) {
+        int taken = n - first < block ? n - first : block;
         int padded = block == 1 ? 1 : (taken + LANES - 1) / LANES * LANES;
         for (int i = 0; i < padded && !status; i++) {
-            int64_t row = first + (i < taken ? i : 0);
-            status = see(m, rows + row * p, p, seen + (int64_t)i * 2 * p,
+            int32_t row = first + (i < taken ? i : 0);
+            status = see(m, rows + (int64_t)row * p, p, seen + (int64_t)i * 2 * p,
                          codes + (int64_t)i * p);
         }
         if (status)
@@ -315,10 +315,10 @@ static void begin_tree(const struct trees *m, int32_t tree, const struct scratch
 }
 
 /* The Shapley values[n][p] of rows[n][p]. Returns as gyro_tree_margins. */
-int gyro_tree_shapley(const struct trees *m, const double *rows, int64_t n, int32_t p,
+int gyro_tree_shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
                       double *values)
 {
-    int block = n < BLOCK ? (int)n : BLOCK, status = 0;
+    int block = n < BLOCK ? n : BLOCK, status = 0;
     int64_t nodes = 2 * (int64_t)m->most_splits + 1;
     int64_t pairs = m->most_pairs, per_tree = nodes * pairs;
     pair *memory = malloc((size_t)(2 * pairs + 3 * per_tree + (int64_t)block * 2 * p) * sizeof(pair)
@@ -332,10 +332,10 @@ int gyro_tree_shapley(const struct trees *m, const double *rows, int64_t n, int3
     double *seen = (double *)(phi + (int64_t)block * p);
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
     s.hot = (int8_t *)(codes + (int64_t)block * p);
-    for (int64_t first = 0; first < n && !status; first += block) {
-        int taken = n - first < block ? (int)(n - first) : block;
+    for (int32_t first = 0; first < n && !status; first += block) {
+        int taken = n - first < block ? n - first : block;
         for (int i = 0; i < taken && !status; i++)
-            status = see(m, rows + (first + i) * p, p, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p);
+            status = see(m, rows + ((int64_t)first + i) * p, p, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p);
         for (int64_t j = 0; j < (int64_t)taken * p; j++)
             phi[j] = (pair){0.0, 0.0};
         for (int32_t tree = 0; tree < m->n_trees && !status; tree++) {
@@ -348,7 +348,7 @@ int gyro_tree_shapley(const struct trees *m, const double *rows, int64_t n, int3
             }
         }
         for (int64_t j = 0; j < (int64_t)taken * p; j++)
-            values[first * p + j] = phi[j][0] + phi[j][1];
+            values[(int64_t)first * p + j] = phi[j][0] + phi[j][1];
     }
     free(memory);
     return status;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from ctypes import byref
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ Integers = NDArray[np.intp]
 
 _ROWS_AT_ONCE = 1 << 12  # handed over as one copy
 _LEAST_COVER = 1e-100  # of a split that no training row came to
+_at = ctypes.c_char.from_buffer  # where an array has its numbers
 _CODE, _MEMORY = 1, 2  # what the kernels return if all is not well
 
 _TEST: list[tuple[str, Any]] = [("threshold", "f8"), ("slot", "i4"), ("set", "i4")]
@@ -107,7 +109,7 @@ class CompiledTrees:
             "coded": np.unique(feature[by_code]),
         }
         self._arrays = arrays  # kept alive: the kernels only hold their addresses
-        self._trees = _Trees(
+        described = _Trees(
             **{name: array.ctypes.data for name, array in arrays.items()},
             base=base,
             n_trees=roots.size,
@@ -119,9 +121,9 @@ class CompiledTrees:
         )
         compiled_library = library()
         assert compiled_library is not None  # the caller has asked
-        self._margins = _function(compiled_library.gyro_tree_margins)
-        self._shapley = _function(compiled_library.gyro_tree_shapley)
-        self._reference = ctypes.byref(self._trees)
+        self._margins = compiled_library.gyro_tree_margins
+        self._shapley = compiled_library.gyro_tree_shapley
+        self._trees = byref(described)
 
     def margins(self, X: Matrix) -> Vector:
         """Margins ``float64[n]`` of rows ``float64[n, p]``; other threads run meanwhile.
@@ -129,45 +131,34 @@ class CompiledTrees:
         Raises:
             IndexError: a column is not there, or holds a code that no split knows.
         """
-        margins = np.empty(len(X))
-        self._run(self._margins, X, margins)
-        return margins
+        return self._run(self._margins, X, (len(X),))
 
     def shapley_values(self, X: Matrix) -> Matrix:
         """Shapley values ``float64[n, p]`` of the margins; raises like :meth:`margins`."""
-        values = np.empty(X.shape)
-        self._run(self._shapley, X, values)
-        return values
+        return self._run(self._shapley, X, X.shape)
 
-    def _run(self, kernel: Any, X: Matrix, out: NDArray[np.float64]) -> None:
+    def _run(self, kernel: Any, X: Matrix, shape: tuple[int, ...]) -> NDArray[np.float64]:
         n, p = X.shape
         if p < self._columns:
             raise IndexError(f"the trees split on {self._columns} columns, got {p}")
-        for first in range(0, n, _ROWS_AT_ONCE):
-            some = X[first : first + _ROWS_AT_ONCE]
-            address = ctypes.addressof(ctypes.c_char.from_buffer(out, out.strides[0] * first))
-            # Of all ways to hand over rows, a copy costs the least when there is one.
-            status = kernel(self._reference, some.tobytes(), len(some), p, address)
-            if status == _CODE:
-                raise IndexError("a row holds a category code that no split of the trees knows")
-            if status == _MEMORY:
-                raise MemoryError
+        if n > _ROWS_AT_ONCE:
+            parts = (X[first : first + _ROWS_AT_ONCE] for first in range(0, n, _ROWS_AT_ONCE))
+            return np.concatenate([self._run(kernel, some, some.shape[: len(shape)]) for some in parts])
+        out = np.empty(shape)
+        if not out.size:
+            return out
+        # Of all ways to hand over rows, a copy costs the least when there is one.
+        status = kernel(self._trees, X.tobytes(), n, p, byref(_at(out)))
+        if status == _CODE:
+            raise IndexError("a row holds a category code that no split of the trees knows")
+        if status == _MEMORY:
+            raise MemoryError
+        return out
 
 
 def compiled_trees(**arguments: Any) -> CompiledTrees | None:
     """The trees for the kernels in C; None where there are none (see :class:`CompiledTrees`)."""
     return None if library() is None else CompiledTrees(**arguments)
-
-
-def _function(found: Any) -> Any:
-    found.argtypes = (
-        ctypes.c_void_p,
-        ctypes.c_char_p,
-        ctypes.c_int64,
-        ctypes.c_int32,
-        ctypes.c_void_p,
-    )
-    return found
 
 
 def _sets(
