@@ -90,5 +90,5 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 def expit(margin: Vector) -> Vector:
     """The logistic function without overflow, ``float64[n]``."""
     decay = np.exp(-np.abs(np.ascontiguousarray(margin)))
-    smaller: Vector = decay / (1 + decay)
-    return np.where(margin >= 0, 1 / (1 + decay), smaller)
+    probability: Vector = np.where(margin >= 0, 1.0, decay) / (1 + decay)
+    return probability

@@ -116,7 +116,7 @@ class Encoder:
 
     def logged(self, row: Row) -> tuple[Value, ...]:
         """The values of a row that the prediction log keeps, in the order of logged_columns."""
-        return tuple(row.get(name) for name in self.logged_columns)
+        return tuple(map(row.get, self.logged_columns))
 
     # -- rows, as the prediction log gives them back --------------------------------------------
 
