@@ -17,7 +17,7 @@ _FEW = 1 << 15  # row-split pairs up to which deciding every split at once beats
 
 
 class NumpyTrees:
-    """Does what :class:`gyroscope.kernels.trees.CompiledTrees` does, to the same bits of margins."""
+    """Does what ``gyroscope.kernels.trees.CompiledTrees`` does; margins have the same bits."""
 
     def __init__(self, nodes: Nodes, *, base: float, single: bool) -> None:
         self._nodes = nodes

@@ -17,7 +17,7 @@ Integers = NDArray[np.intp]
 
 _ROWS_AT_ONCE = 1 << 12  # handed over as one copy
 _LEAST_COVER = 1e-100  # of a split that no training row came to
-_at = ctypes.c_char.from_buffer  # where an array has its numbers
+_at: Any = ctypes.c_char.from_buffer  # where an array has its numbers
 _CODE, _MEMORY = 1, 2  # what the kernels return if all is not well
 
 _TEST: list[tuple[str, Any]] = [("threshold", "f8"), ("slot", "i4"), ("set", "i4")]
@@ -143,7 +143,9 @@ class CompiledTrees:
             raise IndexError(f"the trees split on {self._columns} columns, got {p}")
         if n > _ROWS_AT_ONCE:
             parts = (X[first : first + _ROWS_AT_ONCE] for first in range(0, n, _ROWS_AT_ONCE))
-            return np.concatenate([self._run(kernel, some, some.shape[: len(shape)]) for some in parts])
+            return np.concatenate(
+                [self._run(kernel, some, some.shape[: len(shape)]) for some in parts]
+            )
         out = np.empty(shape)
         if not out.size:
             return out
