@@ -84,6 +84,8 @@ def test_rows_laid_out_otherwise_in_memory_score_the_same() -> None:
     expected = MARGINS.tobytes()
     assert SCORER.margins(np.asfortranarray(ROWS)).tobytes() == expected
     assert SCORER.margins(np.repeat(ROWS, 2, axis=0)[::2]).tobytes() == expected
+    whole: Any = np.zeros((9, P), dtype=np.int32)
+    assert SCORER.margins(whole).tobytes() == SCORER.margins(whole.astype(np.float64)).tobytes()
 
 
 def test_no_rows_score_to_nothing() -> None:

@@ -16,6 +16,7 @@ Vector = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
 _ROWS_AT_ONCE = 1 << 12  # handed over as one copy
+_FLOAT64 = np.dtype(np.float64)
 _LEAST_COVER = 1e-100  # of a split that no training row came to
 _at: Any = ctypes.c_char.from_buffer  # where an array has its numbers
 _CODE, _MEMORY = 1, 2  # what the kernels return if all is not well
@@ -82,19 +83,19 @@ class CompiledTrees:
         base: float,
         single: bool,
     ) -> None:
-        splits = np.flatnonzero(feature >= 0)
-        by_code = splits[category_set[splits] >= 0]
+        by_code = np.flatnonzero((feature >= 0) & (category_set >= 0))
+        sets = _sets(category_sets, category_set[by_code], missing_left[by_code])
         self._columns = int(feature.max(initial=-1)) + 1  # that a row must have
         nodes = np.zeros(feature.size, dtype=_NODE)
         nodes["threshold"] = threshold
-        nodes["slot"][splits] = 2 * feature[splits].astype(np.int64) + missing_left[splits]
+        nodes["slot"] = np.where(feature >= 0, 2 * feature.astype(np.int64) + missing_left, 0)
         nodes["child"] = np.column_stack([right, left])
-        sets = _sets(category_sets, category_set[by_code], missing_left[by_code])
         nodes["set"][by_code] = sets.shape[1] * np.arange(1, by_code.size + 1)
         paths = _Paths(feature, nodes["child"], cover, roots)
-        self.expected = float(value @ np.where(feature < 0, paths.reach, 0.0))
-        points, weights = _quadrature(int(paths.pairs.max(initial=1)))
-        arrays = {
+        self.expected = float(value[paths.leaves] @ paths.reach[paths.leaves])
+        most_pairs = int(paths.pairs.max(initial=1))
+        points, weights = _quadrature(most_pairs)
+        self._arrays = {  # kept alive: the kernels only hold their addresses
             "nodes": nodes,
             "values": np.ascontiguousarray(value),
             "roots": np.ascontiguousarray(roots),
@@ -108,16 +109,15 @@ class CompiledTrees:
             "sets": sets,
             "coded": np.unique(feature[by_code]),
         }
-        self._arrays = arrays  # kept alive: the kernels only hold their addresses
         described = _Trees(
-            **{name: array.ctypes.data for name, array in arrays.items()},
+            **{name: array.ctypes.data for name, array in self._arrays.items()},
             base=base,
             n_trees=roots.size,
-            n_coded=arrays["coded"].size,
+            n_coded=self._arrays["coded"].size,
             n_codes=sets.shape[1] - 1,
             single=single,
             most_splits=int(np.diff(paths.first_split).max(initial=0)),
-            most_pairs=int(paths.pairs.max(initial=1)),
+            most_pairs=most_pairs,
         )
         compiled_library = library()
         assert compiled_library is not None  # the caller has asked
@@ -149,6 +149,8 @@ class CompiledTrees:
         out = np.empty(shape)
         if not out.size:
             return out
+        if X.dtype is not _FLOAT64:
+            X = X.astype(np.float64)
         # Of all ways to hand over rows, a copy costs the least when there is one.
         status = kernel(self._trees, X.tobytes(), n, p, byref(_at(out)))
         if status == _CODE:
@@ -219,14 +221,12 @@ class _Paths:
                 self.reach[below] = self.reach[at] * self._ratio[at, side]
                 distinct[below] = distinct[at] + ~met
             at = child[at].astype(np.intp).ravel()
+        self._order, self.leaves = self._by_tree(feature >= 0), self._by_tree(feature < 0)
+        self.first_split = self._firsts(self._order, roots.size)
+        self.first_leaf = self._firsts(self.leaves, roots.size)
         most = np.zeros(roots.size, dtype=np.intp)
-        known = self._tree >= 0
-        np.maximum.at(most, self._tree[known], distinct[known])
+        np.maximum.at(most, self._tree[self.leaves], distinct[self.leaves])
         self.pairs = np.maximum(1, -(-most // 4)).astype(np.int32)  # of points, ceil(d / 2) suffice
-        self._order = self._by_tree(feature >= 0)
-        self.leaves = self._by_tree(feature < 0)
-        counts = [self._firsts(order, roots.size) for order in (self._order, self.leaves)]
-        self.first_split, self.first_leaf = counts
 
     def splits(self, nodes: NDArray[np.void]) -> NDArray[np.void]:
         """The splits of all trees, with positions in their own tree."""
