@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -21,6 +21,9 @@ from gyroscope.train.families.random_forest import forest_nodes
 
 N_CODES = 4  # of column 3; the other columns are numbers
 P = 4
+
+either = pytest.mark.usefixtures("kernel")
+relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 
 
 class Leaf(NamedTuple):
@@ -114,6 +117,8 @@ def nodes_of(forest: list[Any]) -> Nodes:
     return table.nodes()
 
 
+@either
+@relaxed
 @given(st.lists(trees, min_size=1, max_size=3), rows)
 def test_trees_of_any_shape_have_the_values_of_the_definition(
     forest: list[Any], row: NDArray[np.float64]
@@ -125,6 +130,8 @@ def test_trees_of_any_shape_have_the_values_of_the_definition(
     assert found.base == pytest.approx(0.25 + nothing_known, abs=1e-12)
 
 
+@either
+@relaxed
 @given(st.lists(trees, min_size=1, max_size=3), rows)
 def test_trees_of_any_shape_score_by_going_down(
     forest: list[Any], row: NDArray[np.float64]
@@ -137,6 +144,7 @@ def test_trees_of_any_shape_score_by_going_down(
     assert scorer.margins(row[None])[0] == margin
 
 
+@either
 def test_a_feature_met_again_on_a_path_is_one_player() -> None:
     inner = Split(0, 0.0, (), False, Leaf(1.0, 3), Leaf(5.0, 1))
     tree = Split(0, 1.0, (), False, inner, Leaf(-2.0, 4))
@@ -146,6 +154,7 @@ def test_a_feature_met_again_on_a_path_is_one_player() -> None:
     np.testing.assert_allclose(found.values, [[5 - found.base, 0, 0, 0]], atol=1e-15)
 
 
+@either
 def test_a_side_that_no_training_row_took_still_counts_for_a_row_that_takes_it() -> None:
     tree = Split(0, 0.0, (), False, Leaf(1.0, 5), Leaf(7.0, 0))
     scorer = TreeScorer(nodes_of([tree]), base=0.0, single=False)

@@ -84,6 +84,8 @@ def test_rows_laid_out_otherwise_in_memory_score_the_same() -> None:
     expected = MARGINS.tobytes()
     assert SCORER.margins(np.asfortranarray(ROWS)).tobytes() == expected
     assert SCORER.margins(np.repeat(ROWS, 2, axis=0)[::2]).tobytes() == expected
+    whole: Any = np.zeros((9, P), dtype=np.int32)
+    assert SCORER.margins(whole).tobytes() == SCORER.margins(whole.astype(np.float64)).tobytes()
 
 
 def test_no_rows_score_to_nothing() -> None:
@@ -135,7 +137,7 @@ def test_depth_is_the_longest_way_down() -> None:
     table.leaf(left, value=0.0, cover=1)
     table.leaf(right, value=0.0, cover=1)
     assert depth(table.nodes()) == 1
-    assert depth(grown(0, 40)) == SCORER._depth > 5
+    assert depth(grown(0, 40)) > 5
 
 
 def changed(name: str, position: int, value: Any) -> dict[str, Any]:
@@ -152,10 +154,13 @@ WRONG = [
     (changed("right", SPLIT, 10**6), "leads back or nowhere"),
     (changed("left", LEAF, LEAF + 1), "leads back or nowhere"),
     (changed("left", LEAF, -1), "leads back or nowhere"),
+    (changed("right", SPLIT, SCORER._nodes.left[SPLIT]), "has two parents"),
+    (changed("roots", 3, SCORER._nodes.left[SPLIT]), "has two parents"),
     (changed("roots", 3, -1), "has no root"),
     (changed("roots", 3, 10**6), "has no root"),
     (changed("category_set", SPLIT, 10**6), "has no set"),
     (changed("value", LEAF, np.nan), "not finite"),
+    (changed("threshold", SPLIT, np.nan), "threshold of the node table is no number"),
     (changed("cover", SPLIT, -1.0), "cover below 0"),
     (changed("cover", SPLIT, np.nan), "cover below 0"),
     ({**SCORER.arrays(), "value": np.zeros(3)}, "differ in length"),

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gyroscope.data.codec import Codec, label_text, plain_number, shorten
 from gyroscope.data.contract import Column, ColumnType
@@ -193,3 +195,39 @@ def test_a_value_is_shown_in_a_few_words() -> None:
     assert [shorten(value) for value in (None, "a", 1.5, True)] == ["null", "'a'", "1.5", "True"]
     assert shorten("x" * 50) == repr("x" * 37 + "...")
     assert len(shorten(list(range(100)))) == 40
+
+
+PLAIN = [
+    {},
+    {"limits": (0.0, 10.0)},
+    {"limits": (None, 1e300), "nullable": True},
+    {"missing": ("-1", "basic")},
+    {"type_": ColumnType.INTEGER},
+    {"type_": ColumnType.INTEGER, "limits": (-1.0, None)},
+    {"type_": ColumnType.CATEGORY},
+    {"type_": ColumnType.CATEGORY, "missing": ("plus",), "nullable": True},
+    {"type_": ColumnType.BOOLEAN, "true": ("basic", "1")},
+]
+values = (
+    st.floats()
+    | st.integers(-5, 20)
+    | st.sampled_from([2**53 - 1, 2**53, 2**53 + 1, -(2**53), 10**17, 10**400, -0.0, 0.0, -1.0])
+    | st.sampled_from(["basic", "plus", " plus", "", "1", None, True, False])
+)
+
+
+def read(chosen: Codec, value: Any) -> str:
+    try:
+        return repr(chosen.number(value))
+    except ValueError:
+        return "does not fit"
+
+
+@pytest.mark.parametrize("fields", PLAIN)
+@given(value=values)
+def test_values_that_surely_fit_are_read_like_all_others(
+    fields: dict[str, Any], value: Any
+) -> None:
+    slow = codec(**fields)
+    slow._plain_types, slow._plain_codes = frozenset(), {}
+    assert read(codec(**fields), value) == read(slow, value)

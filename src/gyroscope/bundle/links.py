@@ -89,6 +89,10 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 def expit(margin: Vector) -> Vector:
     """The logistic function without overflow, ``float64[n]``."""
+    if margin.size == 1:  # a request: plain numbers cost less, and have the same bits
+        x = margin.item()
+        small = float(np.exp(-abs(x)))
+        return np.array([(1.0 if x >= 0 else small) / (1 + small)])
     decay = np.exp(-np.abs(np.ascontiguousarray(margin)))
-    smaller: Vector = decay / (1 + decay)
-    return np.where(margin >= 0, 1 / (1 + decay), smaller)
+    probability: Vector = np.where(margin >= 0, 1.0, decay) / (1 + decay)
+    return probability

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class Nodes(msgspec.Struct, frozen=True, kw_only=True):
-    """The nodes of all trees, one array element a node; children stand after their parent.
+    """The nodes of all trees, one array element a node; children stand after their one parent.
 
     A row goes left at a numeric split if ``x <= threshold``, at a category split if its code is
     in the set; a missing value goes where ``missing_left`` says. A leaf is its own child.
@@ -36,6 +36,8 @@ class Nodes(msgspec.Struct, frozen=True, kw_only=True):
         if self.category_sets.ndim != 2 or self.roots.ndim != 1:
             raise ValueError("the arrays of the node table are of wrong shapes")
         self._check_links()
+        if np.isnan(self.threshold).any():
+            raise ValueError("a threshold of the node table is no number")
         if not (np.isfinite(self.value).all() and (self.cover >= 0).all()):
             raise ValueError("a leaf of the node table is not finite, or a cover below 0")
 
@@ -47,6 +49,9 @@ class Nodes(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError("a node of the table leads back or nowhere")
         if ((self.roots < 0) | (self.roots >= n)).any():
             raise ValueError("a tree of the node table has no root")
+        below = np.concatenate([self.left[~leaf], self.right[~leaf], self.roots])
+        if np.bincount(below, minlength=1).max() > 1:
+            raise ValueError("a node of the table has two parents")
         if (self.category_set >= len(self.category_sets)).any():
             raise ValueError("a category split of the node table has no set")
 

@@ -8,6 +8,7 @@ through it, so they cannot disagree. Missing is NaN, a category is its position 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -41,6 +42,10 @@ class Codec:
         # What a number or boolean may stand for; a category spelt just like it comes first.
         self._spelt = _positions([label_text(text) for text in column.categories]) | self._codes
         self._other = float(len(column.categories)) if column.unknown == "other" else None
+        self._plain_types, self._plain_low, self._plain_high = self._plain_numbers()
+        self._plain_codes = {t: code for t, code in self._codes.items() if not self.is_missing(t)}
+        if column.type is not ColumnType.CATEGORY:
+            self._plain_codes = {}
         self._words = {"true": 1.0, "false": 0.0}
         self._words |= {label_text(word): 1.0 for word in column.true}
         self._words |= {label_text(word): 0.0 for word in column.false}
@@ -62,6 +67,11 @@ class Codec:
         Raises:
             ValueError: the value does not fit; ``expected`` says what would.
         """
+        kind = type(value)
+        if kind in self._plain_types and self._plain_low <= value <= self._plain_high:  # type: ignore[operator]
+            return value + 0.0  # type: ignore[operator]
+        if kind is str and value in self._plain_codes:
+            return self._plain_codes[value]
         if not self.is_missing(value):
             return self._read(value)
         if not self.column.nullable:
@@ -100,6 +110,19 @@ class Codec:
             return moment.astimezone(UTC)
         except (ValueError, OverflowError):
             raise ValueError(self.expected) from None
+
+    def _plain_numbers(self) -> tuple[frozenset[type], float, float]:
+        """Types and range of the numbers that surely fit, so that most values need no more checks.
+
+        A whole number given as a float is not among them, nor is any number if some are missing.
+        """
+        if not self.numeric or self._missing_numbers:
+            return frozenset(), 0.0, 0.0
+        whole = self.column.type is ColumnType.INTEGER
+        largest = float(EXACT_INTEGERS - 1) if whole else sys.float_info.max
+        low = -largest if self._low is None else max(self._low, -largest)
+        high = largest if self._high is None else min(self._high, largest)
+        return frozenset({int} if whole else {int, float}), low, high
 
     def _number(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, float | int):

@@ -39,6 +39,7 @@ class Encoder:
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self._features = [Codec(column) for column in contract.features]
+        self._numbers = [(codec.column.name, codec.number) for codec in self._features]
         self._carried = [Codec(column) for column in contract.sensitive]
         self._target = Codec(contract.target)
         self._time = None if contract.time is None else Codec(contract.time)
@@ -64,15 +65,24 @@ class Encoder:
         X = np.empty((len(rows), len(self._features)))
         problems: list[FieldProblem] = []
         for i, row in enumerate(rows):
-            for j, codec in enumerate(self._features):
-                try:
-                    X[i, j] = codec.number(row[codec.column.name])
-                except (KeyError, ValueError):
-                    problems.append(_problem(i, codec, row))
+            try:
+                X[i] = [number(row[name]) for name, number in self._numbers]
+            except (KeyError, ValueError):
+                problems += self._feature_problems(i, row)
             problems += self._other_problems(i, row)
         if problems:
             raise RowError(problems)
         return X
+
+    def _feature_problems(self, i: int, row: Row) -> list[FieldProblem]:
+        """What is wrong with the features, all of them."""
+        problems = []
+        for codec in self._features:
+            try:
+                codec.number(row[codec.column.name])
+            except (KeyError, ValueError):
+                problems.append(_problem(i, codec, row))
+        return problems
 
     def _other_problems(self, i: int, row: Row) -> list[FieldProblem]:
         """What is wrong outside the features: fields that must not be there, or do not fit."""
@@ -116,7 +126,7 @@ class Encoder:
 
     def logged(self, row: Row) -> tuple[Value, ...]:
         """The values of a row that the prediction log keeps, in the order of logged_columns."""
-        return tuple(row.get(name) for name in self.logged_columns)
+        return tuple(map(row.get, self.logged_columns))
 
     # -- rows, as the prediction log gives them back --------------------------------------------
 

@@ -1,7 +1,8 @@
 """The loops over all values of a table: in C if a compiler was there at installation, else NumPy.
 
 Both give the same counts, extremes and sketches, bit for bit, and the same moments but for rounding
-in the last digits.
+in the last digits. ``trees`` scores and explains trees; what does so in NumPy, to the same bits of
+margins, is ``gyroscope.bundle.numpy_trees``, as it needs the node table.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log.base import PredictionLog
 
 _Row = TypeVar("_Row")
-_Outcomes = list[LogError | None]  # one for each append of a group
 
 
 class GroupCommit:
@@ -59,9 +58,12 @@ class GroupCommit:
 class _Group(Generic[_Row]):
     """Appends that are written together."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.appends: list[Sequence[_Row]] = []
-        self.outcomes: asyncio.Task[_Outcomes]
+        # One for each append, since a task that is cancelled must not cancel the others.
+        self.waiting: list[asyncio.Future[None]] = []
+        self.settled: asyncio.Future[None] = loop.create_future()
 
 
 class _Gatherer(Generic[_Row]):
@@ -76,43 +78,50 @@ class _Gatherer(Generic[_Row]):
     async def append(self, rows: Sequence[_Row]) -> None:
         with self._lock:
             group = self._gathering or self._new_group()
-            number = len(group.appends)
+            written = group.loop.create_future()
             group.appends.append(rows)
-        # Shielded, because a task that is cancelled must not cancel the others of its group.
-        outcomes = await asyncio.shield(group.outcomes)
-        error = outcomes[number]
-        if error is not None:
-            raise error
+            group.waiting.append(written)
+        await written
 
     async def finish(self) -> None:
         """Wait until the group that is gathering has been taken up and written."""
         group = self._gathering
         if group is not None:
-            await asyncio.wait([group.outcomes])
+            await group.settled
 
     def _new_group(self) -> _Group[_Row]:
-        group: _Group[_Row] = _Group()
-        # A task of its own begins after all tasks that are ready now: they join the group.
-        group.outcomes = asyncio.create_task(self._written(group))
+        group: _Group[_Row] = _Group(asyncio.get_running_loop())
+        # Called after all tasks that are ready now: they join the group.
+        group.loop.call_soon(self._thread.submit, self._write_group, group)
         self._gathering = group
         return group
 
-    async def _written(self, group: _Group[_Row]) -> _Outcomes:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._write_group, group)
-
-    def _write_group(self, group: _Group[_Row]) -> _Outcomes:
+    def _write_group(self, group: _Group[_Row]) -> None:
         with self._lock:
             self._gathering = None  # whoever comes now joins the next
         outcome = self._attempt([row for rows in group.appends for row in rows])
-        if outcome is None or len(group.appends) == 1:
-            return [outcome] * len(group.appends)
-        # One append may have spoilt it for all; alone, each has the outcome that is its own.
-        return [self._attempt(rows) for rows in group.appends]
+        if isinstance(outcome, LogError) and len(group.appends) > 1:
+            # One append may have spoilt it for all; alone, each has the outcome that is its own.
+            outcomes = [self._attempt(rows) for rows in group.appends]
+        else:
+            outcomes = [outcome] * len(group.appends)
+        group.loop.call_soon_threadsafe(_settle, group, outcomes)
 
-    def _attempt(self, rows: Sequence[_Row]) -> LogError | None:
+    def _attempt(self, rows: Sequence[_Row]) -> Exception | None:
         try:
             self._write(rows)
-        except LogError as error:
+        except Exception as error:  # noqa: BLE001  it is for the tasks that wait
             return error
         return None
+
+
+def _settle(group: _Group[_Row], outcomes: Sequence[Exception | None]) -> None:
+    """Tell each task, on its event loop, how its append went."""
+    for written, outcome in zip(group.waiting, outcomes, strict=True):
+        if written.done():
+            continue  # its task was cancelled
+        if outcome is None:
+            written.set_result(None)
+        else:
+            written.set_exception(outcome)
+    group.settled.set_result(None)

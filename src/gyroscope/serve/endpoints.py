@@ -22,7 +22,7 @@ from gyroscope.serve.scoring import contributions_wanted, score
 # thread, so that other requests are answered meanwhile.
 _BYTES_AT_ONCE = 100_000
 _ROWS_AT_ONCE = 200
-_EXPLAINED_ROWS_AT_ONCE = 2
+_EXPLAINED_ROWS_AT_ONCE = 8
 _THREADS = 2  # they compete with the event loop for the interpreter, so few
 
 _T = TypeVar("_T")

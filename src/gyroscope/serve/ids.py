@@ -12,11 +12,9 @@ def time_sorted_ids(n: int) -> list[str]:
     48 bits of Unix time in milliseconds, then 72 random bits; the last ones of a call count up, so
     that the rows of one request keep their order. Needs no state, so any thread may call it.
     """
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(9), "big")
-    head = f"{milliseconds:012x}7{random >> 60:03x}"
-    prefix = f"{head[:8]}-{head[8:12]}-{head[12:]}-"
+    time_ms, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(9).hex()
+    prefix = f"{time_ms[:8]}-{time_ms[8:]}-7{random[:3]}-"
     # variant bits 10, then two zeros as headroom for counting up, then 60 random bits
-    first = (0b10 << 62) | (random & ((1 << 60) - 1))
-    tails = (f"{first + i:016x}" for i in range(n))
+    first = int("8" + random[3:], 16)
+    tails = [f"{first + i:016x}" for i in range(n)]
     return [f"{prefix}{tail[:4]}-{tail[4:]}" for tail in tails]

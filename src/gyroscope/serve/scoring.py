@@ -96,20 +96,21 @@ def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
 def _check_finite(margins: Vector, contributions: Contributions | None) -> None:
     """Refuse rows whose numbers are so large that the score overflows."""
     finite = np.isfinite(margins)
+    if finite.all() and (contributions is None or np.isfinite(contributions.values).all()):
+        return
     if contributions is not None:
         finite &= np.isfinite(contributions.values).all(axis=1)
-    if not finite.all():
-        raise RowError(
-            [
-                FieldProblem(
-                    row=row,
-                    field="row",
-                    given="numbers so large that the score overflows",
-                    expected="numbers of the size seen in training",
-                )
-                for row in np.flatnonzero(~finite).tolist()
-            ]
-        )
+    raise RowError(
+        [
+            FieldProblem(
+                row=row,
+                field="row",
+                given="numbers so large that the score overflows",
+                expected="numbers of the size seen in training",
+            )
+            for row in np.flatnonzero(~finite).tolist()
+        ]
+    )
 
 
 def _predictions(

@@ -1,0 +1,355 @@
+/* Trees: the margins of rows, and their exact Shapley values by quadrature.
+ *
+ * Rows are seen as the training library saw them, each value twice: as it is, and with the lowest
+ * number in the place of NaN. A split reads the one that sends a missing value where it belongs, so
+ * that one comparison decides it. All sums run in the order of the trees: a row gets the same bits
+ * whatever rows it comes with.
+ */
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#define LANES 8  /* walks at once: each waits for its own loads */
+#define BLOCK 64 /* rows that share the loads of a tree; a multiple of LANES */
+
+/* What decides a split. */
+struct test {
+    double threshold;
+    int32_t slot; /* of the row as seen: 2 * column, + 1 where a missing value goes left */
+    int32_t set;  /* offset in the sets of codes; 0, a set without codes, at a numeric split */
+};
+
+/* A leaf is its own child on both sides: no branch in the walk. */
+struct node {
+    struct test test;
+    int32_t child[2]; /* right, left */
+};
+
+/* A split as the paths see it. Its feature may have been split on before, on the way to it. */
+struct split {
+    struct test test;
+    double ratio[2];  /* share of its training rows that each child got: right, left */
+    double share;     /* product of the ratios of earlier splits on the feature, on the way here */
+    int32_t child[2]; /* in its tree: splits come first, then leaves */
+    int32_t before;   /* the last earlier split on the feature; -1 if there is none */
+    int32_t side;     /* of that split, on which this one lies */
+};
+
+struct trees {
+    const struct node *nodes;
+    const double *values; /* of leaves, by node */
+    const int32_t *roots;
+    const struct split *splits; /* tree by tree, each after those above it */
+    const double *leaves;       /* values, tree by tree */
+    const int32_t *first_split; /* of each tree, and the end */
+    const int32_t *first_leaf;
+    const int32_t *pairs;       /* half the number of quadrature points that each tree needs */
+    const double *points;       /* Gauss-Legendre on [0, 1]: for k pairs from k * (k - 1) on */
+    const double *weights;
+    const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
+    const int32_t *coded;       /* columns with splits on codes */
+    double base;
+    int32_t n_trees, n_coded, n_codes, single, most_splits, most_pairs;
+};
+
+typedef double pair __attribute__((vector_size(16)));
+
+static inline int goes_left(const struct test *test, const double *seen, const int32_t *codes,
+                            const uint8_t *sets, int by_code)
+{
+    int below = seen[test->slot] <= test->threshold;
+    if (!by_code)
+        return below;
+    return (below & (test->set == 0)) | sets[test->set + codes[test->slot >> 1]];
+}
+
+/* Returns 1 if a code is none that the sets know. */
+static int see(const struct trees *m, const double *x, int32_t p, double *seen, int32_t *codes)
+{
+    for (int32_t j = 0; j < p; j++) {
+        double v = x[j];
+        if (m->single) { /* numbers beyond float32 were cut off at its ends */
+            v = v < -FLT_MAX ? -FLT_MAX : v > FLT_MAX ? FLT_MAX : v;
+            v = (double)(float)v;
+        }
+        seen[2 * j] = v;
+        seen[2 * j + 1] = v != v ? -INFINITY : v;
+        codes[j] = 0;
+    }
+    for (int32_t k = 0; k < m->n_coded; k++) {
+        double v = seen[2 * m->coded[k]];
+        if (v == v && !(v >= 0.0 && v < m->n_codes))
+            return 1;
+        codes[m->coded[k]] = v == v ? (int32_t)v : m->n_codes;
+    }
+    return 0;
+}
+
+/* Goes down LANES ways at once until all have come to a leaf. */
+static inline void walk(const struct trees *m, int32_t *at, const double *const *seen,
+                        const int32_t *const *codes, int by_code)
+{
+    int32_t moved;
+    do {
+        moved = 0;
+        for (int k = 0; k < LANES; k++) {
+            const struct node *node = &m->nodes[at[k]];
+            int left = goes_left(&node->test, seen[k], codes[k], m->sets, by_code);
+            int32_t next = node->child[left];
+            moved |= next ^ at[k];
+            at[k] = next;
+        }
+    } while (moved);
+}
+
+static inline double one_margin(const struct trees *m, const double *seen, const int32_t *codes,
+                                int by_code)
+{
+    const double *rows[LANES];
+    const int32_t *coded[LANES];
+    int32_t at[LANES];
+    double total = m->base;
+    for (int k = 0; k < LANES; k++) {
+        rows[k] = seen;
+        coded[k] = codes;
+    }
+    for (int32_t tree = 0; tree < m->n_trees; tree += LANES) {
+        int32_t left = m->n_trees - tree;
+        for (int k = 0; k < LANES; k++)
+            at[k] = m->roots[k < left ? tree + k : tree];
+        walk(m, at, rows, coded, by_code);
+        for (int k = 0; k < LANES && k < left; k++)
+            total += m->values[at[k]];
+    }
+    return total;
+}
+
+/* The margins of n rows as seen, a multiple of LANES and at most BLOCK of them. */
+static inline void many_margins(const struct trees *m, const double *seen, const int32_t *codes,
+                                int n, int32_t p, double *margins, int by_code)
+{
+    const double *rows[BLOCK];
+    const int32_t *coded[BLOCK];
+    int32_t at[LANES];
+    for (int i = 0; i < n; i++) {
+        rows[i] = seen + (int64_t)i * 2 * p;
+        coded[i] = codes + (int64_t)i * p;
+        margins[i] = m->base;
+    }
+    for (int32_t tree = 0; tree < m->n_trees; tree++)
+        for (int i = 0; i < n; i += LANES) {
+            for (int k = 0; k < LANES; k++)
+                at[k] = m->roots[tree];
+            walk(m, at, rows + i, coded + i, by_code);
+            for (int k = 0; k < LANES; k++)
+                margins[i + k] += m->values[at[k]];
+        }
+}
+
+/* The margins of rows[n][p]. Returns 0, 1 for a code that is none, 2 if memory is short. */
+int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int32_t p,
+                      double *margins)
+{
+    int block = n < LANES ? 1 : BLOCK, status = 0;
+    double *seen = malloc((size_t)block * p * (2 * sizeof(double) + sizeof(int32_t)));
+    int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
+    double found[BLOCK];
+    if (seen == NULL && p)
+        return 2;
+    for (int32_t first = 0; first < n && !status; first += block) {
+        int taken = n - first < block ? n - first : block;
+        int padded = block == 1 ? 1 : (taken + LANES - 1) / LANES * LANES;
+        for (int i = 0; i < padded && !status; i++) {
+            int32_t row = first + (i < taken ? i : 0);
+            status = see(m, rows + (int64_t)row * p, p, seen + (int64_t)i * 2 * p,
+                         codes + (int64_t)i * p);
+        }
+        if (status)
+            break;
+        if (block == 1)
+            found[0] = m->n_coded ? one_margin(m, seen, codes, 1) : one_margin(m, seen, codes, 0);
+        else if (m->n_coded)
+            many_margins(m, seen, codes, padded, p, found, 1);
+        else
+            many_margins(m, seen, codes, padded, p, found, 0);
+        for (int i = 0; i < taken; i++)
+            margins[first + i] = found[i];
+    }
+    free(seen);
+    return status;
+}
+
+/* Where the numbers of one tree are worked out: one element, or one row of pairs, a node. */
+struct scratch {
+    pair *t, *w;       /* points and weights */
+    pair *outside;     /* product of the factors of all features on the way to a node, but of its own */
+    pair *below;       /* value of the game of the leaves below a node, relative to that product */
+    pair *inverse;     /* of the factor that the feature of a split has on the way to it */
+    int8_t *hot;       /* the side of a split that the row takes; 2 if the row does not get so far */
+    pair *phi;         /* by column, in two halves */
+};
+
+/* Adds the Shapley values of one tree.
+ *
+ * For each distinct feature j on the path to a leaf let o_j in {0, 1} say whether the row follows
+ * the path on j, and p_j be the product of the ratios of j's splits. The path-dependent game of
+ * Lundberg et al. (2020), Nature Machine Intelligence 2, has the multilinear extension
+ *     v * prod_j f_j,   f_j = p_j + t (o_j - p_j),
+ * summed over leaves, and by Owen (1972), Management Science 18, the Shapley value of j is the
+ * integral over t in [0, 1] of its derivative along j, a polynomial: quadrature is exact.
+ *
+ * Let p be the share of the side that the row takes of a split on j, if it took the sides of the
+ * earlier ones too, and q that of the other; A and B the values below, R the product of the factors
+ * of all other features. The derivative is R ((1 - p) A - q B) without the earlier splits on j; for
+ * these the same leaves were counted with the factor share + t (1 - share), which is taken back.
+ */
+static inline void explain(const struct split *splits, int32_t n, int pairs,
+                           const struct scratch *s, const double *seen, const int32_t *codes,
+                           const uint8_t *sets, int by_code)
+{
+    const pair *t = s->t;
+    for (int k = 0; k < pairs; k++)
+        s->outside[k] = s->w[k];
+    for (int32_t i = 0; i < n; i++) {
+        const struct split *split = &splits[i];
+        int hot = goes_left(&split->test, seen, codes, sets, by_code);
+        pair *own = s->outside + (int64_t)i * pairs;
+        pair *taken = s->outside + (int64_t)split->child[hot] * pairs;
+        pair *other = s->outside + (int64_t)split->child[!hot] * pairs;
+        double p = split->ratio[hot], q = split->ratio[!hot], share = split->share;
+        if (split->before >= 0) {
+            if (s->hot[split->before] != split->side) { /* one factor whatever lies below */
+                s->hot[i] = 2;
+                for (int k = 0; k < pairs; k++) {
+                    taken[k] = own[k] * p;
+                    other[k] = own[k] * q;
+                }
+                continue;
+            }
+            pair *inverse = s->inverse + (int64_t)i * pairs;
+            for (int k = 0; k < pairs; k++) {
+                inverse[k] = 1.0 / (share + t[k] * (1.0 - share));
+                own[k] *= inverse[k];
+            }
+            p *= share;
+            q *= share;
+        }
+        s->hot[i] = (int8_t)hot;
+        for (int k = 0; k < pairs; k++) {
+            taken[k] = own[k] * (p + t[k] * (1.0 - p));
+            other[k] = own[k] * (q - t[k] * q);
+        }
+    }
+    for (int32_t i = n - 1; i >= 0; i--) {
+        const struct split *split = &splits[i];
+        int hot = s->hot[i];
+        pair *own = s->below + (int64_t)i * pairs;
+        const pair *outside = s->outside + (int64_t)i * pairs;
+        pair derivative = {0.0, 0.0};
+        if (hot == 2) {
+            const pair *right = s->below + (int64_t)split->child[0] * pairs;
+            const pair *left = s->below + (int64_t)split->child[1] * pairs;
+            for (int k = 0; k < pairs; k++)
+                own[k] = right[k] * split->ratio[0] + left[k] * split->ratio[1];
+            continue;
+        }
+        const pair *taken = s->below + (int64_t)split->child[hot] * pairs;
+        const pair *other = s->below + (int64_t)split->child[!hot] * pairs;
+        double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
+        if (split->before < 0) {
+            for (int k = 0; k < pairs; k++) {
+                pair unknown = taken[k] * p + other[k] * q;
+                pair gain = taken[k] - unknown;
+                own[k] = unknown + t[k] * gain;
+                derivative += outside[k] * gain;
+            }
+        } else {
+            const pair *inverse = s->inverse + (int64_t)i * pairs;
+            for (int k = 0; k < pairs; k++) {
+                pair unknown = taken[k] * p + other[k] * q;
+                pair gain = taken[k] - unknown;
+                own[k] = (unknown + t[k] * gain) * inverse[k];
+                derivative += outside[k] * (gain - own[k] * (1.0 - share));
+            }
+        }
+        s->phi[split->test.slot >> 1] += derivative;
+    }
+}
+
+/* The usual numbers of pairs are unrolled. */
+static void explain_tree(const struct trees *m, int32_t tree, const struct scratch *s,
+                         const double *seen, const int32_t *codes)
+{
+    const struct split *splits = m->splits + m->first_split[tree];
+    int32_t n = m->first_split[tree + 1] - m->first_split[tree];
+    const uint8_t *sets = m->sets;
+#define EXPLAIN(PAIRS)                                                    \
+    if (m->n_coded)                                                       \
+        explain(splits, n, PAIRS, s, seen, codes, sets, 1);               \
+    else                                                                  \
+        explain(splits, n, PAIRS, s, seen, codes, sets, 0);               \
+    break
+    switch (m->pairs[tree]) {
+    case 1: EXPLAIN(1);
+    case 2: EXPLAIN(2);
+    case 3: EXPLAIN(3);
+    case 4: EXPLAIN(4);
+    default: EXPLAIN(m->pairs[tree]);
+    }
+}
+
+static void begin_tree(const struct trees *m, int32_t tree, const struct scratch *s)
+{
+    int pairs = m->pairs[tree];
+    int32_t first = m->first_leaf[tree], leaves = m->first_leaf[tree + 1] - first;
+    pair *below = s->below + (int64_t)(m->first_split[tree + 1] - m->first_split[tree]) * pairs;
+    for (int k = 0; k < pairs; k++) {
+        int64_t at = (int64_t)pairs * (pairs - 1) + 2 * k;
+        s->t[k] = (pair){m->points[at], m->points[at + 1]};
+        s->w[k] = (pair){m->weights[at], m->weights[at + 1]};
+    }
+    for (int32_t i = 0; i < leaves; i++)
+        for (int k = 0; k < pairs; k++)
+            *below++ = (pair){m->leaves[first + i], m->leaves[first + i]};
+}
+
+/* The Shapley values[n][p] of rows[n][p]. Returns as gyro_tree_margins. */
+int gyro_tree_shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
+                      double *values)
+{
+    int block = n < BLOCK ? n : BLOCK, status = 0;
+    int64_t nodes = 2 * (int64_t)m->most_splits + 1;
+    int64_t pairs = m->most_pairs, per_tree = nodes * pairs;
+    pair *memory = malloc((size_t)(2 * pairs + 3 * per_tree + (int64_t)block * 2 * p) * sizeof(pair)
+                          + (size_t)((int64_t)block * p) * sizeof(int32_t) + (size_t)nodes);
+    if (memory == NULL)
+        return 2;
+    struct scratch s = {.t = memory, .w = memory + pairs, .outside = memory + 2 * pairs};
+    s.below = s.outside + per_tree;
+    s.inverse = s.below + per_tree;
+    pair *phi = s.inverse + per_tree;
+    double *seen = (double *)(phi + (int64_t)block * p);
+    int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
+    s.hot = (int8_t *)(codes + (int64_t)block * p);
+    for (int32_t first = 0; first < n && !status; first += block) {
+        int taken = n - first < block ? n - first : block;
+        for (int i = 0; i < taken && !status; i++)
+            status = see(m, rows + ((int64_t)first + i) * p, p, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p);
+        for (int64_t j = 0; j < (int64_t)taken * p; j++)
+            phi[j] = (pair){0.0, 0.0};
+        for (int32_t tree = 0; tree < m->n_trees && !status; tree++) {
+            if (m->first_split[tree] == m->first_split[tree + 1])
+                continue;
+            begin_tree(m, tree, &s);
+            for (int i = 0; i < taken; i++) {
+                s.phi = phi + (int64_t)i * p;
+                explain_tree(m, tree, &s, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p);
+            }
+        }
+        for (int64_t j = 0; j < (int64_t)taken * p; j++)
+            values[(int64_t)first * p + j] = phi[j][0] + phi[j][1];
+    }
+    free(memory);
+    return status;
+}
