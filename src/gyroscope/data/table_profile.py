@@ -207,7 +207,7 @@ class _Parts:
         cells = spec.cells if spec.categorical else len(spec.bins)
         self._counts = np.zeros((parts, cells), dtype=np.int32)
         self._missing = np.zeros(parts, dtype=np.int64)
-        self._magnitudes: list[tuple[slice, int, Counts]] = []
+        self._magnitudes: list[tuple[slice, int, NDArray[np.int32]]] = []
 
     def within(self, first: int, end: int) -> list[int]:
         """Where the rows first .. end - 1 are cut by the parts, counted from the first of them."""

@@ -264,7 +264,7 @@ def _of_shares(pair: tuple[FloatArray, FloatArray], distance: PsiBatch) -> Float
     The two are alike near no change. Far from it Pearson's grows with the square of a rare share
     that a batch has more of, the PSI hardly faster than the change that made it.
     """
-    return np.maximum(chi_square_batch(*pair).p_value, distance.p_value)
+    return np.asarray(np.maximum(chi_square_batch(*pair).p_value, distance.p_value))
 
 
 def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray, FloatArray]:
@@ -312,7 +312,7 @@ def _of_size(effect: RankEffectBatch) -> FloatArray:
     # Two values that differ and do not vary, or a sample that does not, leave it to the ranks.
     z = np.full(error.shape, np.inf)
     np.divide(np.abs(effect.value), error, out=z, where=known & (error > 0))
-    return np.maximum(effect.p_value, erfc(z / math.sqrt(2)))
+    return np.asarray(np.maximum(effect.p_value, erfc(z / math.sqrt(2))))
 
 
 def _binned(counts: FloatArray, spec: ColumnSpec) -> FloatArray:

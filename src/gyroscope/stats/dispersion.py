@@ -22,7 +22,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gyroscope.stats.counts import MIN_EXPECTED, FloatArray
+from gyroscope.stats.batches import FloatArray
+from gyroscope.stats.counts import MIN_EXPECTED
 from gyroscope.stats.intervals import normal_quantile
 
 GATE = (
@@ -135,7 +136,7 @@ def _largest_eigenvalue(x: FloatArray, df: int) -> float:
     if found <= least**2:
         return least
     half = (found + 1 - g) / 2
-    return half + math.sqrt(max(half**2 - found, 0.0))
+    return float(half + math.sqrt(max(half**2 - found, 0.0)))
 
 
 def tail(ratio: float, df: float) -> float:
@@ -176,7 +177,7 @@ def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
         extended = 1 + (bound - 1) * np.maximum(sizes / parts.rows, 1.0)
         fits = (sizes >= parts.rows) | (position == 0)
         bounds = np.where(fits, np.minimum(bounds, extended), bounds)
-    return np.maximum(bounds, 1.0)
+    return np.asarray(np.maximum(bounds, 1.0))
 
 
 def pool(columns: Sequence[Sequence[Dispersion]], *, alike: float = 0.0) -> list[Dispersion]:
