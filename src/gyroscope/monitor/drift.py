@@ -54,6 +54,8 @@ MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference ho
 # How the error of a number's p-value is shared between its tests. Most changes are shifts.
 _SHIFT, _SPREAD, _SHAPE, _DISTANCE = 0.7, 0.1, 0.1, 0.1
 
+_ONE_SIDED = 0.1  # of two-sided intervals whose lower ends alone are used: each holds at 95 %
+
 
 class DriftRules(msgspec.Struct, frozen=True, kw_only=True):
     """What counts as drift."""
@@ -280,7 +282,9 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
     shape = _of_shares(pair, distance)
     apart = kolmogorov_smirnov_batch(then, now).p_value
     of_shift, of_spread = (
-        rank_scores_batch(*column.effects.effective(effect, column.old.counts, counts))
+        rank_scores_batch(
+            *column.effects.effective(effect, column.old.counts, counts), alpha=_ONE_SIDED
+        )
         for effect in (Effect.SHIFT, Effect.SPREAD)
     )
     shift, spread = of_shift.shift, of_spread.spread
