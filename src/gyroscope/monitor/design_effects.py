@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class ColumnEffects:
 
     def __init__(self, own: Mapping[Effect, Sequence[Dispersion]], *, dependent: bool) -> None:
         # Rows that resemble each other in one respect are taken to do so in all.
-        self._own = own if dependent or any(map(is_dependent, own.values())) else {}
+        self._own = own if dependent or is_dependent([*chain(*own.values())]) else {}
 
     @property
     def independent(self) -> bool:
@@ -103,7 +104,7 @@ def design_effects(reference: Profile) -> list[ColumnEffects]:
 
     A batch effect too small to be seen in one column shows in many.
     """
-    dependent = any(is_dependent(pooled) for pooled in _pooled(reference).values())
+    dependent = is_dependent([*chain(*_pooled(reference).values())])
     return [
         ColumnEffects({e: _of(e, column) for e in _MEASURED}, dependent=dependent)
         for column in reference.spec.columns
@@ -113,7 +114,7 @@ def design_effects(reference: Profile) -> list[ColumnEffects]:
 def table_factors(reference: Profile, n: npt.ArrayLike) -> FloatArray:
     """The factors for windows of ``n`` rows where several columns are looked at together."""
     pooled = _pooled(reference)
-    dependent = any(is_dependent(found) for found in pooled.values())
+    dependent = is_dependent([*chain(*pooled.values())])
     return inflation(pooled[Effect.SHIFT] if dependent else [], n)
 
 

@@ -55,6 +55,8 @@ MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference ho
 # How the error of a number's p-value is shared between its tests. Most changes are shifts.
 _SHIFT, _SPREAD, _SHAPE, _DISTANCE = 0.7, 0.1, 0.1, 0.1
 
+_ONE_SIDED = 0.1  # of two-sided intervals whose lower ends alone are used: each holds at 95 %
+
 
 class DriftRules(msgspec.Struct, frozen=True, kw_only=True):
     """What counts as drift."""
@@ -276,13 +278,15 @@ def _numbers(column: _Column, counts: FloatArray) -> tuple[PsiBatch, FloatArray,
     distance = psi_batch(*pair)
     shape = _of_shares(pair, distance)
     apart = kolmogorov_smirnov_batch(then, now).p_value
-    of_shift = rank_scores_batch(*column.effects.effective(Effect.SHIFT, column.old.counts, counts))
-    of_spread = (
-        of_shift
-        if column.effects.independent  # the same counts
-        else rank_scores_batch(*column.effects.effective(Effect.SPREAD, column.old.counts, counts))
-    )
-    shift, spread = of_shift.shift, of_spread.spread
+    # Independent rows are worth the same to both.
+    effects = [Effect.SHIFT] if column.effects.independent else [Effect.SHIFT, Effect.SPREAD]
+    of_effects = [
+        rank_scores_batch(
+            *column.effects.effective(effect, column.old.counts, counts), alpha=_ONE_SIDED
+        )
+        for effect in effects
+    ]
+    shift, spread = of_effects[0].shift, of_effects[-1].spread
     p_values = np.min(
         [
             _of_size(shift) / _SHIFT,

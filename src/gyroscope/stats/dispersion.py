@@ -172,7 +172,7 @@ def tail(ratio: float, df: float) -> float:
 
 
 def is_dependent(found: Sequence[Dispersion]) -> bool:
-    """Whether parts of any size differ by more than chance explains."""
+    """Whether any of some dispersions, of all sizes and kinds, is more than chance explains."""
     return any(tail(parts.ratio, parts.df) * len(found) < GATE for parts in found)
 
 
