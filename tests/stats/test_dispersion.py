@@ -126,7 +126,7 @@ def test_the_variance_of_a_batch_is_read_off_at_the_size_of_the_window() -> None
 def test_neighbours_that_resemble_each_other_inflate_no_further_in_larger_windows() -> None:
     """Runs of ten equal rows: any window is worth a tenth of its rows, however large."""
     rng = np.random.default_rng(6)
-    counts, found = rng.multinomial(20, np.full(8, 1 / 8), 64) * 10.0, []
+    counts, found = rng.multinomial(20, np.full(8, 1 / 8), 64).astype(np.float64) * 10, []
     while len(counts) >= 8:
         found.append(dispersion_of_scores(counts, np.arange(8)))
         counts = joined(counts)
@@ -141,7 +141,7 @@ def test_chance_makes_no_rows_dependent() -> None:
     rng = np.random.default_rng(7)
     passed = 0
     for _ in range(400):
-        counts, found = rng.multinomial(200, np.full(8, 1 / 8), 64) * 1.0, []
+        counts, found = rng.multinomial(200, np.full(8, 1 / 8), 64).astype(np.float64), []
         while len(counts) >= 8:
             found.append(dispersion_of_scores(counts, np.arange(8)))
             counts = joined(counts)
