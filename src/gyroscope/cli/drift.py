@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gyroscope.monitor.comparison import Change, DriftReport
 
 # The defaults are those of gyroscope.drift, which is not imported before it is needed.
-_MATERIAL_PSI, _ALPHA, _NOTICE_ALPHA, _MIN_ROWS = 0.02, 1e-4, 0.1, 100
+_MATERIAL_PSI, _ALPHA, _NOTICE_ALPHA, _MIN_ROWS = 0.02, 1e-4, 0.2, 100
 
 
 def drift(

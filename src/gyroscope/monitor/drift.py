@@ -53,7 +53,7 @@ MATERIAL_LATER = 0.01  # share of times later than the reference that tells of a
 MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
 
 # How the error of a number's p-value is shared between its tests. Most changes are shifts.
-_SHIFT, _SPREAD, _SHAPE, _DISTANCE = 0.7, 0.1, 0.1, 0.1
+_SHIFT, _SPREAD, _SHAPE, _DISTANCE = 0.8, 0.1, 0.05, 0.05
 
 _ONE_SIDED = 0.1  # of two-sided intervals whose lower ends alone are used: each holds at 95 %
 
