@@ -12,8 +12,9 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3 python
 ARGS ?=
 PYTHON ?=
 
-# All cores, a file to one of them, so that what its tests share is made once.
-PARALLEL := --numprocesses auto --dist loadfile
+# All cores. Each begins with half of the files, so that what the tests of a file share is mostly
+# made once, and takes over from the other when it is done.
+PARALLEL := --numprocesses auto --dist worksteal
 
 # An environment whose interpreter is gone, as after an upgrade of the system, is made again.
 ifneq ($(shell test -x $(BIN)/python && echo works),works)

@@ -368,6 +368,7 @@ def test_no_request_fails_while_champions_change(machine: Machine) -> None:
 # -- errors ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_mistake_is_one_line_and_an_exit_code(machine: Machine, tmp_path: Path) -> None:
     empty = Machine(tmp_path / "empty")
     empty.folder.mkdir()
@@ -402,6 +403,7 @@ def test_broken_settings_are_one_line(machine: Machine) -> None:
         assert "gyroscope.yaml is not valid YAML" in machine.gyro(command, code=2)
 
 
+@pytest.mark.slow
 def test_a_damaged_bundle_is_one_line_and_never_served(machine: Machine) -> None:
     machine.json("train")
     second = machine.space.registry.bundle_folder("shop", 2)
