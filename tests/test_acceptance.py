@@ -27,7 +27,7 @@ from gyroscope.serve.server import read_address
 from gyroscope.testing.waiting import wait_for
 from gyroscope.testing.worlds import CALM, to_table
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 QUICK = {"GYROSCOPE_CANDIDATES": "[base_rate, logistic_regression]"}
 
 
@@ -192,7 +192,6 @@ def decide_by_hand(machine: Machine, model: str) -> None:
     assert machine.json("status")["models"][0]["champion"] == 1
 
 
-@pytest.mark.slow
 def test_from_a_file_to_a_served_model_that_is_looked_after(machine: Machine) -> None:
     with machine.up():
         data = machine.folder / "stream.csv"
@@ -201,7 +200,6 @@ def test_from_a_file_to_a_served_model_that_is_looked_after(machine: Machine) ->
         decide_by_hand(machine, "shop")
 
 
-@pytest.mark.slow
 def test_a_retraining_asked_for_by_hand_is_run_and_taken_up(machine: Machine) -> None:
     data = machine.folder / "stream.csv"
     pyarrow.csv.write_csv(to_table(CALM.events(0, 6)), data)
@@ -221,7 +219,6 @@ def test_a_retraining_asked_for_by_hand_is_run_and_taken_up(machine: Machine) ->
 REAL = {"churn_telecom": "churn", "telco_churn_ibm": "Churn"}
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", REAL)
 def test_the_way_of_the_readme_on_real_data(
@@ -241,7 +238,6 @@ def test_the_way_of_the_readme_on_real_data(
 # -- bit for bit -----------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_ten_thousand_predictions_are_scored_again_bit_for_bit(machine: Machine) -> None:
     rows = [event.row for event in CALM.events(0, 50)]
     with machine.up():
@@ -261,7 +257,6 @@ def test_ten_thousand_predictions_are_scored_again_bit_for_bit(machine: Machine)
 # -- processes -------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_all_processes_stop_when_the_machine_is_told_to(
     machine: Machine, how: signal.Signals
@@ -274,14 +269,12 @@ def test_all_processes_stop_when_the_machine_is_told_to(
     assert read_address(machine.folder / ".gyroscope") is None
 
 
-@pytest.mark.slow
 def test_no_process_is_left_when_the_supervisor_is_killed(machine: Machine) -> None:
     with machine.up() as up:
         up.kill()
         wait_for(lambda: not machine.processes(), timeout_s=60)
 
 
-@pytest.mark.slow
 def test_what_is_killed_is_started_again(machine: Machine) -> None:
     with machine.up():
         address = read_address(machine.folder / ".gyroscope")
@@ -296,7 +289,6 @@ def test_what_is_killed_is_started_again(machine: Machine) -> None:
         assert again.port == address.port
 
 
-@pytest.mark.slow
 def test_a_workspace_has_one_machine_and_one_pilot(machine: Machine) -> None:
     with machine.up():
         told = machine.gyro("up", code=1)
@@ -305,7 +297,6 @@ def test_a_workspace_has_one_machine_and_one_pilot(machine: Machine) -> None:
         assert len(machine.processes("pilot")) == 1
 
 
-@pytest.mark.slow
 def test_a_port_that_is_taken_is_said_once_and_for_all(machine: Machine) -> None:
     with machine.up():
         address = read_address(machine.folder / ".gyroscope")
@@ -344,7 +335,6 @@ class Load:
                 self.failures.append(repr(error))
 
 
-@pytest.mark.slow
 def test_no_request_fails_while_champions_change(machine: Machine) -> None:
     machine.json("train")
     with machine.up():
@@ -368,7 +358,6 @@ def test_no_request_fails_while_champions_change(machine: Machine) -> None:
 # -- errors ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_every_mistake_is_one_line_and_an_exit_code(machine: Machine, tmp_path: Path) -> None:
     empty = Machine(tmp_path / "empty")
     empty.folder.mkdir()
@@ -403,7 +392,6 @@ def test_broken_settings_are_one_line(machine: Machine) -> None:
         assert "gyroscope.yaml is not valid YAML" in machine.gyro(command, code=2)
 
 
-@pytest.mark.slow
 def test_a_damaged_bundle_is_one_line_and_never_served(machine: Machine) -> None:
     machine.json("train")
     second = machine.space.registry.bundle_folder("shop", 2)
@@ -414,7 +402,6 @@ def test_a_damaged_bundle_is_one_line_and_never_served(machine: Machine) -> None
     assert machine.json("status")["models"][0]["champion"] == 1
 
 
-@pytest.mark.slow
 def test_a_retraining_whose_snapshot_is_gone_fails_with_a_reason(machine: Machine) -> None:
     shutil.rmtree(machine.folder / ".gyroscope" / "snapshots")
     with machine.up():
@@ -429,7 +416,6 @@ def test_a_retraining_whose_snapshot_is_gone_fails_with_a_reason(machine: Machin
     assert "train on the data again" in reason
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_log_that_cannot_be_written_refuses_predictions(machine: Machine) -> None:
     folder = machine.folder / ".gyroscope" / "log"

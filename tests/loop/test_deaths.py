@@ -56,6 +56,7 @@ def check_by_hand(outcomes: list[dict[str, Any]]) -> dict[str, Any]:
     return others[-1]
 
 
+@pytest.mark.slow
 def test_a_promotion_by_hand_is_finished_or_was_never_begun(tmp_path: Path) -> None:
     alive = check_by_hand(lives(tmp_path, "promotion by hand"))
     assert deeds(alive) == ["promote", "promote"]
