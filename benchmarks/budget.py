@@ -32,11 +32,8 @@ from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.findings import SEVERITY, Finding, Verdict, Window
 from gyroscope.kernels import tally_numbers
 from gyroscope.monitor.budget import SHARES, YEAR, Budget
-from gyroscope.monitor.drift import (
-    DriftRules,
-    drift_findings_by_window,
-    score_drift_findings_by_window,
-)
+from gyroscope.monitor.changes import DriftRules
+from gyroscope.monitor.drift import drift_findings_by_window, score_drift_findings_by_window
 from gyroscope.monitor.quality import quality_findings
 from gyroscope.web.comparison import drift
 

@@ -12,7 +12,8 @@ from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.profile import Profile, profile
 from gyroscope.data.profile_spec import profile_spec
 from gyroscope.findings import Finding, Window
-from gyroscope.monitor.drift import DriftRules, drift_findings
+from gyroscope.monitor.changes import DriftRules
+from gyroscope.monitor.drift import drift_findings
 
 Change = Callable[[np.ndarray, np.random.Generator], None]
 

@@ -6,7 +6,7 @@ from gyroscope.data.outcomes import outcomes
 from gyroscope.data.profile_spec import profile_spec
 from gyroscope.findings import Kind, Verdict, Window
 from gyroscope.monitor.association import association_findings
-from gyroscope.monitor.drift import DriftRules
+from gyroscope.monitor.changes import DriftRules
 
 COLUMNS = [
     Column(name="age", type=ColumnType.NUMBER),

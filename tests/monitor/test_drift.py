@@ -14,7 +14,8 @@ from gyroscope.data.profile import Profile, profile
 from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.errors import DataError
 from gyroscope.findings import SEVERITY, Finding, Kind, Verdict, Window, worst
-from gyroscope.monitor.drift import DriftRules, drift_findings, score_drift_findings
+from gyroscope.monitor.changes import DriftRules
+from gyroscope.monitor.drift import drift_findings, score_drift_findings
 
 if TYPE_CHECKING:
     from tests.monitor.conftest import Change, People

@@ -6,7 +6,8 @@ from gyroscope.data.profile import Profile, joint_summary, profile
 from gyroscope.data.profile_spec import profile_spec
 from gyroscope.errors import DataError
 from gyroscope.findings import Finding, Kind, Verdict, Window
-from gyroscope.monitor.drift import DriftRules, drift_findings
+from gyroscope.monitor.changes import DriftRules
+from gyroscope.monitor.drift import drift_findings
 from gyroscope.monitor.joint import domain_finding
 
 NAMES = [f"x{k}" for k in range(6)]

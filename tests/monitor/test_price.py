@@ -5,7 +5,8 @@ from gyroscope.bundle.reference import Reference
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.data.profile import profile
 from gyroscope.findings import Finding, Kind, Verdict, Window
-from gyroscope.monitor.drift import DriftRules, drift_findings, score_drift_findings
+from gyroscope.monitor.changes import DriftRules
+from gyroscope.monitor.drift import drift_findings, score_drift_findings
 from gyroscope.monitor.performance import estimated_performance
 from gyroscope.monitor.price import priced
 from gyroscope.stats.metrics import metrics

@@ -20,7 +20,8 @@ from gyroscope.loop.logged import LoggedRows, Vector, labelled_rows
 from gyroscope.loop.world import World
 from gyroscope.monitor.association import association_findings
 from gyroscope.monitor.budget import YEAR, Budget, Spent, spending
-from gyroscope.monitor.drift import DriftRules, drift_findings, score_drift_findings
+from gyroscope.monitor.changes import DriftRules
+from gyroscope.monitor.drift import drift_findings, score_drift_findings
 from gyroscope.monitor.joint import domain_finding
 from gyroscope.monitor.labels import label_coverage_finding, label_drift_finding
 from gyroscope.monitor.performance import EXCESS, estimated_performance, realised_performance

@@ -17,8 +17,8 @@ from gyroscope.data.outcomes import (
     contingency,
 )
 from gyroscope.findings import Finding, Kind, Verdict, Window
+from gyroscope.monitor.changes import DriftRules, sure_size
 from gyroscope.monitor.design_effects import effective
-from gyroscope.monitor.drift import DriftRules, sure_size
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.association import (
     AssociationChange,

@@ -9,7 +9,8 @@ import msgspec
 from gyroscope.data.profile import Profile
 from gyroscope.data.remarks import counted
 from gyroscope.findings import SEVERITY, Finding, Verdict, worst
-from gyroscope.monitor.drift import DriftRules, drift_findings
+from gyroscope.monitor.changes import DriftRules
+from gyroscope.monitor.drift import drift_findings
 from gyroscope.monitor.quality import quality_findings
 
 

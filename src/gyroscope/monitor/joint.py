@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gyroscope.data.cells import FloatArray
 from gyroscope.findings import Finding, Kind, Verdict, Window
-from gyroscope.monitor.drift import DriftRules
+from gyroscope.monitor.changes import DriftRules
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.domain_classifier import domain_test
 

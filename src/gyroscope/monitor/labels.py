@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from gyroscope.findings import Finding, Kind, Verdict, Window
+from gyroscope.monitor.changes import ALPHA, sure_size
 from gyroscope.monitor.design_effects import effective
-from gyroscope.monitor.drift import ALPHA, sure_size
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import LARGE_PSI, percent, share_moved
 from gyroscope.stats.dispersion import (

@@ -10,8 +10,8 @@ from typing import Any
 from gyroscope.data.table_profile import reference_profile, table_profile
 from gyroscope.errors import UsageError
 from gyroscope.findings import Finding, Verdict
+from gyroscope.monitor.changes import ALPHA, MATERIAL_PSI, DriftRules
 from gyroscope.monitor.comparison import DriftReport, compare
-from gyroscope.monitor.drift import ALPHA, MATERIAL_PSI, DriftRules
 
 # Chance that a comparison without any change has a notice. Generous: a notice wakes nobody, and a
 # shift of a tenth of a standard deviation on 2,000 rows of 20 columns is to be seen.

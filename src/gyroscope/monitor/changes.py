@@ -1,0 +1,119 @@
+"""Changes measured, and the verdicts on them: is a change significant, and does it matter?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gyroscope.data.cells import ColumnSpec
+from gyroscope.data.profile import ColumnProfile
+from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
+from gyroscope.monitor.design_effects import ColumnEffects
+from gyroscope.stats.multiplicity import benjamini_hochberg
+
+# Chance of any warning in a window without change, where no budget says otherwise: once in a year
+# of hourly windows, and as the theory is only near so far out in the tails, still rarely enough
+# should it be off by a few times. What is material in windows of a few hundred rows has p-values
+# far below.
+ALPHA = 1e-4
+MATERIAL_PSI = 0.02  # a shift of a seventh of a standard deviation
+
+
+class DriftRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts as drift."""
+
+    material_psi: float = MATERIAL_PSI  # size that a change must surely pass to be a warning
+    alpha: float = ALPHA  # chance of any warning in a window without change
+    notice_alpha: float | None = None  # chance of any notice in one; None: as alpha
+    min_rows: int = 100  # rows below which the answer is "not enough data"
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """What a column is held against."""
+
+    spec: ColumnSpec
+    old: ColumnProfile
+    effects: ColumnEffects
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """A change measured, before its p-value is corrected for all the others."""
+
+    kind: Kind = Kind.COLUMN_DRIFT
+    check: str
+    subject: str
+    n: int
+    value: float
+    interval: Interval
+    p_value: float
+    threshold: float
+    limit: str  # the threshold in words
+    found: str  # the start of the sentence if there is a change
+    calm: str  # the same if there is not
+    numbers: str  # the figures behind it
+    change: Callable[[], str]  # what went from where to where, asked for only if there is one
+    moves_on: bool = False  # times that are later than all of the reference, as times will be
+
+
+def judged(examined: Sequence[Examined], rules: DriftRules, window: Window | None) -> list[Finding]:
+    """The findings on the changes of one window, their p-values corrected for one another.
+
+    A warning is significant at ``rules.alpha`` and surely material; a notice is significant only.
+    """
+    corrected = benjamini_hochberg([e.p_value for e in examined])
+    return [
+        _finding(e, float(p), rules, len(examined), window)
+        for e, p in zip(examined, corrected, strict=True)
+    ]
+
+
+def _finding(
+    e: Examined, p_value: float, rules: DriftRules, checks: int, window: Window | None
+) -> Finding:
+    """The finding of a change, with the p-value that is left after correction."""
+    noticed = p_value <= max(rules.notice_alpha or 0.0, rules.alpha)
+    material = sure_size(e.interval) > e.threshold
+    among = "" if checks == 1 else f" among {checks} checks"
+    figures = f"({e.numbers}, p {_p(p_value)}{among})"
+    if not noticed:
+        verdict, detail = Verdict.OK, f"{e.calm} {figures}."
+    else:
+        sure = material and p_value <= rules.alpha and not e.moves_on
+        verdict = Verdict.WARNING if sure else Verdict.NOTICE
+        opening = e.found if material else f"{e.found}, not surely above {e.limit}"
+        detail = f"{opening}: {e.change()} {figures}."
+    return Finding(
+        kind=e.kind,
+        check=e.check,
+        subject=e.subject,
+        verdict=verdict,
+        detail=f"{detail[0].upper()}{detail[1:]}",
+        window=window,
+        n=e.n,
+        value=e.value,
+        interval=e.interval,
+        p_value=p_value,
+        threshold=e.threshold,
+    )
+
+
+def sure_size(interval: Interval) -> float:
+    """The size that a change has at least if its interval is right; 0 if that holds 0."""
+    return max(interval.low, -interval.high, 0.0)
+
+
+def _p(p_value: float) -> str:
+    return "below 1e-12" if p_value < 1e-12 else f"{p_value:.2g}"
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """By verdict, then by how often the sure size of the change holds its threshold."""
+
+    def badness(finding: Finding) -> tuple[int, float]:
+        if finding.interval is None or finding.threshold is None:
+            return SEVERITY.index(finding.verdict), 0.0
+        size = sure_size(finding.interval) / max(finding.threshold, 1e-12)
+        return SEVERITY.index(finding.verdict), size
+
+    return sorted(findings, key=badness, reverse=True)

@@ -1,0 +1,143 @@
+"""Have the shares of missing, unknown and outlying values of a column changed?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from gyroscope.data.profile import ColumnProfile
+from gyroscope.findings import Interval
+from gyroscope.monitor import wording
+from gyroscope.monitor.changes import Compared, Examined
+from gyroscope.monitor.design_effects import Effect
+from gyroscope.monitor.distributions import moves_on_in_time
+from gyroscope.stats.batches import FloatArray
+from gyroscope.stats.two_proportions import TwoProportionsBatch, two_proportions_batch
+from gyroscope.stats.unseen import unseen_share
+
+MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
+MATERIAL_UNSEEN = 0.01  # the same for categories not listed: a model is blind to them
+MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
+
+
+def missing_rates(column: Compared, news: Sequence[ColumnProfile]) -> list[Examined | None]:
+    """The shares of missing values; None for windows where neither sample has any."""
+    old, variation = column.old, column.spec.variation
+    missing, n = _sums([(new.missing, new.n + new.missing) for new in news])
+    if not (old.missing or missing.any()) or not old.n + old.missing:
+        return [None] * len(news)
+    then, now = column.effects.effective(
+        Effect.MISSING, [old.missing, old.n], np.stack([missing, n - missing], axis=1)
+    )
+    shares = _shares(then, now)
+    usual = variation.missing - old.missing / (old.n + old.missing) if variation else 0.0
+    found: list[Examined | None] = []
+    for k in range(len(news)):
+        limit = max(MATERIAL_MISSING, usual if shares.value[k] > 0 else 0.0)
+        share = _Share("missing_rate", "missing values", int(n[k]), limit)
+        found.append(_share(column, share, shares, k) if old.missing or missing[k] else None)
+    return found
+
+
+def unseen_shares(column: Compared, news: Sequence[ColumnProfile]) -> list[Examined | None]:
+    """The shares of categories that are not listed.
+
+    A reference that the list was taken from holds none of them, yet the next sample of the same
+    population will; what counts is the excess over that.
+    """
+    if not column.spec.categorical:
+        return [None] * len(news)
+    counts = column.old.counts
+    expected = unseen_share(counts[:-1], unlisted=int(counts[-1]))
+    # The error of an expectation has longer tails than that of a share: as if from half the rows.
+    reference = [expected.successes / 2, (expected.n - expected.successes) / 2]
+    windows = np.array([(new.counts[-1], new.counts[:-1].sum()) for new in news]).reshape(-1, 2)
+    pair = column.effects.effective(Effect.SHARES, reference, windows)
+    what = "categories that are not listed"
+    return _strangers(column, *pair, _Share("unseen_share", what, 0, MATERIAL_UNSEEN))
+
+
+def outside_shares(column: Compared, news: Sequence[ColumnProfile]) -> list[Examined | None]:
+    """The shares of numbers beyond the range of the reference, in its outermost cells.
+
+    Where the parts of the reference differ by much, as in a season, tests on ranks see little; a
+    window beyond all that was ever seen is told by this. Fewer strays are left to those tests.
+    """
+    if column.spec.categorical or not column.spec.edges:
+        return [None] * len(news)
+    reference = np.array(_ends(column.old), dtype=np.float64)
+    windows = np.array([_ends(new) for new in news], dtype=np.float64).reshape(-1, 2)
+    windows[windows[:, 0] <= MATERIAL_OUTSIDE * windows.sum(axis=1)] = 0
+    what = "values beyond the range of the reference"
+    found = _strangers(
+        column, reference, windows, _Share("outside_share", what, 0, MATERIAL_OUTSIDE)
+    )
+    return [
+        e and msgspec.structs.replace(e, moves_on=moves_on_in_time(column.spec, new))
+        for e, new in zip(found, news, strict=True)
+    ]
+
+
+def _ends(column: ColumnProfile) -> tuple[int, int]:
+    """Values in the outermost cells, and all others."""
+    ends = int(column.counts[0] + column.counts[-1])
+    return ends, column.n - ends
+
+
+class _Share(msgspec.Struct, frozen=True):
+    """A share that is compared: how it is called, and when it matters."""
+
+    check: str
+    what: str
+    n: int  # rows of the window; 0: all that it has in the two cells
+    limit: float
+
+
+def _strangers(
+    column: Compared, reference: FloatArray, windows: FloatArray, share: _Share
+) -> list[Examined | None]:
+    """The shares of values that the reference does not know, where they are more than expected."""
+    if not reference.sum() or not (reference[0] or windows[:, 0].any()):
+        return [None] * len(windows)
+    shares = _shares(reference, windows)
+    return [
+        _share(column, share, shares, k) if pair.any() and shares.value[k] > 0 else None
+        for k, pair in enumerate(windows)
+    ]
+
+
+def _sums(pairs: Sequence[tuple[int, int]]) -> tuple[FloatArray, FloatArray]:
+    held = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return held[:, 0], held[:, 1]
+
+
+def _shares(reference: FloatArray, windows: FloatArray) -> TwoProportionsBatch:
+    """The first of two cells against the second, as counts of whole rows."""
+    then, now = np.rint(reference), np.rint(windows)
+    return two_proportions_batch(then[0], then.sum(), now[:, 0], now.sum(axis=1))
+
+
+def _share(column: Compared, share: _Share, shares: TwoProportionsBatch, k: int) -> Examined:
+    low, high = float(shares.interval.low[k]), float(shares.interval.high[k])
+    value, before, after = (
+        float(np.broadcast_to(x, shares.value.shape)[k])
+        for x in (shares.value, shares.reference, shares.current)
+    )
+    name = column.spec.name
+    found = f"{'more' if value > 0 else 'fewer'} {share.what} in {name}"
+    return Examined(
+        check=share.check,
+        subject=name,
+        n=share.n or int(shares.n_current[k]),
+        value=value,
+        interval=Interval(low, high),
+        p_value=float(shares.p_value[k]),
+        threshold=share.limit,
+        limit=f"{100 * share.limit:.3g} points",
+        found=found,
+        calm=f"not surely {found}",
+        numbers=f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} points",
+        change=lambda: wording.share_moved("share", before, after),
+    )
