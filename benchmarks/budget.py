@@ -35,7 +35,7 @@ from gyroscope.monitor.budget import SHARES, YEAR, Budget
 from gyroscope.monitor.changes import DriftRules
 from gyroscope.monitor.drift import drift_findings_by_window, score_drift_findings_by_window
 from gyroscope.monitor.quality import quality_findings
-from gyroscope.web.comparison import drift
+from gyroscope.web.comparison import NOTICE_ALPHA, drift
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -508,7 +508,7 @@ class Case(msgspec.Struct, frozen=True):
 
 CASES = (
     Case("no change, a warning", None, high=0.001),
-    Case("no change, a notice", None, level=Verdict.NOTICE, high=0.1),
+    Case("no change, a notice", None, level=Verdict.NOTICE, high=NOTICE_ALPHA),
     Case("0.25 sd in one of 20", _shift(0.25), low=0.99),
     Case("0.5 sd in one of 20", _shift(0.5), low=0.99),
     Case("scale x 1.5", _scaled("x3", 1.5), low=0.99),
