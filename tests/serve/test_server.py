@@ -22,7 +22,8 @@ from tests.serve.conftest import ROW, deploy, small_bundle
 
 from gyroscope.errors import UsageError
 from gyroscope.prediction_log import FileLog
-from gyroscope.serve.server import ADDRESS_FILE, read_address, run
+from gyroscope.serve.address import ADDRESS_FILE, read_address
+from gyroscope.serve.server import run
 
 SCRIPT = Path(__file__).with_name("server_process.py")
 PREDICT = "/v1/models/churn/predict"
@@ -276,7 +277,7 @@ def test_a_full_disk_at_the_start_is_an_error_without_a_traceback(
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("gyroscope.serve.server.write_atomically", full)
+    monkeypatch.setattr("gyroscope.serve.listener.write_atomically", full)
     with pytest.raises(OSError, match=r"No space left on device.*server\.json"):
         run(tmp_path)
     assert "Traceback" not in caplog.text

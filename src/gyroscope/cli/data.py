@@ -205,7 +205,7 @@ def _told(data: Path, problems: Sequence[FieldProblem], numbers: Sequence[int]) 
 def client(space: Workspace, url: str | None) -> Client:
     """A client of the server at ``url`` or of the one that this workspace runs."""
     from gyroscope.client import Client
-    from gyroscope.serve.server import read_address
+    from gyroscope.serve.address import read_address
 
     if url is None:
         address = read_address(space.state)

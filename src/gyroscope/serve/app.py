@@ -13,14 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from gyroscope.errors import LogError, NotFoundError, RequestError, RowError
 from gyroscope.serve.champions import ModelTable
-from gyroscope.serve.control import control_app
 from gyroscope.serve.endpoints import Endpoints
-from gyroscope.serve.guard import LOOPBACK_ONLY, Guard
+from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
     Answer,
     ClientGoneError,
     Limits,
+    MethodError,
     Reply,
     check_content_type,
     error_answer,
@@ -29,8 +29,9 @@ from gyroscope.serve.http import (
     read_body,
     request_id_of,
 )
+from gyroscope.serve.lazy_control import LazyControl
 from gyroscope.serve.logs import ServerLogs
-from gyroscope.serve.watch import Watch
+from gyroscope.serve.watch import Watch, health
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("gyroscope.access")
@@ -58,7 +59,7 @@ def create_app(
 
 
 class Application:
-    """Predictions and labels as plain ASGI; everything that only reads through FastAPI."""
+    """Predictions, labels and health as plain ASGI; everything else that reads through FastAPI."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Application:
             "predict": self._endpoints.predict,
             "labels": self._endpoints.label,
         }
-        self._control = control_app(self.models, self._logs, self.watch, limits)
+        self._control = LazyControl(self.models, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -127,6 +128,9 @@ class Application:
         unread = has_body(headers)
         try:
             self._guard.check(scope["path"], headers)
+            if scope["path"] in OPEN_PATHS:
+                await reply.answer(await self._health(scope), close=unread)
+                return
             route = self._writing_route(scope["path"])
             if route is None:
                 scope.setdefault("state", {})["request_id"] = request_id
@@ -143,6 +147,10 @@ class Application:
             answer = error_answer(error, request_id)
         await reply.answer(answer, close=unread)
 
+    async def _health(self, scope: Scope) -> Answer:
+        _check_method(scope["method"], "GET")
+        return await health(scope["path"], self.models, self._logs, self.watch)
+
     def _writing_route(self, path: str) -> tuple[Endpoint, str] | None:
         """The endpoint and model of ``/v1/models/{model}/{predict or labels}``."""
         match path.split("/"):
@@ -152,10 +160,14 @@ class Application:
 
     def _check(self, method: str, model: str, headers: dict[bytes, bytes]) -> None:
         """Refuse what can be refused before the body is read."""
-        if method != "POST":
-            raise RequestError(405, f"method {method} is not possible here, use POST")
+        _check_method(method, "POST")
         self.models[model]
         check_content_type(headers)
+
+
+def _check_method(given: str, allowed: str) -> None:
+    if given != allowed:
+        raise MethodError(given, allowed)
 
 
 def _log_fault(error: Exception, request_id: str) -> None:

@@ -39,7 +39,6 @@ _ON_EVERY_ANSWER: Headers = [
 ]
 _OF_STATUS: dict[int, Headers] = {
     401: [(b"www-authenticate", b"Bearer")],
-    405: [(b"allow", b"POST")],
     503: [(b"retry-after", b"1")],
 }
 
@@ -82,6 +81,14 @@ class ClientGoneError(GyroscopeError):
     """The client closed the connection before its request was whole."""
 
 
+class MethodError(RequestError):
+    """The route has no such method."""
+
+    def __init__(self, given: str, allowed: str) -> None:
+        super().__init__(405, f"method {given} is not possible here, use {allowed}")
+        self.allowed = allowed
+
+
 class Reply:
     """The ``send`` of one exchange, with the headers that every answer carries."""
 
@@ -120,6 +127,9 @@ def error_answer(
     match error:
         case NotFoundError():
             return error_of_status(404, str(error), request_id)
+        case MethodError():
+            answer = error_of_status(405, str(error), request_id)
+            return msgspec.structs.replace(answer, headers=[(b"allow", error.allowed.encode())])
         case RequestError():
             return error_of_status(error.status, str(error), request_id, error.problems)
         case RowError():

@@ -69,6 +69,7 @@ class Description:
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas |= _answer_schemas()
+        document["paths"] = {**_health(), **document["paths"]}
         for champion in champions:
             name, contract = champion.deployed.model, champion.bundle.contract
             schemas[f"{name}.Row"] = row_schema(contract)
@@ -104,6 +105,24 @@ def _answer_schemas() -> Json:
         if "description" in schema:
             schema["description"] = inspect.cleandoc(schema["description"])
     return schemas
+
+
+def _health() -> Json:
+    """The routes that answer without a key."""
+    not_ready = {"description": "Says what is missing.", **json_content(ref("Readiness"))}
+    healthz = {
+        "tags": ["health"],
+        "operationId": "healthz",
+        "summary": "Is the process up?",
+        "responses": responses("It is.", ref("Health")),
+    }
+    readyz = {
+        "tags": ["health"],
+        "operationId": "readyz",
+        "summary": "Can every model predict, and its log be written?",
+        "responses": {**responses("They can.", ref("Readiness")), "503": not_ready},
+    }
+    return {"/healthz": {"get": healthz}, "/readyz": {"get": readyz}}
 
 
 def _predict(champion: Champion, limits: Limits) -> Json:
