@@ -102,6 +102,8 @@ def test_the_document_describes_each_model_with_its_own_rows(served: Served) -> 
         "/v1/models",
         "/v1/models/{model}",
         "/v1/models/churn/predict",
+        "/v1/models/churn/predict-batch",
+        "/v1/models/churn/explain",
         "/v1/models/churn/labels",
     } == set(described["paths"])
     row = described["components"]["schemas"]["churn.Row"]

@@ -166,9 +166,9 @@ def test_one_row_of_a_large_body_does_not_hold_up_the_event_loop(
 ) -> None:
     scored_in = []
 
-    def noted(*arguments: Any) -> Any:
+    def noted(*arguments: Any, **options: Any) -> Any:
         scored_in.append(threading.current_thread().name.partition("_")[0])
-        return score(*arguments)
+        return score(*arguments, **options)
 
     monkeypatch.setattr("gyroscope.serve.endpoints.score", noted)
     assert served.predict().status_code == 200

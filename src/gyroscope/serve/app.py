@@ -13,11 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from gyroscope.errors import LogError, NotFoundError, RequestError, RowError
 from gyroscope.serve.champions import ModelTable
-from gyroscope.serve.endpoints import Endpoints
+from gyroscope.serve.claims import Claims
+from gyroscope.serve.endpoints import BATCH_KINDS, Endpoints
 from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
+    JSON,
     Answer,
+    Call,
     ClientGoneError,
     Limits,
     MethodError,
@@ -36,7 +39,12 @@ from gyroscope.serve.watch import Watch, health
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("gyroscope.access")
 
-Endpoint = Callable[[str, bytes], Awaitable[bytes]]
+
+class Route(msgspec.Struct, frozen=True):
+    """A route of a model that computes."""
+
+    endpoint: Callable[[Call], Awaitable[Answer]]
+    kinds: tuple[str, ...] = (JSON,)  # content types that it reads
 
 
 def create_app(
@@ -77,10 +85,12 @@ class Application:
         self._limits = limits
         self._guard = guard
         self._access_log = access_log
-        self._endpoints = Endpoints(self.models, self._logs, limits)
-        self._writing: dict[str, Endpoint] = {
-            "predict": self._endpoints.predict,
-            "labels": self._endpoints.label,
+        self._endpoints = Endpoints(self.models, self._logs, Claims(state), limits)
+        self._routes = {
+            "predict": Route(self._endpoints.predict),
+            "predict-batch": Route(self._endpoints.predict_batch, BATCH_KINDS),
+            "explain": Route(self._endpoints.explain),
+            "labels": Route(self._endpoints.label),
         }
         self._control = LazyControl(self.models, limits)
 
@@ -131,16 +141,20 @@ class Application:
             if scope["path"] in OPEN_PATHS:
                 await reply.answer(await self._health(scope), close=unread)
                 return
-            route = self._writing_route(scope["path"])
+            route, model = self._route(scope["path"])
             if route is None:
                 scope.setdefault("state", {})["request_id"] = request_id
                 await self._control(scope, receive, reply)
                 return
-            endpoint, model = route
-            self._check(scope["method"], model, headers)
+            _check_method(scope["method"], "POST")
+            self.models[model]
+            kind = check_content_type(headers, route.kinds)
             body = await read_body(receive, headers, self._limits)
             unread = False
-            answer = Answer(status=200, body=await endpoint(model, body))
+            query = scope["query_string"]
+            answer = await route.endpoint(
+                Call(model=model, headers=headers, kind=kind, query=query, body=body)
+            )
         except (RequestError, RowError, LogError, NotFoundError) as error:
             if isinstance(error, LogError):
                 logger.error("request %s: %s", request_id, error)
@@ -151,18 +165,12 @@ class Application:
         _check_method(scope["method"], "GET")
         return await health(scope["path"], self.models, self._logs, self.watch)
 
-    def _writing_route(self, path: str) -> tuple[Endpoint, str] | None:
-        """The endpoint and model of ``/v1/models/{model}/{predict or labels}``."""
+    def _route(self, path: str) -> tuple[Route | None, str]:
+        """The route and model of ``/v1/models/{model}/{deed}``; no route for all other paths."""
         match path.split("/"):
-            case ["", "v1", "models", model, deed] if deed in self._writing:
-                return self._writing[deed], model
-        return None
-
-    def _check(self, method: str, model: str, headers: dict[bytes, bytes]) -> None:
-        """Refuse what can be refused before the body is read."""
-        _check_method(method, "POST")
-        self.models[model]
-        check_content_type(headers)
+            case ["", "v1", "models", model, deed]:
+                return self._routes.get(deed), model
+        return None, ""
 
 
 def _check_method(given: str, allowed: str) -> None:

@@ -58,6 +58,17 @@ class ServedModel:
             raise RequestError(503, f"model {self.name} has no champion yet: {reason}")
         return champion
 
+    def of_version(self, version: int) -> Champion:
+        """The version if it is in memory; raises RequestError with status 409 if it is not."""
+        for known in (self.champion, self.previous):
+            if known is not None and known.version == version:
+                return known
+        raise RequestError(
+            409,
+            f"version {version}, which answered this request first, serves no longer: "
+            "send it with a new Idempotency-Key",
+        )
+
     def refresh(self) -> None:
         """Serve what is deployed; go on with the old champion if that cannot be loaded."""
         try:

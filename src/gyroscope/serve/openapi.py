@@ -15,7 +15,7 @@ from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.model import Value
 from gyroscope.serve import answers
 from gyroscope.serve.champions import Champion, ModelTable
-from gyroscope.serve.http import ErrorBody, Limits
+from gyroscope.serve.http import ARROW, PARQUET, ErrorBody, Limits
 
 Json = dict[str, Any]
 
@@ -33,6 +33,13 @@ _ANSWERS = (
     answers.Readiness,
     ErrorBody,
 )
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Any text, new for each request and the same when it is sent again: within a "
+    "day a request with a known key gets the same answer and leaves no second record.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
 _TYPES = {
     ColumnType.NUMBER: ["number"],
     ColumnType.INTEGER: ["integer"],
@@ -41,6 +48,8 @@ _TYPES = {
     ColumnType.DATETIME: ["string"],
     ColumnType.TEXT: ["string", "integer"],
 }
+_MANY: Json = {"$ref": "#/components/schemas/ManyPredictions"}
+_EITHER: Json = {"oneOf": [{"$ref": "#/components/schemas/OnePrediction"}, _MANY]}
 _EXAMPLE_TIME = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -75,6 +84,8 @@ class Description:
             schemas[f"{name}.Row"] = row_schema(contract)
             path = f"/v1/models/{name}"
             document["paths"][f"{path}/predict"] = {"post": _predict(champion, self._limits)}
+            document["paths"][f"{path}/predict-batch"] = {"post": _batch(champion, self._limits)}
+            document["paths"][f"{path}/explain"] = {"post": _explain(champion, self._limits)}
             document["paths"][f"{path}/labels"] = {"post": _labels(champion, self._limits)}
         return document
 
@@ -126,14 +137,67 @@ def _health() -> Json:
 
 
 def _predict(champion: Champion, limits: Limits) -> Json:
+    name = champion.deployed.model
+    one, many, examples = _rows_asked(champion, limits, "3 for one row and 0 for many")
+    return {
+        "tags": [name],
+        "operationId": f"predict_{name}",
+        "summary": f"Predict with {name}, version {champion.version}",
+        "parameters": [_KEY],
+        "requestBody": _body({"oneOf": [one, many]}, examples),
+        "responses": responses("The predictions, all by one version, all on record.", _EITHER),
+    }
+
+
+def _batch(champion: Champion, limits: Limits) -> Json:
+    name = champion.deployed.model
+    _, many, examples = _rows_asked(champion, limits, "0")
+    body = _body(many, {"many": examples["many"]})
+    table = {"schema": {"type": "string", "format": "binary"}}
+    body["content"] |= {ARROW: table, PARQUET: table}
+    answered = responses("The predictions, all by one version, all on record.", _MANY)
+    answered["200"]["content"] |= {ARROW: table}
+    explain = {
+        "name": "explain",
+        "in": "query",
+        "description": "As in a body of JSON; for tables.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": len(champion.features)},
+    }
+    return {
+        "tags": [name],
+        "operationId": f"predict_batch_{name}",
+        "summary": f"Predict many rows with {name}, version {champion.version}",
+        "description": "Rows in JSON, or the columns of a table in Arrow's stream format or in "
+        "Parquet; answered in JSON or as an Arrow stream, as the Accept header says.",
+        "parameters": [_KEY, explain],
+        "requestBody": body,
+        "responses": answered,
+    }
+
+
+def _explain(champion: Champion, limits: Limits) -> Json:
+    name = champion.deployed.model
+    one, many, examples = _rows_asked(champion, limits, "all")
+    return {
+        "tags": [name],
+        "operationId": f"explain_{name}",
+        "summary": f"Explain what {name}, version {champion.version}, would predict",
+        "description": "Nothing goes on record: the answer has no prediction_id.",
+        "requestBody": _body({"oneOf": [one, many]}, examples),
+        "responses": responses("The explanations, all by one version.", _EITHER),
+    }
+
+
+def _rows_asked(champion: Champion, limits: Limits, default: str) -> tuple[Json, Json, Json]:
+    """The schemas of a body with one row and with many, and examples of both."""
     name, contract = champion.deployed.model, champion.bundle.contract
     row = ref(f"{name}.Row")
     explain = {
-        "type": "integer",
+        "type": ["integer", "null"],
         "minimum": 0,
         "maximum": len(contract.features),
         "description": "How many features to list with their contribution to the margin, in "
-        f"{champion.bundle.link.unit}; 3 for one row and 0 for many if not given.",
+        f"{champion.bundle.link.unit}; {default} if not given.",
     }
     one = _object({"row": row, "explain": explain}, ["row"])
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": limits.rows}
@@ -143,14 +207,7 @@ def _predict(champion: Champion, limits: Limits) -> Json:
         "one": {"summary": "One row", "value": {"row": example}},
         "many": {"summary": "Many rows", "value": {"rows": [example, example], "explain": 2}},
     }
-    either = {"oneOf": [ref("OnePrediction"), ref("ManyPredictions")]}
-    return {
-        "tags": [name],
-        "operationId": f"predict_{name}",
-        "summary": f"Predict with {name}, version {champion.version}",
-        "requestBody": _body({"oneOf": [one, many]}, examples),
-        "responses": responses("The predictions, all by one version, all on record.", either),
-    }
+    return one, many, examples
 
 
 def _labels(champion: Champion, limits: Limits) -> Json:

@@ -48,7 +48,7 @@ def predict_request(body: bytes, most_rows: int) -> PredictRequest:
         RequestError: 400 not JSON, 413 too many rows, 422 not a prediction request.
     """
     request = _fast_predict(body) or _exact_predict(body)
-    _check_count(len(request.rows), most_rows, "rows")
+    check_count(len(request.rows), most_rows, "rows")
     return request
 
 
@@ -122,11 +122,12 @@ def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[Give
         )
     labels = [reader.label(i, item, class_of) for i, item in enumerate(items)]
     reader.refuse()
-    _check_count(len(labels), most_labels, "labels")
+    check_count(len(labels), most_labels, "labels")
     return labels
 
 
-def _check_count(n: int, most: int, what: str) -> None:
+def check_count(n: int, most: int, what: str) -> None:
+    """Raise RequestError unless there are 1 to ``most`` rows or labels."""
     if n == 0:
         raise RequestError(422, f"{what} is empty: give at least one")
     if n > most:

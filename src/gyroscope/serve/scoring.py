@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -23,6 +23,8 @@ from gyroscope.serve.answers import (
 from gyroscope.serve.champions import Champion
 from gyroscope.serve.ids import time_sorted_ids
 from gyroscope.serve.requests import PredictRequest
+
+Encode = Callable[[OnePrediction | ManyPredictions], bytes]
 
 CONTRIBUTIONS_OF_ONE_ROW = 3  # given unless the request says otherwise
 
@@ -58,10 +60,19 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
     return request.explain
 
 
-def score(champion: Champion, request: PredictRequest, k: int, arrival: datetime) -> Scored:
+def score(
+    champion: Champion,
+    request: PredictRequest,
+    k: int,
+    arrival: datetime,
+    *,
+    ids: Sequence[str] | None = None,
+    encode: Encode = msgspec.json.encode,
+) -> Scored:
     """Score all rows of a request by one champion, and list ``k`` contributions of each.
 
-    ``arrival``, UTC, is the event time of rows that do not bring their own.
+    ``arrival``, UTC, is the event time of rows that do not bring their own; ``ids`` are those of
+    the predictions, new ones if not given.
 
     Raises:
         RowError: names every field of every row that breaks the contract.
@@ -73,11 +84,20 @@ def score(champion: Champion, request: PredictRequest, k: int, arrival: datetime
         probabilities = bundle.link.probability(margins)
         contributions = bundle.contributions(X) if k else None
     _check_finite(margins, contributions)
-    predictions = _predictions(champion, request.rows, probabilities, arrival)
+    ids = time_sorted_ids(len(request.rows)) if ids is None else ids
+    predictions = _predictions(champion, request.rows, ids, probabilities, arrival)
     explanation = None if contributions is None else _explanation(contributions, k)
     build = _one_answer if request.single else _many_answers
     answer = build(champion, request.rows, predictions, margins, explanation)
-    return Scored(predictions=predictions, answer=msgspec.json.encode(answer))
+    return Scored(predictions=predictions, answer=encode(answer))
+
+
+def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | ManyPredictions:
+    """The answer without prediction ids, for rows that are not on record."""
+    if isinstance(answer, OnePrediction):
+        return msgspec.structs.replace(answer, prediction_id=UNSET)
+    bare = tuple(msgspec.structs.replace(row, prediction_id=UNSET) for row in answer.predictions)
+    return msgspec.structs.replace(answer, predictions=bare)
 
 
 def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
@@ -86,7 +106,11 @@ def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
         X = bundle.encoder.encode_rows(request.rows)
     except RowError as error:
         named = {(problem.row, problem.field) for problem in request.problems}
-        more = [p for p in error.problems if (p.row, p.field) not in named]
+        more = [
+            p
+            for p in error.problems
+            if (p.row, p.field) not in named and (None, p.field) not in named
+        ]
         raise RowError([*request.problems, *more]) from None
     if request.problems:
         raise RowError(request.problems)
@@ -116,6 +140,7 @@ def _check_finite(margins: Vector, contributions: Contributions | None) -> None:
 def _predictions(
     champion: Champion,
     rows: Sequence[dict[str, Value]],
+    ids: Sequence[str],
     probabilities: Vector,
     arrival: datetime,
 ) -> list[Prediction]:
@@ -132,7 +157,7 @@ def _predictions(
             entity=entity,
         )
         for prediction_id, row, time, entity, score in zip(
-            time_sorted_ids(len(rows)),
+            ids,
             rows,
             encoder.event_times(rows),
             encoder.entities(rows),
