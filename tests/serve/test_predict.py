@@ -216,7 +216,7 @@ def test_a_score_that_overflows_is_refused_with_its_rows(tmp_path: Path) -> None
 def test_a_fault_of_the_server_is_answered_in_shape_and_logged_without_values(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError(ROW["job"])
 
     monkeypatch.setattr("gyroscope.serve.endpoints.score", broken)
