@@ -13,6 +13,7 @@ from gyroscope.cli.demo import demo
 from gyroscope.cli.drift import drift
 from gyroscope.cli.init import init
 from gyroscope.cli.job import job
+from gyroscope.cli.predict import predict
 from gyroscope.cli.report import report
 from gyroscope.cli.settings import settings
 from gyroscope.cli.train import train
@@ -31,7 +32,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     serve.up,
     serve.serve,
     serve.pilot,
-    data.predict,
+    predict,
     data.label,
     look.status,
     look.monitor,
