@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +12,12 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from gyroscope.data.codec import EXACT_INTEGERS, plain_number
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.model import Value
 from gyroscope.serve import answers
 from gyroscope.serve.champions import Champion, ModelTable
+from gyroscope.serve.exact_reader import LONGEST_ID
 from gyroscope.serve.http import ARROW, PARQUET, ErrorBody, Limits
 
 Json = dict[str, Any]
@@ -40,14 +43,9 @@ _KEY = {
     "day a request with a known key gets the same answer and leaves no second record.",
     "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
-_TYPES = {
-    ColumnType.NUMBER: ["number"],
-    ColumnType.INTEGER: ["integer"],
-    ColumnType.BOOLEAN: ["boolean"],
-    ColumnType.CATEGORY: ["string"],
-    ColumnType.DATETIME: ["string"],
-    ColumnType.TEXT: ["string", "integer"],
-}
+_PLAIN = ["string", "number", "boolean", "null"]  # all that a field of a row can be
+_EXACT = {"minimum": -EXACT_INTEGERS, "maximum": EXACT_INTEGERS}  # of integers in JSON
+_SPECIAL = re.compile(r"[\\^$.|?*+(){}\[\]/]")  # in a pattern
 _MANY: Json = {"$ref": "#/components/schemas/ManyPredictions"}
 _EITHER: Json = {"oneOf": [{"$ref": "#/components/schemas/OnePrediction"}, _MANY]}
 _EXAMPLE_TIME = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -214,7 +212,7 @@ def _labels(champion: Champion, limits: Limits) -> Json:
     name, contract = champion.deployed.model, champion.bundle.contract
     one = _object(
         {
-            "prediction_id": {"type": "string", "minLength": 1},
+            "prediction_id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
             "label": {"enum": [*contract.positive, *contract.negative]},
             "time": {
                 "type": ["string", "null"],
@@ -270,18 +268,69 @@ def row_schema(contract: Contract) -> Json:
 
 def _column_schema(column: Column) -> Json:
     if column.role in (Role.IGNORED, Role.WEIGHT):
-        return {"description": "May be sent; is not read."}
-    nullable = column.nullable or column.role is not Role.FEATURE
-    schema: Json = {"type": [*_TYPES[column.type], *(["null"] if nullable else [])]}
-    if column.type is ColumnType.CATEGORY and column.unknown == "reject":
-        schema["enum"] = [*column.categories, *([None] if nullable else [])]
-    if column.type is ColumnType.DATETIME and column.format is None:
-        schema["format"] = "date-time"
-    low, high = column.limits or (None, None)
-    schema |= {} if low is None else {"minimum": low}
-    schema |= {} if high is None else {"maximum": high}
+        return {"type": _PLAIN, "description": "May be sent; is not read."}
+    schema = _value_schema(column)
+    if column.nullable or column.role is not Role.FEATURE:
+        schema = _or_null(schema)
+    blank = {"type": "string", "pattern": _missing_pattern(column)}
+    if column.nullable:
+        schema = {"anyOf": [schema, blank]}
+    elif column.type is ColumnType.CATEGORY and "enum" not in schema:
+        schema["not"] = blank
     description = _column_description(column)
     return {**schema, "description": description} if description else schema
+
+
+def _value_schema(column: Column) -> Json:
+    """Of a value that is not missing."""
+    if column.role is Role.ID:
+        return {"type": _PLAIN}
+    schema: Json
+    match column.type:
+        case ColumnType.CATEGORY if column.unknown == "reject":
+            schema = {"enum": [v for text in column.categories for v in _spellings(text)]}
+        case ColumnType.CATEGORY:
+            schema = {"type": ["string", "integer", "boolean"], **_EXACT}
+        case ColumnType.BOOLEAN:
+            words = ("true", "false", *column.true, *column.false)
+            schema = {"enum": [True, False, *(v for text in words for v in _spellings(text))]}
+        case ColumnType.DATETIME:
+            schema = {"type": ["string"], **({} if column.format else {"format": "date-time"})}
+        case ColumnType.TEXT:
+            schema = {"type": ["string", "integer"], **_EXACT}
+        case _:
+            schema = _number_schema(column)
+    return schema
+
+
+def _number_schema(column: Column) -> Json:
+    whole = column.type is ColumnType.INTEGER
+    low, high = column.limits or (None, None)
+    schema: Json = {"type": ["integer" if whole else "number"]}
+    if whole:  # a float64 cannot tell the bounds of _EXACT from their neighbours
+        schema |= {"minimum": 1 - EXACT_INTEGERS, "maximum": EXACT_INTEGERS - 1}
+    schema |= {} if low is None else {"minimum": low}
+    return schema | ({} if high is None else {"maximum": high})
+
+
+def _or_null(schema: Json) -> Json:
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {**schema, "type": [*dict.fromkeys([*schema["type"], "null"])]}
+
+
+def _spellings(text: str) -> list[Value]:
+    """A text, and the number that is taken for it, if it is spelt like one."""
+    number = plain_number(text)
+    if number is None:
+        return [text]
+    return [text, int(number) if number.is_integer() else number]
+
+
+def _missing_pattern(column: Column) -> str:
+    """Of the texts that mean that there is no value."""
+    texts = (_SPECIAL.sub(r"\\\g<0>", text.strip()) for text in column.missing)
+    return rf"^\s*({'|'.join(['', *texts])})\s*$"
 
 
 def _column_description(column: Column) -> str:

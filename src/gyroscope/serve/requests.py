@@ -96,6 +96,8 @@ def _exact_predict(body: bytes) -> PredictRequest:
     single = "row" in fields
     given = [fields["row"]] if single else reader.items_of(fields["rows"], "rows")
     explain = fields.get("explain")
+    if isinstance(explain, float) and explain.is_integer():  # 3.0 is a whole number in JSON
+        explain = int(explain)
     if explain is not None and (isinstance(explain, bool) or not isinstance(explain, int)):
         reader.fault("explain", explain, "a whole number of contributions")
     rows = [reader.row(i, row) for i, row in enumerate(given)]
