@@ -14,7 +14,6 @@ import http.client
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -197,4 +196,4 @@ def _memory_mb(process: subprocess.Popen[bytes]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -55,7 +55,7 @@ def test_what_is_answered_is_on_record_and_nothing_else(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_spoilt_bodies_of_the_corpus_are_read_or_refused() -> None:
     """Bytes changed, cut out, doubled, or taken from another body: 40,000 of them."""
-    bodies = [body for path in CORPUS if len(body := path.read_bytes()) < 2000]
+    bodies = [found for path in CORPUS if len(found := path.read_bytes()) < 2000]
     chance = random.Random(11)
     for _ in range(40_000):
         body = bytearray(chance.choice(bodies))
