@@ -173,21 +173,26 @@ def watched(x: np.ndarray, null_mean: float, average_run_length: float) -> np.nd
     return np.array([x.shape[1] + 1 if alarm is None else alarm + 1 for alarm in found])
 
 
+SPREAD = np.where(np.arange(300) < 50, 2.0, 200.0)  # a storm, then calm
+
+
 @pytest.mark.parametrize(
-    "law", ["rare coins", "narrow", "skewed", "below the null", "calm after storm"]
+    ("law", "null_mean"),
+    [
+        (lambda rng, shape: (rng.random(shape) < 0.03).astype(float), 0.03),
+        (lambda rng, shape: rng.beta(20, 80, shape), 0.2),
+        (lambda rng, shape: rng.beta(0.1, 0.9, shape), 0.1),
+        (lambda rng, shape: rng.beta(1, 9, shape), 0.12),  # the mean is below
+        (lambda rng, shape: rng.beta(0.3 * SPREAD, 0.7 * SPREAD, shape), 0.3),
+    ],
+    ids=["rare coins", "narrow", "skewed", "below", "calm after a storm"],
 )
-def test_whatever_the_law_a_false_alarm_takes_the_average_run_length(law: str) -> None:
-    rng, runs, n = np.random.default_rng(15), 80, 300
-    spread = np.where(np.arange(n) < 50, 2.0, 200.0)
-    x, null_mean = {
-        "rare coins": lambda: ((rng.random((runs, n)) < 0.03).astype(float), 0.03),
-        "narrow": lambda: (rng.beta(20, 80, (runs, n)), 0.2),
-        "skewed": lambda: (rng.beta(0.1, 0.9, (runs, n)), 0.1),
-        "below the null": lambda: (rng.beta(1, 9, (runs, n)), 0.12),
-        "calm after storm": lambda: (rng.beta(0.3 * spread, 0.7 * spread, (runs, n)), 0.3),
-    }[law]()
+def test_whatever_the_law_a_false_alarm_takes_the_average_run_length(
+    law: Callable[[np.random.Generator, tuple[int, int]], np.ndarray], null_mean: float
+) -> None:
+    runs = 40
     # Cut at 300 rows, the mean run is less than it would be.
-    lengths = watched(x, null_mean, 50.0)
+    lengths = watched(law(np.random.default_rng(15), (runs, 300)), null_mean, 50.0)
     assert lengths.mean() + 4 * lengths.std() / math.sqrt(runs) >= 50
 
 

@@ -134,8 +134,10 @@ def test_the_learning_gambler_stakes_what_the_source_says(x: list[float]) -> Non
 def test_over_all_coin_sequences_every_size_of_shift_has_mean_one_at_every_row() -> None:
     coins = np.array(np.meshgrid(*[[-0.2, 0.8]] * 6)).reshape(6, -1).T
     chances = np.where(coins > 0, 0.2, 0.8).prod(axis=1)
-    options = {"null_mean": 0.0, "lowest": -0.2, "sizes": (0.1, 0.5, 2.0)}
-    logs = np.array([shift_log_factors(row, **options) for row in coins])
+    sizes = (0.1, 0.5, 2.0)
+    logs = np.array(
+        [shift_log_factors(row, null_mean=0.0, lowest=-0.2, sizes=sizes) for row in coins]
+    )
     wealth = np.exp(np.cumsum(logs, axis=-1))
     assert np.tensordot(chances, wealth, axes=1) == pytest.approx(np.ones((3, 6)))
 

@@ -36,12 +36,12 @@ import numpy.typing as npt
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.e_values import log_mean_exp, shift_log_factors
 
-# The sizes of change to look for. A shift of d standard deviations yields d^2 / 2 nats a row at most;
-# one that yields less than this in the whole run length cannot be told from chance within it.
+# The sizes of change to look for. A shift of d standard deviations yields d^2 / 2 nats a row at
+# most; one that yields less than this in a run length is hardly to be told from chance within it.
 _LEAST_NATS = 8.0
 _LARGEST = 2.0  # standard deviations; a larger shift shows in a few rows whatever is staked
-# Between two sizes the worst shift loses 1 - (2 sqrt(r) / (1 + r))^2 of the nats of its own bet: for
-# 2.5 a fifth. Closer ones gain less than one gambler more costs all others.
+# Between two sizes of ratio r the worst shift loses 1 - 4 r / (1 + r)^2 of the nats of its own bet:
+# with 2.5 a fifth. Closer ones gain less than one gambler more costs all others.
 _RATIO = 2.5
 
 

@@ -18,7 +18,7 @@ from gyroscope.stats.batches import FloatArray
 
 # Stakes as shares of the one that could ruin: each half the last, from bold to less than 1/100.
 STAKES = tuple(0.9 * 0.5**k for k in range(8))
-_BOLDEST = 0.95  # the same share at most for who learns the stake
+BOLDEST = 0.95  # share of the one that could ruin, for who learns the stake
 _LARGEST_LOG = 690.0  # exp of more overflows
 
 
@@ -128,7 +128,7 @@ def shift_log_factors(
     # One row at the bound to begin with: the variance of a coin that decides between 0 and twice
     # the distance.
     squares = np.cumsum(np.append(1.0, y[:-1] ** 2))[: y.size] / np.arange(1, y.size + 1)
-    stakes = np.minimum(np.outer(sizes, 1 / np.sqrt(squares)), _BOLDEST)
+    stakes = np.minimum(np.outer(sizes, 1 / np.sqrt(squares)), BOLDEST)
     return np.asarray(np.log1p(stakes * y))
 
 
