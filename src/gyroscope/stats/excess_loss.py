@@ -41,7 +41,7 @@ from gyroscope.stats.random_effects import RandomEffects, random_effects
 # sooner, so tilts end there.
 SLOPE_TILTS = (0.15, 0.6)  # slope 1 - tilt
 SHIFT_TILTS = (0.1, 0.25, 0.6)  # log-odds
-BOLDEST = 2.5  # standard errors of a batch's sum, those of batches included
+BOLDEST = 2.0  # standard errors of a batch's sum, its own level included
 _MARGIN_ALPHA = 0.05  # error of the bound on the reference's own excess
 
 
