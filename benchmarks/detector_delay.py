@@ -9,8 +9,8 @@ to the one that ours turned out to have. Ours know neither law. The change comes
 stretch of a quarter of the promise, in the runs without an alarm so far; the last column is for a
 change that is there from the first row on.
 
-Nothing in ours was fitted to these worlds: the sizes of :func:`shift_sizes` follow from the normal
-law, and the tilts of the monitor were looked at with other sizes of windows and of changes.
+The sizes of :func:`shift_sizes` follow from the normal law, none of these worlds. The tilts of the
+monitor, and the boldest of them, were chosen on changes of other sizes.
 """
 
 from __future__ import annotations
