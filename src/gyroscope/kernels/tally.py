@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ MAGNITUDES = 8192  # cells of |x|: the exponent and two bits of the fraction
 REGISTERS = 1024  # of the sketch of distinct values
 MAX_EDGES = 16_384
 
+_of_thread = threading.local()
 _SHIFT = 50  # bits of |x| below its magnitude
 _TYPES = {np.dtype(kind): code for code, kind in enumerate(("f8", "f4", "i8", "i4"))}
 _LARGEST = float(np.finfo(np.float64).max)
@@ -149,7 +151,7 @@ def _in_c(
     padded = _padded(edges)
     bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
     counts = np.zeros((parts, cells), dtype=np.int64)
-    magnitudes = np.zeros((int(groups[-1]) + 1, MAGNITUDES), dtype=np.int64)
+    magnitudes = _zeros(int(groups[-1]) + 1)
     tallies = np.zeros((parts, 3), dtype=np.int64)
     moments = np.zeros((parts, 4))
     held = np.zeros(2, dtype=np.int32)
@@ -167,9 +169,11 @@ def _in_c(
         *(address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
     )
     first, end = held.tolist()
+    found = magnitudes[:, first:end].copy()
+    magnitudes[:, first:end] = 0  # nothing else has been counted
     return NumberTally(
         counts=counts,
-        magnitudes=magnitudes[:, first:end].copy(),
+        magnitudes=found,
         first_magnitude=first,
         missing=tallies[:, 0],
         infinite=tallies[:, 1],
@@ -180,6 +184,18 @@ def _in_c(
         high=moments[:, 3],
         sketch=sketch,
     )
+
+
+def _zeros(groups: int) -> Counts:
+    """Magnitudes int64[groups, MAGNITUDES] to count in: all zero, and to be left so.
+
+    Each thread keeps its own: they are many, of which few are ever touched, and fresh memory costs
+    more than what is counted in it.
+    """
+    kept: Counts | None = getattr(_of_thread, "magnitudes", None)
+    if kept is None or len(kept) < groups:
+        kept = _of_thread.magnitudes = np.zeros((groups, MAGNITUDES), dtype=np.int64)
+    return kept[:groups]
 
 
 def _check_edges(edges: Floats) -> None:
