@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from gyroscope.data.cells import FloatArray
+from gyroscope.kernels.special import gammaln
 
 CHANCE = 1e-9  # of rows in random order to look sorted by a column, below which they are sorted
 
@@ -107,8 +108,6 @@ class _Runs(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, values: FloatArray) -> _Runs:
         """The runs of some values, at least one."""
-        from scipy.special import gammaln
-
         changes = values[1:] != values[:-1]
         n = int(np.count_nonzero(changes)) + 1
         if n == values.size:  # as in nearly all columns of measurements
