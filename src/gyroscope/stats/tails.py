@@ -63,7 +63,7 @@ def student_lower(t: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
 
 
 def student_quantile(p: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
-    """The quantiles of Student's t with df[...] degrees of freedom for p[...] in (0, 1).
+    """The quantiles of Student's t with df[...] degrees of freedom, above 0, for p[...] in [0, 1].
 
     Newton's method finds where the logarithm of the tail, as a function of that of t, has its
     value; the function is concave, so that no start fails, and that of the normal distribution is
@@ -73,18 +73,22 @@ def student_quantile(p: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
         np.asarray(p, dtype=np.float64), np.asarray(df, dtype=np.float64)
     )
     tail = np.minimum(chance, 1 - chance)
-    size = -ndtri(np.where(tail < 0.5, tail, 0.25))
-    finite = np.where(np.isfinite(degrees), degrees, 1e300)
+    inside = (tail > 0) & (tail < 0.5)
+    sought = np.where(inside, tail, 0.25)
+    size = -ndtri(sought)
+    finite = np.minimum(degrees, 1e300)
     log_scale = gammaln((finite + 1) / 2) - gammaln(finite / 2) - np.log(finite * math.pi) / 2
-    log_scale = np.where(finite > 1e6, -math.log(2 * math.pi) / 2, log_scale)  # but for 1e-7 of it
+    # Many degrees cancel here; then it is the normal distribution's but for 1e-7.
+    log_scale = np.where(finite > 1e6, -math.log(2 * math.pi) / 2, log_scale)
     for _ in range(100):
         reached = student_lower(-size, degrees)
         density = np.exp(log_scale - (finite + 1) / 2 * np.log1p(size * size / finite))
-        step = np.log(reached / tail) * reached / (density * size)
+        step = np.log(reached / sought) * reached / (density * size)
         size = size * np.exp(step)
-        if np.all(np.abs(step[tail < 0.5]) < 1e-14):
+        if np.all(np.abs(step) < 1e-14):
             break
-    return np.where(tail < 0.5, np.copysign(size, chance - 0.5), 0.0)
+    beyond = np.where(tail == 0, math.inf, 0.0)
+    return np.copysign(np.where(inside, size, beyond), chance - 0.5)
 
 
 def kolmogorov_upper(x: npt.ArrayLike) -> FloatArray:
