@@ -120,7 +120,7 @@ def test_scipy_finds_the_same_on_wide_grids() -> None:
     def same(found: np.ndarray, expected: np.ndarray, rel: float) -> None:
         np.testing.assert_allclose(found, expected, rtol=rel, atol=1e-300)
 
-    df = rng.integers(1, 800, n)
+    df = rng.integers(1, 800, n).astype(float)
     x = df * np.exp(rng.uniform(-3, 3, n))
     same(tails.chi_square_upper(x, df), scipy.special.chdtrc(df, x), 5e-12)
     mean = 10.0 ** rng.uniform(-2, 4, n)
@@ -200,7 +200,8 @@ def test_temmes_coefficients_are_those_of_the_exact_recursion() -> None:
         mu.append((mu[i - 1] - sum(j * mu[i + 1 - j] * mu[j] for j in range(2, i))) / (i + 1))
     inverse = [Fraction(1)]  # eta / mu
     for i in range(1, n + 1):
-        inverse.append(-sum(mu[k + 1] * inverse[i - k] for k in range(1, i + 1)))
+        known = (mu[k + 1] * inverse[i - k] for k in range(1, i + 1))
+        inverse.append(-sum(known, Fraction(0)))
     row = inverse[1:]  # c_0 = 1 / mu - 1 / eta
     source = Path(special.__file__).with_name("special.c").read_text(encoding="utf-8")
     table = source.split("TEMME[ORDERS][POWERS] = {")[1].split("};")[0]

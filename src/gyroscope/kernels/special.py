@@ -60,7 +60,7 @@ def betainc(a: npt.ArrayLike, b: npt.ArrayLike, x: npt.ArrayLike, y: npt.ArrayLi
         from scipy import special
 
         near_0 = np.asarray(x) <= 0.5
-        return np.where(near_0, special.betainc(a, b, x), special.betaincc(b, a, y))
+        return np.asarray(np.where(near_0, special.betainc(a, b, x), special.betaincc(b, a, y)))
     return _each("betainc", a, b, x, y)
 
 
@@ -77,7 +77,7 @@ def _each(name: str, *given: npt.ArrayLike) -> Floats:
         return out
     for i, values in enumerate(given):
         block[i] = values
-    first = ctypes.addressof(ctypes.c_char.from_buffer(block))
+    first = ctypes.addressof(ctypes.c_char.from_buffer(block.data))
     rows = (ctypes.c_void_p(first + i * out.nbytes) for i in range(len(block)))
     getattr(compiled_library, f"gyro_{name}")(ctypes.c_int64(out.size), *rows)
     return out

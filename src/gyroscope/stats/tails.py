@@ -103,4 +103,4 @@ def kolmogorov_upper(x: npt.ArrayLike) -> FloatArray:
     k = np.arange(1, 6)
     tail = 2 * np.sum(-((-1.0) ** k) * np.exp(-2 * (k * large) ** 2), axis=-1)
     below = np.sum(np.exp(-(((2 * k - 1) * math.pi / small) ** 2) / 8), axis=-1)
-    return np.where(at > 1, tail, 1 - math.sqrt(2 * math.pi) / small[..., 0] * below)
+    return np.asarray(np.where(at > 1, tail, 1 - math.sqrt(2 * math.pi) / small[..., 0] * below))
