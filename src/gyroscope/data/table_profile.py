@@ -6,7 +6,6 @@ Columns are read one by one, in pieces, on all cores.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,9 @@ from gyroscope.data.tables import (
     open_table,
     temporary_folder,
 )
-from gyroscope.data.variation import in_large_parts, part_bounds, variation_of_parts
+from gyroscope.data.variation import large_part_of, part_bounds, variation_of_parts
 from gyroscope.errors import DataError, UsageError
-from gyroscope.kernels import tally_numbers
+from gyroscope.kernels import count_codes, tally_numbers
 
 Counts = NDArray[np.int64]
 
@@ -172,6 +171,7 @@ class _Column:
             numbers.values,
             self._edges,
             bounds=bounds,
+            groups=None if self._parts is None else self._parts.groups(self._row, len(bounds) - 1),
             valid=numbers.valid,
             offset=numbers.offset,
         )
@@ -185,9 +185,7 @@ class _Column:
 
     def _add_codes(self, codes: Codes, bounds: Sequence[int], rows: Counts) -> None:
         cells = self.spec.cells
-        held = np.array(
-            [np.bincount(codes.codes[a:b], minlength=cells + 1) for a, b in pairwise(bounds)]
-        )
+        held = count_codes(codes.codes, cells + 1, bounds=bounds)
         total = held.sum(axis=0)
         self._done.append(
             category_profile(
@@ -230,7 +228,8 @@ class _Parts:
         cells = spec.cells if spec.categorical else len(spec.bins)
         self._counts = np.zeros((parts, cells), dtype=np.int32)
         self._missing = np.zeros(parts, dtype=np.int64)
-        self._magnitudes: list[tuple[slice, int, NDArray[np.int32]]] = []
+        self._large = large_part_of(parts)
+        self._magnitudes: list[tuple[int, int, Counts]] = []
 
     def within(self, first: int, end: int) -> list[int]:
         """Where the rows first .. end - 1 are cut by the parts, counted from the first of them."""
@@ -243,10 +242,16 @@ class _Parts:
         self._counts[parts] += binned_counts(counts, self._spec).astype(np.int32)
         self._missing[parts] += missing
 
+    def groups(self, row: int, parts: int) -> NDArray[np.int32]:
+        """Which of the large parts of rows that begin with ``row`` each part lies in."""
+        large = self._large[self._from(row, parts)]
+        return np.asarray(large - large[0], dtype=np.int32)
+
     def add_magnitudes(self, row: int, magnitudes: Counts, first: int) -> None:
-        """Add the magnitudes of such rows, of which the lowest is ``first``."""
-        held = magnitudes.astype(np.int32)
-        self._magnitudes.append((self._from(row, len(held)), first, held))
+        """Add the magnitudes of the large parts of such rows; the lowest is ``first``."""
+        if magnitudes.size:
+            large = int(self._large[self._from(row, 1)][0])
+            self._magnitudes.append((large, first, magnitudes))
 
     def _from(self, row: int, parts: int) -> slice:
         last = self._missing.size - 1
@@ -265,15 +270,13 @@ class _Parts:
         )
 
     def _medians(self) -> list[float]:
-        some = [piece for piece in self._magnitudes if piece[2].size]
-        if not some:
+        if not self._magnitudes:
             return []
-        lowest = min(first for _, first, _ in some)
-        width = max(first + held.shape[1] for _, first, held in some) - lowest
-        whole = np.zeros((self._missing.size, width), dtype=np.int32)
-        for parts, first, held in some:
-            whole[parts, first - lowest :][:, : held.shape[1]] += held
-        whole = in_large_parts(whole)
+        lowest = min(first for _, first, _ in self._magnitudes)
+        width = max(first + held.shape[1] for _, first, held in self._magnitudes) - lowest
+        whole = np.zeros((int(self._large[-1]) + 1, width), dtype=np.int64)
+        for large, first, held in self._magnitudes:
+            whole[large : large + len(held), first - lowest :][:, : held.shape[1]] += held
         seen = np.cumsum(whole, axis=1)
         total = seen[:, -1:]
         at = (seen >= (total + 1) // 2).argmax(axis=1)[total[:, 0] > 0]

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Dispersions, FloatArray, Variation
+from gyroscope.kernels import runs_of
 from gyroscope.stats.dispersion import (
-    dispersion_of_scores,
-    dispersion_of_shares,
-    growing_dispersions,
+    growing_dispersions_of_scores,
+    growing_dispersions_of_shares,
 )
 from gyroscope.stats.rank_scores import normal_scores
 
@@ -47,7 +47,7 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
         counts,
         missing=np.array([np.count_nonzero(absent[p]) for p in parts]),
         rows=np.diff(bounds),
-        longest_run=_longest_run(values),
+        longest_run=runs_of(values).longest if values.size else 0,
         medians=_medians([values[a:b] for a, b in pairwise(_large_bounds(bounds))])
         if unlisted is None
         else [],
@@ -76,7 +76,7 @@ def variation_of_parts(
     """
     return Variation(
         longest_run=longest_run,
-        missing=float((in_large_parts(missing) / np.maximum(in_large_parts(rows), 1)).max()),
+        missing=float((_in_large_parts(missing) / np.maximum(_in_large_parts(rows), 1)).max()),
         dispersions=_dispersions(counts, missing, ordered=unlisted is None),
         magnitudes=(min(medians), max(medians)) if medians else None,
     )
@@ -92,23 +92,20 @@ def part_bounds(rows: int) -> NDArray[np.int64]:
     return np.arange(parts + 1) * each + np.minimum(np.arange(parts + 1), longer)
 
 
-def in_large_parts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts[parts, ...] of consecutive parts, summed in ``LARGE_PARTS`` at most."""
-    first = np.arange(0, len(counts), math.ceil(len(counts) / LARGE_PARTS))
+def large_part_of(parts: int) -> NDArray[np.int64]:
+    """Which of the large parts, ``LARGE_PARTS`` at most, each of some consecutive parts is in."""
+    return np.arange(parts) // math.ceil(parts / LARGE_PARTS)
+
+
+def _in_large_parts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts[parts, ...] of consecutive parts, summed in large parts."""
+    first = np.flatnonzero(np.diff(large_part_of(len(counts)), prepend=-1))
     return np.asarray(np.add.reduceat(counts, first, axis=0))
 
 
 def _large_bounds(bounds: NDArray[np.int64]) -> list[int]:
-    ends = np.cumsum(in_large_parts(np.diff(bounds)))
+    ends = np.cumsum(_in_large_parts(np.diff(bounds)))
     return [0, *ends.tolist()]
-
-
-def _longest_run(values: FloatArray) -> int:
-    """Most consecutive rows with one value; a missing value ends a run."""
-    if values.size == 0:
-        return 0
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
-    return int(np.diff(starts, append=values.size).max())
 
 
 def _dispersions(
@@ -118,14 +115,10 @@ def _dispersions(
     scores = normal_scores(counts.sum(axis=0).astype(np.float64))
     present = np.stack([missing, counts.sum(axis=1)], axis=1)
     return Dispersions(
-        shift=growing_dispersions(counts, lambda part: dispersion_of_scores(part, scores))
-        if ordered
-        else (),
-        spread=growing_dispersions(counts, lambda part: dispersion_of_scores(part, scores**2))
-        if ordered
-        else (),
-        shares=growing_dispersions(counts, dispersion_of_shares),
-        missing=growing_dispersions(present, dispersion_of_shares) if missing.any() else (),
+        shift=growing_dispersions_of_scores(counts, scores) if ordered else (),
+        spread=growing_dispersions_of_scores(counts, scores**2) if ordered else (),
+        shares=growing_dispersions_of_shares(counts),
+        missing=growing_dispersions_of_shares(present) if missing.any() else (),
     )
 
 

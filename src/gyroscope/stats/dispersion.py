@@ -16,7 +16,7 @@ with Applications, chapter 7 (bounds on the variance between).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -33,6 +33,7 @@ GATE = (
 FAR = 1e-6  # p-values about which windows are flagged, once they are corrected for all columns
 FEWEST_PARTS = 8  # fewer say too little about the variance between them
 _FEW_CELLS = 60  # whose eigenvalues are found all at once; of more only the largest, step by step
+_ROUNDING = 1e-24  # of squares: a variance below so much of the largest is none
 _ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
 
 
@@ -53,21 +54,16 @@ def dispersion_of_scores(counts: npt.ArrayLike, scores: npt.ArrayLike) -> Disper
         counts: counts[parts, cells] of an ordered column.
         scores: scores[cells], the number that stands for each cell.
     """
-    held, of_cell = np.asarray(counts, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    rows = held.sum(axis=1)
-    held, rows = held[rows > 0], rows[rows > 0]
-    total = held.sum(axis=0)
-    n = float(total.sum())
-    if rows.size < 2:
-        return Dispersion(rows=n)
-    mean = float(total @ of_cell) / n
-    variance = float(total @ (of_cell - mean) ** 2) / n
-    if variance == 0:
-        return Dispersion(rows=n / rows.size)
-    between = rows * ((held @ of_cell) / rows - mean) ** 2
-    df = rows.size - 1
-    ratio = float(between.sum()) / (variance * df)
-    return Dispersion(rows=n / rows.size, ratio=ratio, df=df, worst=ratio, parts=rows.size)
+    held = np.asarray(counts, dtype=np.float64)
+    return _of_scores(held, np.asarray(scores, dtype=np.float64), sizes=1)[0]
+
+
+def growing_dispersions_of_scores(
+    counts: npt.ArrayLike, scores: npt.ArrayLike
+) -> tuple[Dispersion, ...]:
+    """The same of parts, and of those joined by twos and again, while there are enough of them."""
+    held = np.asarray(counts, dtype=np.float64)
+    return _of_scores(held, np.asarray(scores, dtype=np.float64), sizes=_sizes(len(held)))
 
 
 def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
@@ -83,51 +79,120 @@ def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
     Args:
         counts: counts[parts, cells].
     """
+    return _of_shares(np.asarray(counts, dtype=np.float64), sizes=1)[0]
+
+
+def growing_dispersions_of_shares(counts: npt.ArrayLike) -> tuple[Dispersion, ...]:
+    """The same of parts, and of those joined by twos and again, while there are enough of them."""
     held = np.asarray(counts, dtype=np.float64)
-    rows = held.sum(axis=1)
-    held, rows = held[rows > 0], rows[rows > 0]
-    n = float(rows.sum())
-    if rows.size < 2:
-        return Dispersion(rows=n)
-    share = held.sum(axis=0) / n
-    enough = share * rows.mean() >= MIN_EXPECTED
-    enough &= share < 1
-    if not enough.any():
-        return Dispersion(rows=n / rows.size)
-    held, share = held[:, enough], share[enough]
-    gaps = (held - np.outer(rows, share)) / np.sqrt(rows)[:, np.newaxis]
-    squares = (gaps**2).sum(axis=0)
-    df = rows.size - 1
-    worst = _largest_eigenvalue(gaps / np.sqrt(share), df)
-    each = squares / (share * (1 - share) * df)
-    # Independent rows give a chi-square with df for each share; of several, Bonferroni's largest.
-    top = float(each.max())
-    if tail(top, df) * each.size < GATE:
-        return Dispersion(
-            rows=n / rows.size, ratio=top, df=df, worst=max(top, worst), parts=rows.size
+    return _of_shares(held, sizes=_sizes(len(held)))
+
+
+def _of_scores(counts: FloatArray, scores: FloatArray, *, sizes: int) -> tuple[Dispersion, ...]:
+    if sizes == 0:
+        return ()
+    total = counts.sum(axis=0)
+    scores = scores - float(total @ scores) / max(float(total.sum()), 1.0)
+    sums = np.stack([counts.sum(axis=1), counts @ scores, counts @ scores**2], axis=1)
+    stacked, starts = _joined_again(sums, sizes)
+    whole = np.add.reduceat(stacked, starts, axis=0)
+    some, parts = _parts_with_rows(stacked[:, 0], starts)
+    n = np.maximum(whole[:, 0], 1.0)
+    means = whole[:, 1] / n
+    variances = np.maximum(whole[:, 2] / n - means**2, 0.0)
+    variances[variances <= _ROUNDING * (scores**2).max(initial=0.0)] = 0.0
+    of_part = np.repeat(means, np.diff(starts, append=len(stacked)))
+    between = (stacked[:, 1] - stacked[:, 0] * of_part) ** 2 / some
+    found = []
+    for position, squares in enumerate(np.add.reduceat(between, starts).tolist()):
+        rows, df = float(whole[position, 0]), int(parts[position]) - 1
+        variance = float(variances[position])
+        if df < 1 or variance == 0:
+            found.append(Dispersion(rows=rows / max(df + 1, 1)))
+            continue
+        ratio = squares / (variance * df)
+        found.append(
+            Dispersion(rows=rows / (df + 1), ratio=ratio, df=df, worst=ratio, parts=df + 1)
         )
-    free = max(each.size - (1 if share.sum() > 1 - 1e-12 else 0), 1)
-    return Dispersion(
-        rows=n / rows.size,
-        ratio=float((squares / share).sum()) / (df * free),
-        df=df * free,
-        worst=worst,
-        parts=rows.size,
-    )
+    return tuple(found)
 
 
-def _largest_eigenvalue(x: FloatArray, df: int) -> float:
-    """The largest eigenvalue of x'x / df, less what noise of variance 1 adds to it.
+def _of_shares(counts: FloatArray, *, sizes: int) -> tuple[Dispersion, ...]:
+    if sizes == 0:
+        return ()
+    rows, starts = _joined_again(counts.sum(axis=1), sizes)
+    some, parts = _parts_with_rows(rows, starts)
+    n = np.add.reduceat(rows, starts)
+    fewest = MIN_EXPECTED * np.maximum(parts, 1)[:, np.newaxis]
+    # Of many categories most are rare in parts of any size.
+    counts = counts[:, counts.sum(axis=0) >= fewest.min()]
+    stacked, _ = _joined_again(counts, sizes)
+    whole = np.add.reduceat(stacked, starts, axis=0)
+    share = whole / np.maximum(n, 1.0)[:, np.newaxis]
+    enough = (whole >= fewest) & (share < 1)
+    kept = np.where(enough, share, 1.0)  # of the others the gaps are set to zero
+    each_size = np.diff(starts, append=len(stacked))
+    gaps = (stacked - rows[:, np.newaxis] * np.repeat(share, each_size, axis=0)) / np.sqrt(some)[
+        :, np.newaxis
+    ]
+    gaps *= np.repeat(enough / np.sqrt(kept), each_size, axis=0)
+    squares = np.add.reduceat(gaps**2, starts, axis=0)
+    largest = _eigenvalues(gaps, starts)
+    found = []
+    for position in range(starts.size):
+        cells, df = int(np.count_nonzero(enough[position])), int(parts[position]) - 1
+        if df < 1 or cells == 0:
+            found.append(Dispersion(rows=float(n[position]) / max(df + 1, 1)))
+            continue
+        held, shares = squares[position, enough[position]], share[position, enough[position]]
+        worst = _without_noise(largest[position] / df, cells / df)
+        # Independent rows give a chi-square with df for each share; of several, Bonferroni's
+        # largest.
+        top = float((held / (1 - shares)).max()) / df
+        if tail(top, df) * cells < GATE:
+            ratio, free, worst = top, df, max(top, worst)
+        else:
+            free = df * max(cells - (1 if shares.sum() > 1 - 1e-12 else 0), 1)
+            ratio = float(held.sum()) / free
+        found.append(
+            Dispersion(
+                rows=float(n[position]) / (df + 1), ratio=ratio, df=free, worst=worst, parts=df + 1
+            )
+        )
+    return tuple(found)
 
-    Of k columns of noise and one direction of variance v > 1 it is about v (1 + g / (v - 1)) with
-    g = k / df, if v > 1 + sqrt(g); a smaller one cannot be told from 1 + sqrt(g) at most.
+
+def _sizes(parts: int) -> int:
+    """How often parts can be joined by twos, themselves included, before they are too few."""
+    return max(parts // FEWEST_PARTS, 0).bit_length()
+
+
+def _joined_again(counts: FloatArray, sizes: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Parts of so many sizes, one below the other, and where each size begins."""
+    held = [counts]
+    for _ in range(sizes - 1):
+        held.append(joined(held[-1]))
+    starts = np.cumsum([0, *(len(parts) for parts in held[:-1])])
+    return np.concatenate(held), starts
+
+
+def _parts_with_rows(
+    rows: FloatArray, starts: npt.NDArray[np.int64]
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Rows of each part, 1 of an empty one, and how many parts of each size are not empty."""
+    return np.maximum(rows, 1.0), np.add.reduceat((rows > 0).astype(np.int64), starts)
+
+
+def _without_noise(found: float, g: float) -> float:
+    """The largest eigenvalue of a covariance, less what noise of variance 1 adds to it.
+
+    Of one direction of variance v > 1 among noise it is about v (1 + g / (v - 1)), with g columns
+    to a degree of freedom, if v > 1 + sqrt(g); a smaller one cannot be told from 1 + sqrt(g).
 
     Source:
         Baik and Silverstein (2006), Eigenvalues of large sample covariance matrices of spiked
         population models, Journal of Multivariate Analysis 97, theorem 1.1.
     """
-    g = x.shape[1] / df
-    found = (_eigenvalue(x) if x.shape[1] <= _FEW_CELLS else _eigenvalue_by_power(x)) / df
     least = 1 + math.sqrt(g)
     if found <= least**2:
         return least
@@ -135,8 +200,18 @@ def _largest_eigenvalue(x: FloatArray, df: int) -> float:
     return float(half + math.sqrt(max(half**2 - found, 0.0)))
 
 
+def _eigenvalues(gaps: FloatArray, starts: npt.NDArray[np.int64]) -> list[float]:
+    """The largest eigenvalue of x'x, of the rows x of each size."""
+    return [_eigenvalue(x) for x in np.split(gaps, starts[1:])]
+
+
 def _eigenvalue(x: FloatArray) -> float:
-    return float(np.linalg.eigvalsh(x.T @ x)[-1])
+    if min(x.shape) == 0:
+        return 0.0
+    if min(x.shape) > _FEW_CELLS:
+        return _eigenvalue_by_power(x)
+    smaller = x.T @ x if x.shape[1] <= x.shape[0] else x @ x.T  # of the same eigenvalues
+    return float(np.linalg.eigvalsh(smaller)[-1])
 
 
 def _eigenvalue_by_power(x: FloatArray) -> float:
@@ -147,22 +222,6 @@ def _eigenvalue_by_power(x: FloatArray) -> float:
             return 0.0
         at = x.T @ (x @ (at / size))
     return float(np.linalg.norm(at))
-
-
-def growing_dispersions(
-    counts: npt.ArrayLike, measure: Callable[[FloatArray], Dispersion]
-) -> tuple[Dispersion, ...]:
-    """Measure parts, and those joined by twos and again, as long as there are enough of them.
-
-    Args:
-        counts: counts[parts, cells] of consecutive parts.
-        measure: gives the dispersion of such counts.
-    """
-    held, found = np.asarray(counts, dtype=np.float64), []
-    while len(held) >= FEWEST_PARTS:
-        found.append(measure(held))
-        held = joined(held)
-    return tuple(found)
 
 
 def tail(ratio: float, df: float) -> float:
