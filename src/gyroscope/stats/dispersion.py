@@ -25,6 +25,7 @@ import numpy.typing as npt
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.counts import MIN_EXPECTED
 from gyroscope.stats.intervals import normal_quantile
+from gyroscope.stats.tails import chi_square_upper, student_quantile
 
 GATE = (
     0.001  # chance that rows which are independent are taken for dependent, by all sizes of parts
@@ -242,9 +243,7 @@ def _eigenvalue_by_power(x: FloatArray) -> float:
 
 def tail(ratio: float, df: float) -> float:
     """The chance of so large a ratio or a larger one if rows are independent."""
-    from scipy.special import chdtrc
-
-    return float(chdtrc(df, ratio * df)) if df else 1.0
+    return float(chi_square_upper(ratio * df, df)) if df else 1.0
 
 
 def is_dependent(found: Sequence[Dispersion]) -> bool:
@@ -313,6 +312,4 @@ def joined(counts: FloatArray, axis: int = 0) -> FloatArray:
 
 def _uncertainty(df: FloatArray) -> FloatArray:
     """The square of the quantile of Student's t over that of the normal distribution, at FAR."""
-    from scipy.special import stdtrit
-
-    return np.asarray((stdtrit(df, 1 - FAR / 2) / normal_quantile(1 - FAR / 2)) ** 2)
+    return np.asarray((student_quantile(1 - FAR / 2, df) / normal_quantile(1 - FAR / 2)) ** 2)
