@@ -79,7 +79,9 @@ def tally_numbers(
     ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
     together = np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups
     run = _in_numpy if library() is None else _in_c
-    return run(np.ascontiguousarray(known), edges, ends, together, valid, offset)
+    return run(
+        np.ascontiguousarray(known), edges, ends=ends, groups=together, valid=valid, offset=offset
+    )
 
 
 def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
@@ -140,6 +142,7 @@ def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: S
 def _in_c(
     values: NDArray[np.generic],
     edges: Floats,
+    *,
     ends: Counts,
     groups: NDArray[np.int32],
     valid: memoryview | None,
@@ -216,6 +219,7 @@ def _padded(edges: Floats) -> Floats:
 def _in_numpy(
     values: NDArray[np.generic],
     edges: Floats,
+    *,
     ends: Counts,
     groups: NDArray[np.int32],
     valid: memoryview | None,
@@ -247,9 +251,7 @@ def _in_numpy(
     )
 
 
-def _tally_part(
-    tally: NumberTally, part: int, group: int, present: Floats, edges: Floats
-) -> None:
+def _tally_part(tally: NumberTally, part: int, group: int, present: Floats, edges: Floats) -> None:
     finite = present[np.isfinite(present)]
     cells = np.searchsorted(edges, present)
     tally.counts[part] = np.bincount(cells, minlength=edges.size + 1)

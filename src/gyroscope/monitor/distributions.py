@@ -39,7 +39,7 @@ def distributions(kind: Kind, held: Sequence[InWindows], rules: DriftRules) -> l
     Columns of as many cells are measured together: there may be hundreds, of a few windows each.
     """
     found: list[list[Examined]] = [[] for _ in held]
-    alike: dict[tuple[bool, int], list[int]] = {}
+    alike: dict[tuple[bool, int, int], list[int]] = {}
     for position, one in enumerate(held):
         if one.profiles:
             spec = one.column.spec
