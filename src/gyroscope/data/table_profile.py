@@ -47,7 +47,7 @@ from gyroscope.data.tables import (
     open_table,
     temporary_folder,
 )
-from gyroscope.data.variation import large_part_of, part_bounds, variation_of_parts
+from gyroscope.data.variation import Parts, large_part_of, part_bounds, variations
 from gyroscope.errors import DataError, UsageError
 from gyroscope.kernels import count_codes, tally_numbers
 
@@ -211,11 +211,10 @@ class _Column:
         """The cells of the rows that are looked at together with other columns."""
         return np.concatenate(self._cells) if self._cells else np.zeros(0, dtype=np.uint16)
 
-    def with_variation(self) -> ColumnSpec:
-        """The spec with the variation of the parts."""
+    def parts(self) -> Parts:
+        """The column part by part."""
         assert self._parts is not None  # only columns of a reference are asked
-        found = self._parts.variation(self.runs.longest)
-        return msgspec.structs.replace(self.spec, variation=found)
+        return self._parts.counted(self.runs.longest)
 
 
 class _Parts:
@@ -258,10 +257,10 @@ class _Parts:
         start = min(int(np.searchsorted(self._bounds, row, side="right")) - 1, last)
         return slice(start, start + parts)
 
-    def variation(self, longest_run: int) -> Any:
-        """The variation of the parts."""
-        return variation_of_parts(
-            self._counts.astype(np.int64),
+    def counted(self, longest_run: int) -> Parts:
+        """What has been counted of all parts."""
+        return Parts(
+            counts=self._counts.astype(np.int64),
             missing=self._missing,
             rows=np.diff(self._bounds),
             longest_run=longest_run,
@@ -297,7 +296,13 @@ def _of_reference(
     values = table.rows * len(profiled)
     columns = in_threads(counted, profiled, values=values)
     timed = in_time_order if in_time_order is not None else _in_order(columns)
-    specs = [column.with_variation() if timed else column.spec for column in columns]
+    specs = [column.spec for column in columns]
+    if timed:
+        found = variations([column.parts() for column in columns])
+        specs = [
+            msgspec.structs.replace(spec, variation=variation)
+            for spec, variation in zip(specs, found, strict=True)
+        ]
     spec = ProfileSpec(columns=tuple(specs))
     done = tuple(column.profile() for column in columns)
     cells = [column.cells() for column in columns[:JOINT_COLUMNS]]
