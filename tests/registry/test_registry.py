@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.keys import Keys
 from gyroscope.errors import NotFoundError
 from gyroscope.model import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion
 from gyroscope.registry.registry import Registry
@@ -139,7 +140,7 @@ def test_a_bundle_kept_elsewhere_is_fetched_once_and_whole(
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
     register()
-    remote = Registry(RemoteClient(client), tmp_path / "cache")
+    remote = Registry(RemoteClient(client), tmp_path / "cache", Keys(tmp_path / "keys"))
     with pytest.raises(OSError, match="the line is dead"):
         remote.bundle_folder(model, 1)
     for _ in range(2):
