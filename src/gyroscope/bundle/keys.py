@@ -91,9 +91,7 @@ class Keys:
             ConflictError: another key has the name.
         """
         checked_model_name(name)
-        key = given.strip().lower()
-        if not _HEX.fullmatch(key):
-            key = _key_of(Path(given))
+        key = public_key(given)
         path = self.folder / "trusted" / f"{name}.pub"
         if path.is_file() and _key_of(path) != key:
             raise ConflictError(
@@ -130,6 +128,16 @@ class Keys:
             form = to.PublicFormat.SubjectPublicKeyInfo
             write_atomically(public, private.public_key().public_bytes(to.Encoding.PEM, form))
         return private
+
+
+def public_key(given: str) -> str:
+    """An ed25519 public key, given as 64 hexadecimal digits or as the path of a PEM file.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    key = given.strip().lower()
+    return key if _HEX.fullmatch(key) else _key_of(Path(given))
 
 
 def _create(path: Path, content: bytes) -> None:

@@ -52,7 +52,7 @@ class _Listing(msgspec.Struct, frozen=True, kw_only=True):
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """The files of a bundle as they were signed."""
 
-    contents: dict[str, bytes]  # by name, the manifest too
+    contents: dict[str, bytes]  # by name; manifest and signature too
     signature: Signature | None  # None: unsigned, and nobody asked whose it is
     signer: str  # name of the trusted key; empty if it is not one, or nobody asked
 
@@ -83,7 +83,8 @@ def read_verified(
             release, or a file was altered, added, removed, or is a link.
     """
     manifest = _manifest(folder, newest)
-    signature = _signature(folder, manifest, trusted)
+    signed = _signature_file(folder, trusted)
+    signature = None if signed is None else _signature(folder, manifest, signed, trusted)
     entries = _entries(folder, manifest)
     for name in names:
         if name not in entries:
@@ -97,6 +98,8 @@ def read_verified(
     contents = {name: _verified(folder, name, entry) for name, entry in entries.items()}
     signer = "" if signature is None else (trusted or {}).get(signature.key, "")
     contents[MANIFEST] = manifest
+    if signed is not None:
+        contents[SIGNATURE] = signed
     return Verified(contents=contents, signature=signature, signer=signer)
 
 
@@ -135,12 +138,9 @@ def _manifest(folder: Path, newest: int) -> bytes:
     return content
 
 
-def _signature(
-    folder: Path, manifest: bytes, trusted: Mapping[str, str] | None
-) -> Signature | None:
-    path = folder / SIGNATURE
+def _signature_file(folder: Path, trusted: Mapping[str, str] | None) -> bytes | None:
     try:
-        content = _read(path, LARGEST_SIGNATURE)
+        return _read(folder / SIGNATURE, LARGEST_SIGNATURE)
     except FileNotFoundError:
         if trusted is None:
             return None
@@ -149,8 +149,13 @@ def _signature(
             f"gyro bundle sign {folder}"
         ) from None
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}") from None
-    signature = read_signature(content, path)
+        raise BundleError(f"{folder / SIGNATURE} cannot be read: {error.strerror}") from None
+
+
+def _signature(
+    folder: Path, manifest: bytes, content: bytes, trusted: Mapping[str, str] | None
+) -> Signature:
+    signature = read_signature(content, folder / SIGNATURE)
     if trusted is not None and signature.key not in trusted:
         raise BundleError(
             f"bundle {folder} is signed by an unknown key; if you trust its holder: "

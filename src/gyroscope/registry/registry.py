@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from gyroscope.bundle.bundle import MANIFEST, Bundle
+from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.keys import Keys
+from gyroscope.bundle.verified import MANIFEST
 from gyroscope.data.contract import Contract, Role
 from gyroscope.errors import NotFoundError
 from gyroscope.model import ModelVersion
