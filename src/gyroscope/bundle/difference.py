@@ -61,7 +61,7 @@ def difference(before: Bundle, after: Bundle, X: Matrix | None = None) -> Differ
         *_training(before, after),
         *_contract(before, after),
         *_changes("metrics", before.manifest.metrics, after.manifest.metrics),
-        *_changes("scorer", _arrays(before), _arrays(after)),
+        *_scorers(before, after),
         *_changes("reference", _reference(before), _reference(after)),
     )
     if X is None or not len(X) or not same_encoding(before, after):
@@ -145,6 +145,12 @@ def _column(before: Column, after: Column) -> Iterator[Change]:
         else:
             yield Change(part="categories", what=f"{name}: order", before=list(categories[0]),
                          after=list(categories[1]))  # fmt: skip
+
+
+def _scorers(before: Bundle, after: Bundle) -> Iterator[Change]:
+    """Arrays that differ; none where the kind of the scorer does, which says it all."""
+    if before.manifest.scorer == after.manifest.scorer:
+        yield from _changes("scorer", _arrays(before), _arrays(after))
 
 
 def _arrays(bundle: Bundle) -> dict[str, str]:

@@ -88,11 +88,12 @@ def verify(
     except GyroscopeError as error:
         if not json:
             raise
-        print_json({"bundle": place.folder, "verified": False, "reason": str(error)})
+        print_json({"bundle": str(place.folder), "verified": False, "reason": str(error)})
         raise typer.Exit(error.exit_code) from None
     signed = _signed(verified, trusted)
     if json:
-        print_json({"bundle": place.folder, "verified": True, "digest": verified.digest, **signed})
+        intact = {"bundle": str(place.folder), "verified": True, "digest": verified.digest}
+        print_json({**intact, **signed})
         return
     size = sum(map(len, verified.contents.values()))
     console().print(
@@ -125,8 +126,8 @@ def diff(
     if json:
         print_json(
             {
-                "before": places[0],
-                "after": places[1],
+                "before": str(places[0].folder),
+                "after": str(places[1].folder),
                 "same": found.same,
                 "changes": found.changes,
                 "scores": found.scores,
@@ -188,7 +189,7 @@ def export_signature(
     out.print(f"{output} signs the files in {place.folder}. To verify it:")
     public = keys.folder / "model-signing.pub"
     out.print(
-        f"  model_signing verify key {place.folder} --signature {output} --public-key {public}",
+        f"  model_signing verify key {place.folder} --signature {output} --public_key {public}",
         soft_wrap=True,
     )
 
@@ -238,7 +239,7 @@ def _summary(
     place: _Place, verified: Verified, bundle: Bundle, names: dict[str, str]
 ) -> dict[str, Any]:
     return {
-        "bundle": place.folder,
+        "bundle": str(place.folder),
         "version": place.version,
         "digest": verified.digest,
         "bytes": sum(map(len, verified.contents.values())),
