@@ -163,6 +163,7 @@ class Bundle:
         return cls.parse(read_bundle(folder, trusted=trusted), folder)
 
     @classmethod
+    @np.errstate(all="ignore")  # what does not work out is not finite, and refused
     def parse(cls, verified: Verified, folder: Path) -> Bundle:
         """Read the bundle from verified files; raises BundleError if they make none."""
         from safetensors import SafetensorError
