@@ -114,6 +114,7 @@ def test_a_bundle_that_is_unsigned_or_of_an_unknown_key_never_serves_until_its_k
 ) -> None:
     monkeypatch.setattr("gyroscope.serve.champions._RETRY_S", 0)
     table = ModelTable(state, None)
+    table.refresh()
     others = Keys(tmp_path / "others")
     folder = state / "bundles" / "churn-2"
     small_bundle(2).save(folder)
