@@ -176,6 +176,14 @@ def test_a_newer_format_says_what_made_it_and_what_to_do(folder: Path) -> None:
     assert str(caught.value) == message
 
 
+def test_a_newer_format_is_seen_wherever_it_stands(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    del manifest["format"]
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 3}))
+    with pytest.raises(BundleError, match="has format 3, made by a later release"):
+        read_bundle(folder)
+
+
 MANIFESTS: list[tuple[dict[str, Any], str]] = [
     ({"format": 0}, "is not a manifest"),
     ({"format": "1"}, "is not a manifest"),

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -14,8 +15,11 @@ from typer.testing import CliRunner, Result
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.keys import Keys
 from gyroscope.cli.commands import app
+from gyroscope.data.training_set import load_training_set, save_snapshot
 from gyroscope.errors import GyroscopeError
-from gyroscope.testing.worlds import tiny_bundle
+from gyroscope.model import CHAMPION
+from gyroscope.testing.small_workspace import MODEL, register, small_workspace
+from gyroscope.testing.worlds import CALM, CONTRACT, tiny_bundle, to_table
 
 GOLDEN_KEY = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"  # RFC 8032, 7.1
 FORMAT_1 = Path(__file__).parents[1] / "bundle" / "data" / "format-1" / "trees"
@@ -168,6 +172,21 @@ def test_diff_ends_with_1_and_shows_what_changed(signed: str) -> None:
     assert found["scores"] is None
 
 
+def test_diff_scores_both_on_the_training_rows_that_the_workspace_kept(
+    signed: str, keys: Keys
+) -> None:
+    other = tiny_bundle(kind="trees")
+    other.save(Path("other"))
+    rows = load_training_set(to_table(CALM.events(-10, 0)), CONTRACT).rows
+    assert save_snapshot(rows, Path(".gyroscope/snapshots")) == other.manifest.snapshot
+    found = told("bundle", "diff", signed, "other")["scores"]
+    gap = np.abs(other.probabilities(rows.X) - tiny_bundle().probabilities(rows.X))
+    assert found["rows"] == len(rows)
+    assert found["mean_absolute"] == pytest.approx(gap.mean())
+    assert found["largest"] == pytest.approx(gap.max())
+    assert "Scores on 2,000 training rows" in run("bundle", "diff", signed, "other").stdout
+
+
 def test_diff_ends_with_2_if_there_is_nothing_to_compare(signed: str) -> None:
     assert exit_code("bundle", "diff", signed, "./nowhere") == 2
     Path("signed/contract.json").write_bytes(b"{}")
@@ -210,3 +229,23 @@ def test_every_command_of_a_group_is_documented() -> None:
     for name in ("bundle", "keys"):
         group: Any = typer.main.get_group(app).commands[name]
         assert all(command.help for command in group.commands.values())
+
+
+@pytest.mark.slow
+def test_versions_are_named_by_model_alias_or_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = small_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for kind in ("additive", "trees"):
+        register(space.world, tiny_bundle(kind=kind))
+    space.registry.set_alias(MODEL, CHAMPION, 2)
+    for target in (MODEL, f"{MODEL}@2", f"{MODEL}@{CHAMPION}"):
+        assert exit_code("bundle", "verify", target) == 0
+        assert told("bundle", "inspect", target)["version"] == 2
+    assert exit_code("bundle", "diff", f"{MODEL}@1", MODEL) == 1
+    assert exit_code("bundle", "diff", f"{MODEL}@1", f"{MODEL}@3") == 2
+    assert refusal("bundle", "verify", f"{MODEL}@nobody") == (
+        f"no version of {MODEL} has alias 'nobody'; see: gyro versions {MODEL}"
+    )
+    space.close()

@@ -85,7 +85,7 @@ def read_verified(
     manifest = _manifest(folder, newest)
     signed = _signature_file(folder, trusted)
     signature = None if signed is None else _signature(folder, manifest, signed, trusted)
-    entries = _entries(folder, manifest)
+    entries = _entries(folder, manifest, newest)
     for name in names:
         if name not in entries:
             raise BundleError(f"the manifest of bundle {folder} does not list {name}")
@@ -108,7 +108,8 @@ def each_name_once(content: bytes) -> bytes:
 
     Readers differ in which of the two they take, so such a text has no meaning.
     """
-    json.loads(content, object_pairs_hook=_object)
+    # Numbers are of no interest here: as true and false, millions of them take little memory.
+    json.loads(content, object_pairs_hook=_object, parse_float=bool, parse_int=bool)
     return content
 
 
@@ -128,14 +129,20 @@ def _manifest(folder: Path, newest: int) -> bytes:
     except OSError as error:
         raise BundleError(f"no bundle in {folder}: {error.strerror}: {MANIFEST}") from None
     found = _FORMAT.match(content)
-    if found is not None and int(found[1]) > newest:
-        maker = _MAKER.search(content)
-        version = maker[1].decode() if maker else "of unknown version"
-        raise BundleError(
-            f"bundle {folder} has format {int(found[1])}, made by a later release (gyroscope "
-            f"{version}); this release reads up to {newest}: upgrade gyroscope"
-        )
+    if found is not None:
+        _refuse_later(folder, content, int(found[1]), newest)
     return content
+
+
+def _refuse_later(folder: Path, manifest: bytes, format: int, newest: int) -> None:
+    if format <= newest:
+        return
+    maker = _MAKER.search(manifest)
+    version = maker[1].decode() if maker else "of unknown version"
+    raise BundleError(
+        f"bundle {folder} has format {format}, made by a later release (gyroscope {version}); "
+        f"this release reads up to {newest}: upgrade gyroscope"
+    )
 
 
 def _signature_file(folder: Path, trusted: Mapping[str, str] | None) -> bytes | None:
@@ -168,11 +175,13 @@ def _signature(
     return signature
 
 
-def _entries(folder: Path, manifest: bytes) -> dict[str, FileEntry]:
+def _entries(folder: Path, manifest: bytes, newest: int) -> dict[str, FileEntry]:
     try:
-        return msgspec.json.decode(each_name_once(manifest), type=_Listing).files
+        listing = msgspec.json.decode(each_name_once(manifest), type=_Listing)
     except _MALFORMED as error:
         raise BundleError(f"{folder / MANIFEST} is not a manifest: {error}") from None
+    _refuse_later(folder, manifest, listing.format, newest)
+    return listing.files
 
 
 def _refuse_others(folder: Path, known: Collection[str]) -> None:
