@@ -9,7 +9,7 @@
 #include <float.h>
 
 #define BLOCK 512
-#define GRID 8192
+#define GRID 8192 /* fields at most */
 #define REGISTERS 1024
 #define REFRESH 32 /* blocks after which it is looked again what the sketch knows already */
 #define MAX_EDGES 16384
@@ -24,6 +24,7 @@ enum type { FLOAT64, FLOAT32, INT64, INT32 };
 struct grid {
     double low, high, origin, scale;
     const double *edges;        /* ascending, padded by as many infinities as a search looks at */
+    int fields;                 /* fewer for few values, to which laying a grid would be the work */
     int steps;                  /* of a binary search among the edges of one field */
     uint16_t start[GRID];       /* edges in earlier fields */
 };
@@ -32,24 +33,27 @@ static inline int field_of(const struct grid *g, double x)
 {
     double inside = x < g->low ? g->low : x;
     inside = inside > g->high ? g->high : inside;
-    return (int)((inside - g->origin) * g->scale); /* below GRID, whatever the rounding */
+    return (int)((inside - g->origin) * g->scale); /* below their number, whatever the rounding */
 }
 
-static void lay_grid(struct grid *g, const double *edges, int32_t n)
+static void lay_grid(struct grid *g, const double *edges, int32_t n, int64_t values)
 {
+    for (g->fields = 256; g->fields < GRID && g->fields < values / 4; g->fields *= 2)
+        ;
     g->edges = edges;
     g->low = n ? edges[0] : 0.0;
     g->high = n ? edges[n - 1] : 0.0;
     g->origin = g->low;
-    g->scale = (GRID - 1) / (g->high - g->low);
+    g->scale = (g->fields - 1) / (g->high - g->low);
     if (!isfinite(g->high - g->low) || !isfinite(g->scale)) { /* one field must do */
         g->origin = 0.0;
         g->scale = 0.0;
     }
-    int32_t held[GRID] = {0}, most = 0, before = 0;
+    int32_t held[GRID], most = 0, before = 0;
+    memset(held, 0, g->fields * sizeof held[0]);
     for (int32_t i = 0; i < n; i++)
         held[field_of(g, edges[i])]++;
-    for (int f = 0; f < GRID; f++) {
+    for (int f = 0; f < g->fields; f++) {
         g->start[f] = (uint16_t)before;
         before += held[f];
         most = held[f] > most ? held[f] : most;
@@ -300,7 +304,7 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
     if (n_edges > MAX_EDGES)
         return 1;
     memset(recent, 0xff, sizeof recent); /* the bits of no number */
-    lay_grid(&grid, edges, n_edges);
+    lay_grid(&grid, edges, n_edges, bounds[parts] - bounds[0]);
     for (int32_t part = 0; part < parts; part++) {
         struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
         int64_t zeros = 0, missing = 0, *magnitudes = all_magnitudes + groups[part] * MAGNITUDES;
@@ -361,7 +365,7 @@ int gyro_cells_of_numbers(const double *values, int64_t n, const double *edges, 
     struct grid grid;
     if (n_edges > MAX_EDGES)
         return 1;
-    lay_grid(&grid, edges, n_edges);
+    lay_grid(&grid, edges, n_edges, n);
     for (int64_t i = 0; i < n; i++) {
         double x = values[i];
         cells[i] = (uint16_t)(x == x ? cell_of(&grid, x, field_of(&grid, x), grid.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ MAGNITUDES = 8192  # cells of |x|: the exponent and two bits of the fraction
 REGISTERS = 1024  # of the sketch of distinct values
 MAX_EDGES = 16_384
 
+_of_thread = threading.local()
 _SHIFT = 50  # bits of |x| below its magnitude
 _TYPES = {np.dtype(kind): code for code, kind in enumerate(("f8", "f4", "i8", "i4"))}
 _LARGEST = float(np.finfo(np.float64).max)
@@ -77,7 +79,9 @@ def tally_numbers(
     ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
     together = np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups
     run = _in_numpy if library() is None else _in_c
-    return run(np.ascontiguousarray(known), edges, ends, together, valid, offset)
+    return run(
+        np.ascontiguousarray(known), edges, ends=ends, groups=together, valid=valid, offset=offset
+    )
 
 
 def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
@@ -138,6 +142,7 @@ def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: S
 def _in_c(
     values: NDArray[np.generic],
     edges: Floats,
+    *,
     ends: Counts,
     groups: NDArray[np.int32],
     valid: memoryview | None,
@@ -149,7 +154,7 @@ def _in_c(
     padded = _padded(edges)
     bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
     counts = np.zeros((parts, cells), dtype=np.int64)
-    magnitudes = np.zeros((int(groups[-1]) + 1, MAGNITUDES), dtype=np.int64)
+    magnitudes = _zeros(int(groups[-1]) + 1)
     tallies = np.zeros((parts, 3), dtype=np.int64)
     moments = np.zeros((parts, 4))
     held = np.zeros(2, dtype=np.int32)
@@ -167,9 +172,11 @@ def _in_c(
         *(address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
     )
     first, end = held.tolist()
+    found = magnitudes[:, first:end].copy()
+    magnitudes[:, first:end] = 0  # nothing else has been counted
     return NumberTally(
         counts=counts,
-        magnitudes=magnitudes[:, first:end].copy(),
+        magnitudes=found,
         first_magnitude=first,
         missing=tallies[:, 0],
         infinite=tallies[:, 1],
@@ -180,6 +187,18 @@ def _in_c(
         high=moments[:, 3],
         sketch=sketch,
     )
+
+
+def _zeros(groups: int) -> Counts:
+    """Magnitudes int64[groups, MAGNITUDES] to count in: all zero, and to be left so.
+
+    Each thread keeps its own: they are many, of which few are ever touched, and fresh memory costs
+    more than what is counted in it.
+    """
+    kept: Counts | None = getattr(_of_thread, "magnitudes", None)
+    if kept is None or len(kept) < groups:
+        kept = _of_thread.magnitudes = np.zeros((groups, MAGNITUDES), dtype=np.int64)
+    return kept[:groups]
 
 
 def _check_edges(edges: Floats) -> None:
@@ -200,6 +219,7 @@ def _padded(edges: Floats) -> Floats:
 def _in_numpy(
     values: NDArray[np.generic],
     edges: Floats,
+    *,
     ends: Counts,
     groups: NDArray[np.int32],
     valid: memoryview | None,
@@ -231,9 +251,7 @@ def _in_numpy(
     )
 
 
-def _tally_part(
-    tally: NumberTally, part: int, group: int, present: Floats, edges: Floats
-) -> None:
+def _tally_part(tally: NumberTally, part: int, group: int, present: Floats, edges: Floats) -> None:
     finite = present[np.isfinite(present)]
     cells = np.searchsorted(edges, present)
     tally.counts[part] = np.bincount(cells, minlength=edges.size + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from gyroscope.stats.counts import pool_rare_cells_batch
 from gyroscope.stats.kolmogorov_smirnov import kolmogorov_smirnov_batch
 from gyroscope.stats.psi import PsiBatch, psi_batch
 from gyroscope.stats.rank_scores import RankEffectBatch, rank_scores_batch
+from gyroscope.stats.tails import normal_two_tails
 
 MATERIAL_LATER = 0.01  # share of times later than the reference that tells of a column moving on
 
@@ -39,7 +39,7 @@ def distributions(kind: Kind, held: Sequence[InWindows], rules: DriftRules) -> l
     Columns of as many cells are measured together: there may be hundreds, of a few windows each.
     """
     found: list[list[Examined]] = [[] for _ in held]
-    alike: dict[tuple[bool, int], list[int]] = {}
+    alike: dict[tuple[bool, int, int], list[int]] = {}
     for position, one in enumerate(held):
         if one.profiles:
             spec = one.column.spec
@@ -201,13 +201,11 @@ def _of_size(effect: RankEffectBatch) -> FloatArray:
     Klotz's test takes a change of location for one of spread, and both take a rare value that a
     batch has more of for more than its error allows; their sizes do not.
     """
-    from scipy.special import erfc
-
     error, known = effect.standard_error, np.isfinite(effect.value)
     # Two values that differ and do not vary, or a sample that does not, leave it to the ranks.
     z = np.full(error.shape, np.inf)
     np.divide(np.abs(effect.value), error, out=z, where=known & (error > 0))
-    return np.asarray(np.maximum(effect.p_value, erfc(z / math.sqrt(2))))
+    return np.asarray(np.maximum(effect.p_value, normal_two_tails(z)))
 
 
 def _binned(counts: FloatArray, held: Sequence[InWindows]) -> FloatArray:

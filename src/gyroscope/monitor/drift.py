@@ -89,9 +89,7 @@ def drift_findings_by_window(
         for shares in (missing_rates, unseen_shares, outside_shares):
             for position, found in zip(large, shares(held), strict=True):
                 examined[position] += [found] if found is not None else []
-    for own, changes in zip(
-        able, distributions(Kind.COLUMN_DRIFT, judgeable, rules), strict=True
-    ):
+    for own, changes in zip(able, distributions(Kind.COLUMN_DRIFT, judgeable, rules), strict=True):
         for k, change in zip(own, changes, strict=True):
             examined[large[k]].append(change)
     together = dependences(reference, [windows[position][1] for position in large], rules)
@@ -163,7 +161,7 @@ def _can_be_judged(held: InWindows, min_rows: int) -> npt.NDArray[np.bool_]:
     doubtful = able & (_lesser_part(then, column.spec) * share < MIN_EXPECTED)
     unsure = np.flatnonzero(doubtful).tolist()
     if unsure:  # whether it is so hangs on what the windows hold
-        now = binned_counts(held.counts[unsure], column.spec)
+        now = binned_counts(held.counts[unsure].astype(np.int64), column.spec)
         pooled = np.add(*pool_rare_cells_batch(then, now, rare=always_rare(column.spec)))
         able[unsure] = np.count_nonzero(pooled, axis=-1) >= 2
     return able

@@ -142,12 +142,12 @@ def dependence_changes(
     found: list[DependenceChange] = []
     for first in range(0, len(currents), step):
         block = slice(first, first + step)
-        found += _changed(old, m, _pairs(currents[block]), rows[block], p, alpha)
+        found += _changed(old, m, _pairs(currents[block]), rows[block], alpha=alpha)
     return found
 
 
 def _changed(
-    old: FloatArray, m: int, new: FloatArray, rows: Sequence[int], p: int, alpha: float
+    old: FloatArray, m: int, new: FloatArray, rows: Sequence[int], *, alpha: float
 ) -> list[DependenceChange]:
     """The changes from moments [5, 1, pairs] of m rows to [5, samples, pairs] of others."""
     # NaN, of a column that does not vary, makes the comparison false.
@@ -167,7 +167,8 @@ def _changed(
     at = np.arange(len(rows)), worst
     then, now = old[:, *at], new[:, *at]
     errors = np.sqrt(_fisher_variance(then) / m + _fisher_variance(now) / n[:, 0])
-    ends = [of_pairs[worst] for of_pairs in np.triu_indices(p, 1)]
+    columns = round((1 + math.sqrt(1 + 8 * usable.shape[-1])) / 2)
+    ends = [of_pairs[worst] for of_pairs in np.triu_indices(columns, 1)]
     return [
         DependenceChange(
             pair=(int(ends[0][k]), int(ends[1][k])),
@@ -226,7 +227,11 @@ def _pairs(samples: Sequence[CrossProducts]) -> FloatArray:
     kurtosis = np.diagonal(cubic, axis1=1, axis2=2)
     both = cubic + cubic.transpose(0, 2, 1)
     return np.array(
-        [*(of[:, *at] for of in (correlation, quartic, both)), kurtosis[:, first], kurtosis[:, second]]
+        [
+            *(of[:, *at] for of in (correlation, quartic, both)),
+            kurtosis[:, first],
+            kurtosis[:, second],
+        ]
     )
 
 

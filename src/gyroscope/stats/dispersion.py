@@ -25,6 +25,7 @@ import numpy.typing as npt
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.counts import MIN_EXPECTED
 from gyroscope.stats.intervals import normal_quantile
+from gyroscope.stats.tails import chi_square_upper, student_quantile
 
 GATE = (
     0.001  # chance that rows which are independent are taken for dependent, by all sizes of parts
@@ -160,6 +161,9 @@ def _of_shares(counts: FloatArray, *, sizes: int) -> list[tuple[Dispersion, ...]
     # Independent rows give a chi-square with df for each share.
     top = (squares / np.where(enough, 1 - share, 1.0)).max(axis=2, initial=0.0)
     together = squares.sum(axis=2)
+    surprising = (
+        tail(top / np.maximum(df, 1), df) * cells < GATE
+    )  # of several, Bonferroni's largest
     free = np.maximum(cells - (kept.sum(axis=2, where=enough) > 1 - 1e-12), 1)
 
     def found(column: int, size: int) -> Dispersion:
@@ -169,7 +173,7 @@ def _of_shares(counts: FloatArray, *, sizes: int) -> list[tuple[Dispersion, ...]
             return Dispersion(rows=held / max(degrees + 1, 1))
         worst = _without_noise(float(largest[at]) / degrees, k / degrees)
         ratio, of_all = float(top[at]) / degrees, degrees
-        if tail(ratio, degrees) * k < GATE:  # of several shares, Bonferroni's largest
+        if surprising[at]:
             worst = max(ratio, worst)
         else:
             of_all = degrees * int(free[at])
@@ -240,16 +244,17 @@ def _eigenvalue_by_power(x: FloatArray) -> float:
     return float(np.linalg.norm(at))
 
 
-def tail(ratio: float, df: float) -> float:
-    """The chance of so large a ratio or a larger one if rows are independent."""
-    from scipy.special import chdtrc
-
-    return float(chdtrc(df, ratio * df)) if df else 1.0
+def tail(ratio: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
+    """The chance of ratios[...] so large or larger if rows are independent; 1 without any df."""
+    some, degrees = np.asarray(ratio), np.asarray(df)
+    known = degrees > 0
+    return np.where(known, chi_square_upper(some * degrees, np.where(known, degrees, 1.0)), 1.0)
 
 
 def is_dependent(found: Sequence[Dispersion]) -> bool:
     """Whether any of some dispersions, of all sizes and kinds, is more than chance explains."""
-    return any(tail(parts.ratio, parts.df) * len(found) < GATE for parts in found)
+    chances = tail([parts.ratio for parts in found], [parts.df for parts in found])
+    return bool((chances * len(found) < GATE).any())
 
 
 def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
@@ -313,6 +318,4 @@ def joined(counts: FloatArray, axis: int = 0) -> FloatArray:
 
 def _uncertainty(df: FloatArray) -> FloatArray:
     """The square of the quantile of Student's t over that of the normal distribution, at FAR."""
-    from scipy.special import stdtrit
-
-    return np.asarray((stdtrit(df, 1 - FAR / 2) / normal_quantile(1 - FAR / 2)) ** 2)
+    return np.asarray((student_quantile(1 - FAR / 2, df) / normal_quantile(1 - FAR / 2)) ** 2)
