@@ -22,6 +22,7 @@ from gyroscope.testing.small_workspace import MODEL, register, small_workspace
 from gyroscope.testing.worlds import CALM, CONTRACT, tiny_bundle, to_table
 
 GOLDEN_KEY = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"  # RFC 8032, 7.1
+LINEAR, TREES = tiny_bundle(), tiny_bundle(kind="trees")
 FORMAT_1 = Path(__file__).parents[1] / "bundle" / "data" / "format-1" / "trees"
 
 
@@ -37,7 +38,7 @@ def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Keys:
 @pytest.fixture
 def signed(keys: Keys) -> str:
     """The path of a bundle that the workspace signed."""
-    tiny_bundle().save(Path("signed"), signer=keys.signer(), run="some-run")
+    LINEAR.save(Path("signed"), signer=keys.signer(), run="some-run")
     return "./signed"
 
 
@@ -155,14 +156,14 @@ def test_inspect_shows_a_bundle_of_anybody_but_says_so(signed: str) -> None:
 
 
 def test_diff_ends_with_0_for_the_same_result_whoever_signed_it(signed: str, keys: Keys) -> None:
-    tiny_bundle().save(Path("again"))
+    LINEAR.save(Path("again"))
     assert exit_code("bundle", "diff", signed, "again") == 0
     assert "hold the same training result" in run("bundle", "diff", signed, "again").stdout
     assert told("bundle", "diff", signed, "again")["same"]
 
 
 def test_diff_ends_with_1_and_shows_what_changed(signed: str) -> None:
-    tiny_bundle(kind="trees").save(Path("trees"))
+    TREES.save(Path("trees"))
     result = run("bundle", "diff", signed, "trees")
     assert result.exit_code == 1
     assert "Scores were not compared: the workspace has not kept the rows" in result.stdout
@@ -175,12 +176,12 @@ def test_diff_ends_with_1_and_shows_what_changed(signed: str) -> None:
 def test_diff_scores_both_on_the_training_rows_that_the_workspace_kept(
     signed: str, keys: Keys
 ) -> None:
-    other = tiny_bundle(kind="trees")
+    other = TREES
     other.save(Path("other"))
     rows = load_training_set(to_table(CALM.events(-10, 0)), CONTRACT).rows
     assert save_snapshot(rows, Path(".gyroscope/snapshots")) == other.manifest.snapshot
     found = told("bundle", "diff", signed, "other")["scores"]
-    gap = np.abs(other.probabilities(rows.X) - tiny_bundle().probabilities(rows.X))
+    gap = np.abs(other.probabilities(rows.X) - LINEAR.probabilities(rows.X))
     assert found["rows"] == len(rows)
     assert found["mean_absolute"] == pytest.approx(gap.mean())
     assert found["largest"] == pytest.approx(gap.max())
