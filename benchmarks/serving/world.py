@@ -49,6 +49,7 @@ def deploy(folder: Path, training: pa.Table) -> None:
 
     from gyroscope.bundle.bundle import Bundle, Manifest
     from gyroscope.bundle.deployment import Deployed, Deployment
+    from gyroscope.bundle.keys import Keys, keys_folder
     from gyroscope.bundle.links import Link
     from gyroscope.bundle.reference import Reference
     from gyroscope.bundle.trees import TreeScorer
@@ -91,7 +92,7 @@ def deploy(folder: Path, training: pa.Table) -> None:
             columns=nothing, scores=nothing, n=0, positives=0, metrics={}, excess=ExcessReference()
         ),
     )
-    bundle.save(folder / "bundle")
+    bundle.save(folder / "bundle", signer=Keys(keys_folder(folder / "state")).signer())
     deployed = Deployed(model="shop", version=1, bundle=str(folder / "bundle"))
     Deployment(folder / "state" / "serving" / "shop").write(deployed, None)
 

@@ -24,6 +24,7 @@ _PART_ROWS, _PART_BYTES = 1 << 16, 4 << 20  # of a Parquet file or a text, read 
 _HEAD = 1 << 20  # bytes in which the header must end
 _GZIP_MAGIC = b"\x1f\x8b"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_HEADER = re.compile(rf"(?:{_QUOTED.pattern}|[^\r\n])*+")
 
 
 def read_table(path: Path | str) -> Any:
@@ -364,7 +365,8 @@ def _decoded(head: bytes, encoding: str) -> str:
 
 def _delimiter(path: Path, text: str) -> str:
     """The delimiter most frequent in the header outside quotes; the comma if there is none."""
-    line = re.split(r"[\r\n]", _QUOTED.sub("", text), maxsplit=1)[0]
+    header = _HEADER.match(text)
+    line = _QUOTED.sub("", header[0] if header else "")
     if path.name.lower().removesuffix(".gz").endswith(".tsv") and "\t" in line:
         return "\t"
     return max(DELIMITERS, key=line.count)

@@ -1,7 +1,13 @@
-"""Lets ``mlflow.pyfunc.load_model`` load a registered version."""
+"""Lets ``mlflow.pyfunc.load_model`` load a registered version.
+
+Whoever loads it may have no workspace: files and signature are checked always, whose signature it
+is only where the environment variable GYROSCOPE_TRUSTED_KEYS names a folder of keys, such as
+``.gyroscope/keys`` of the workspace that made it.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.keys import Keys
 from gyroscope.errors import RowError
+
+KEYS_VARIABLE = "GYROSCOPE_TRUSTED_KEYS"
 
 
 class BundleModel:
@@ -48,4 +57,6 @@ def _array(column: Any) -> Any:
 
 def _load_pyfunc(path: str) -> BundleModel:
     """Called by MLflow with the folder of the bundle."""
-    return BundleModel(Bundle.load(Path(path)))
+    folder = os.environ.get(KEYS_VARIABLE)
+    trusted = Keys(Path(folder)).trusted() if folder else None
+    return BundleModel(Bundle.load(Path(path), trusted=trusted))

@@ -16,6 +16,7 @@ import msgspec
 
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.errors import BundleError, GyroscopeError, NotFoundError, RequestError, UsageError
 from gyroscope.model import checked_model_name
 
@@ -41,8 +42,9 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
 class ServedModel:
     """One model: its champion, the version before it, and why a newer one was refused."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, keys: Keys) -> None:
         self.name = name
+        self._keys = keys
         self.champion: Champion | None = None
         self.previous: Champion | None = None
         self.refused = ""  # why the deployed version does not serve; empty if it does
@@ -99,7 +101,7 @@ class ServedModel:
         for known in (self.champion, self.previous):
             if known is not None and known.deployed == deployed:
                 return msgspec.structs.replace(known, since=datetime.now(UTC))
-        bundle = Bundle.load(Path(deployed.bundle))
+        bundle = Bundle.load(Path(deployed.bundle), trusted=self._keys.trusted())
         if bundle.manifest.model != self.name:
             raise BundleError(
                 f"bundle {deployed.bundle} is of model {bundle.manifest.model}, not {self.name}"
@@ -137,6 +139,7 @@ class ModelTable:
 
     def __init__(self, state: Path, names: Sequence[str] | None) -> None:
         self._serving = state / "serving"
+        self._keys = Keys(keys_folder(state))
         self._named = names is not None
         self._models = {name: self._model(checked_model_name(name)) for name in names or ()}
 
@@ -173,7 +176,7 @@ class ModelTable:
         return [name for name in names if _is_model_name(name)]
 
     def _model(self, name: str) -> ServedModel:
-        return ServedModel(name, self._serving / name)
+        return ServedModel(name, self._serving / name, self._keys)
 
 
 def _is_model_name(name: str) -> bool:
