@@ -125,7 +125,8 @@ class _Asking:
 
 
 def _by_bundle(data: Path, output: Path, bundle: Path) -> int:
-    from gyroscope.bundle.bundle import MANIFEST, Bundle
+    from gyroscope.bundle.bundle import Bundle
+    from gyroscope.bundle.verified import MANIFEST
 
     loaded = Bundle.load(bundle)
     contract = loaded.contract
