@@ -32,6 +32,7 @@ GATE = (
 )
 FAR = 1e-6  # p-values about which windows are flagged, once they are corrected for all columns
 FEWEST_PARTS = 8  # fewer say too little about the variance between them
+_KINDS = 4  # of dispersions of a column that are looked at for the least chance: as of its shift
 _FEW_CELLS = 60  # whose eigenvalues are found all at once; of more only the largest, step by step
 _ROUNDING = 1e-24  # of squares: a variance below so much of the largest is none
 _ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
