@@ -78,8 +78,9 @@ MODEL_SETTINGS = (
         name="candidates",
         default=["base_rate", "logistic_regression", "random_forest", "lightgbm", "xgboost"],
         unit="",
-        help="Model families tried in training. By default xgboost is left out where its extra is "
-        "not installed; named in the file it must be.",
+        help="Model families tried in training; there are also decision_tree, gradient_boosting "
+        "and hist_gradient_boosting. By default xgboost is left out where its extra is not "
+        "installed; named in the file it must be.",
     ),
     Setting(
         name="most_rows",

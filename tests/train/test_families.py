@@ -20,6 +20,14 @@ from gyroscope.train.families.base import (
 )
 from gyroscope.train.fidelity import check_fidelity
 
+TREES = [
+    *("decision_tree", "random_forest", "gradient_boosting", "hist_gradient_boosting"),
+    *("lightgbm", "xgboost"),
+]
+
+
+EXTRAS = ("xgboost",)  # families whose library may be absent
+
 
 class TestBaseRate(ModelFamilyContract):
     @pytest.fixture
@@ -37,6 +45,24 @@ class TestRandomForest(ModelFamilyContract):
     @pytest.fixture
     def family(self) -> ModelFamily:
         return family("random_forest")
+
+
+class TestDecisionTree(ModelFamilyContract):
+    @pytest.fixture
+    def family(self) -> ModelFamily:
+        return family("decision_tree")
+
+
+class TestGradientBoosting(ModelFamilyContract):
+    @pytest.fixture
+    def family(self) -> ModelFamily:
+        return family("gradient_boosting")
+
+
+class TestHistGradientBoosting(ModelFamilyContract):
+    @pytest.fixture
+    def family(self) -> ModelFamily:
+        return family("hist_gradient_boosting")
 
 
 class TestLightGBM(ModelFamilyContract):
@@ -76,10 +102,10 @@ def test_a_family_whose_library_is_missing_names_the_extra(monkeypatch: pytest.M
         family("xgboost")
 
 
-@pytest.mark.parametrize("name", ["random_forest", "lightgbm", "xgboost"])
+@pytest.mark.parametrize("name", TREES)
 def test_a_category_is_explained_as_one_column(name: str) -> None:
-    if name == "xgboost":
-        pytest.importorskip("xgboost")
+    if name in EXTRAS:
+        pytest.importorskip(name)
     given = sample()
     fitted = family(name).fit(given, seed=0)
     X = rows(3, 100)[0]
@@ -111,13 +137,13 @@ def test_few_rows_are_fitted_by_one_thread() -> None:
     assert threads(10**9) >= 1
 
 
-@pytest.mark.parametrize("name", ["logistic_regression", "random_forest", "lightgbm", "xgboost"])
+@pytest.mark.parametrize("name", ["logistic_regression", *TREES])
 @pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e160, 1e300, 1.7e308])
 def test_numbers_at_the_ends_of_float64_are_scored_as_the_library_does(
     name: str, scale: float
 ) -> None:
-    if name == "xgboost":
-        pytest.importorskip("xgboost")
+    if name in EXTRAS:
+        pytest.importorskip(name)
     random = np.random.default_rng(0)
     X = np.column_stack([random.uniform(-1, 1, 600) * scale, random.uniform(-1, 1, 600)])
     y = (X[:, 1] + (X[:, 0] > 0) + random.normal(size=600) > 0.5).astype(float)
@@ -126,3 +152,28 @@ def test_numbers_at_the_ends_of_float64_are_scored_as_the_library_does(
         X=X[:400], y=y[:400], weight=np.ones(400), X_stop=X[400:], y_stop=y[400:], columns=columns
     )
     assert check_fidelity(name, family(name).fit(given, seed=0), given.X_stop) <= 1e-5
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_column_without_a_value_and_one_with_very_many_categories_are_no_trouble(
+    name: str,
+) -> None:
+    if name in EXTRAS:
+        pytest.importorskip(name)
+    random = np.random.default_rng(0)
+    columns = (
+        Column(name="empty", type=ColumnType.NUMBER, nullable=True),
+        Column(name="void", type=ColumnType.CATEGORY, categories=("a", "b"), nullable=True),
+        Column(name="street", type=ColumnType.CATEGORY, categories=tuple(map(str, range(1000)))),
+        Column(name="x", type=ColumnType.NUMBER),
+    )
+    X = np.full((600, 4), np.nan)
+    X[:, 2], X[:, 3] = random.integers(0, 1000, 600), random.normal(size=600)
+    y = (X[:, 3] + np.where(X[:, 2] % 2 == 0, 1.0, -1.0) > 0).astype(np.float64)
+    given = Sample(
+        X=X[:400], y=y[:400], weight=np.ones(400), X_stop=X[400:], y_stop=y[400:], columns=columns
+    )
+    fitted = family(name).fit(given, seed=0)
+    met = given.X_stop.copy()  # values where training had none
+    met[:, 0], met[:, 1] = random.normal(size=200), random.integers(0, 3, 200)
+    assert check_fidelity(name, fitted, np.vstack([given.X_stop, met])) <= 1e-5

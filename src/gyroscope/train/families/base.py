@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -21,7 +21,12 @@ from gyroscope.errors import ConfigError, MissingExtraError
 FAMILIES = {
     "base_rate": "gyroscope.train.families.base_rate:BaseRate",
     "logistic_regression": "gyroscope.train.families.logistic_regression:LogisticRegression",
+    "decision_tree": "gyroscope.train.families.decision_tree:DecisionTree",
     "random_forest": "gyroscope.train.families.random_forest:RandomForest",
+    "gradient_boosting": "gyroscope.train.families.gradient_boosting:GradientBoosting",
+    "hist_gradient_boosting": (
+        "gyroscope.train.families.hist_gradient_boosting:HistGradientBoosting"
+    ),
     "lightgbm": "gyroscope.train.families.lightgbm:LightGBM",
     "xgboost": "gyroscope.train.families.xgboost:XGBoost",
 }
@@ -124,12 +129,14 @@ class CategoryRanks:
     A tree that splits on this rank finds the best two-way grouping of the categories (Breiman et
     al. 1984, Classification and Regression Trees, theorem 4.5), so libraries without category
     splits can use them; the split is stored as the set of codes on its left side.
+
+    ``ranked`` are the positions of the categories to rank; all if not given.
     """
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: Sample, ranked: Sequence[int] | None = None) -> None:
         self._ranks: dict[int, NDArray[np.int64]] = {}
         prior = float(np.average(sample.y, weights=sample.weight))
-        for j in categorical(sample.columns):
+        for j in categorical(sample.columns) if ranked is None else ranked:
             size = n_codes(sample.columns[j])
             here = ~np.isnan(sample.X[:, j])
             codes = sample.X[here, j].astype(np.intp)
