@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +19,11 @@ import numpy as np
 import gyroscope
 from gyroscope.bundle.additive import AdditiveScorer
 from gyroscope.bundle.base import Contributions, Matrix, Scorer, Vector
+from gyroscope.bundle.explanation import Space, in_probability
 from gyroscope.bundle.links import Link, LinkKind
 from gyroscope.bundle.reference import Reference
 from gyroscope.bundle.trees import TreeScorer
+from gyroscope.bundle.wording import Wording
 from gyroscope.data.contract import Contract
 from gyroscope.data.encoder import Encoder
 from gyroscope.data.framing import array_in, array_out
@@ -112,12 +115,18 @@ class Bundle:
         """
         return self.link.probability(self.margins(X))
 
-    def contributions(self, X: Matrix) -> Contributions:
-        """Exact Shapley values of the margins."""
+    def contributions(self, X: Matrix, *, space: Space = "margin") -> Contributions:
+        """Exact Shapley values of the margins, or their share of the probabilities."""
         raw = self.scorer.contributions(X)
-        return Contributions(
+        found = Contributions(
             values=raw.values * self.link.scale, base=raw.base * self.link.scale + self.link.shift
         )
+        return found if space == "margin" else in_probability(found, self.margins(X), self.link)
+
+    @cached_property
+    def wording(self) -> Wording:
+        """Puts predictions into words."""
+        return Wording(self.contract, self.reference.columns)
 
     def save(self, folder: Path) -> None:
         """Write the bundle to ``folder``, all of it or nothing; raises OSError if there is one."""
