@@ -90,9 +90,8 @@ class Wording:
             side = [j for j in named if sizes[j] * sign > 0]
             if side:
                 whole = sum(size for size in sizes if size * sign > 0)
-                mostly = (
-                    " mostly" if sum(sizes[j] for j in side) / whole > 0.5 else ", among others,"
-                )
+                part = sum(sizes[j] for j in side)
+                mostly = " mostly" if part / whole > 0.5 else ", among others,"
                 phrases = [self._phrase(j, row, x) for j in side]
                 parts.append(f"{verb}{mostly} by {_listed(phrases)}")
         if probability < base:

@@ -14,7 +14,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class FeatureContribution(Struct, frozen=True, kw_only=True):
-    """What one feature adds to the margin of a row, its exact Shapley value, or to the probability."""
+    """What one feature adds to the margin of a row, its exact Shapley value, or to its score."""
 
     feature: str
     value: Value  # as sent
