@@ -79,8 +79,8 @@ MODEL_SETTINGS = (
         default=["base_rate", "logistic_regression", "random_forest", "lightgbm", "xgboost"],
         unit="",
         help="Model families tried in training; there are also decision_tree, gradient_boosting "
-        "and hist_gradient_boosting. By default xgboost is left out where its extra is not "
-        "installed; named in the file it must be.",
+        "hist_gradient_boosting and catboost. By default xgboost is left out where its extra is "
+        "not installed; named in the file it must be.",
     ),
     Setting(
         name="most_rows",

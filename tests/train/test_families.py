@@ -11,6 +11,7 @@ from gyroscope.data.contract import Column, ColumnType
 from gyroscope.errors import ConfigError, MissingExtraError
 from gyroscope.testing.families import PLAN, ModelFamilyContract, probabilities, rows, sample
 from gyroscope.train.families.base import (
+    EXTRAS,
     FAMILIES,
     CategoryRanks,
     ModelFamily,
@@ -22,11 +23,8 @@ from gyroscope.train.fidelity import check_fidelity
 
 TREES = [
     *("decision_tree", "random_forest", "gradient_boosting", "hist_gradient_boosting"),
-    *("lightgbm", "xgboost"),
+    *("lightgbm", "xgboost", "catboost"),
 ]
-
-
-EXTRAS = ("xgboost",)  # families whose library may be absent
 
 
 class TestBaseRate(ModelFamilyContract):
@@ -78,8 +76,17 @@ class TestXGBoost(ModelFamilyContract):
         return family("xgboost")
 
 
+class TestCatBoost(ModelFamilyContract):
+    @pytest.fixture
+    def family(self) -> ModelFamily:
+        pytest.importorskip("catboost")
+        return family("catboost")
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_has_the_name_it_is_listed_under(name: str) -> None:
+    if name in EXTRAS:
+        pytest.importorskip(name)
     assert family(name).name == name
 
 
@@ -88,18 +95,21 @@ def test_an_unknown_family_is_answered_with_those_that_are_known() -> None:
         family("forest")
 
 
-def test_a_family_whose_library_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_family_whose_library_is_missing_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, extra: str
+) -> None:
     real = builtins.__import__
 
-    def without_xgboost(name: str, *args: Any, **kwargs: Any) -> Any:
-        if name == "xgboost":
-            raise ModuleNotFoundError("No module named 'xgboost'", name="xgboost")
+    def without_it(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == extra:
+            raise ModuleNotFoundError(f"No module named {extra!r}", name=extra)
         return real(name, *args, **kwargs)
 
-    monkeypatch.setattr(builtins, "__import__", without_xgboost)
-    monkeypatch.delitem(sys.modules, "gyroscope.train.families.xgboost", raising=False)
-    with pytest.raises(MissingExtraError, match=r'pip install "gyroscope-ml\[xgboost\]"'):
-        family("xgboost")
+    monkeypatch.setattr(builtins, "__import__", without_it)
+    monkeypatch.delitem(sys.modules, f"gyroscope.train.families.{extra}", raising=False)
+    with pytest.raises(MissingExtraError, match=rf'pip install "gyroscope-ml\[{extra}\]"'):
+        family(extra)
 
 
 @pytest.mark.parametrize("name", TREES)

@@ -17,6 +17,7 @@ from gyroscope.data.infer import infer_contract
 from gyroscope.data.sources import read_table
 from gyroscope.testing.families import probabilities
 from gyroscope.train.families.base import (
+    EXTRAS,
     FAMILIES,
     CategoryRanks,
     Fitted,
@@ -59,10 +60,8 @@ def real_sample(folder: Path, name: str) -> Sample:
 
 @cache
 def fitted_on(folder: Path, name: str, data: str) -> Fitted:
-    if name == "xgboost":
-        pytest.importorskip("xgboost")
-    if name == "catboost":
-        pytest.importorskip("catboost")
+    if name in EXTRAS:
+        pytest.importorskip(name)
     return family(name).fit(real_sample(folder, data), seed=0)
 
 

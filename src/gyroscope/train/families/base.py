@@ -29,7 +29,9 @@ FAMILIES = {
     ),
     "lightgbm": "gyroscope.train.families.lightgbm:LightGBM",
     "xgboost": "gyroscope.train.families.xgboost:XGBoost",
+    "catboost": "gyroscope.train.families.catboost:CatBoost",
 }
+EXTRAS = {"xgboost": "XGBoost", "catboost": "CatBoost"}  # families that need an extra
 
 
 _ROWS_A_THREAD = 100_000
@@ -80,8 +82,8 @@ def family(name: str) -> ModelFamily:
     try:
         made: ModelFamily = getattr(importlib.import_module(module), attribute)()
     except ModuleNotFoundError as error:
-        if error.name == "xgboost":
-            raise MissingExtraError("XGBoost", "xgboost") from None
+        if name in EXTRAS and error.name == name:
+            raise MissingExtraError(EXTRAS[name], name) from None
         raise
     return made
 
@@ -91,7 +93,7 @@ def families_to_try(settings: Settings) -> list[str]:
     names: list[str] = settings["candidates"]
     if settings.sources["candidates"] != "default":
         return names
-    return [name for name in names if name != "xgboost" or find_spec("xgboost") is not None]
+    return [name for name in names if name not in EXTRAS or find_spec(name) is not None]
 
 
 def categorical(columns: tuple[Column, ...]) -> list[int]:
