@@ -77,9 +77,11 @@ def awkward(sample: Sample, fitted: Fitted) -> Matrix:
         elif nodes is not None and (nodes.feature == j).any():
             splits = random.choice(nodes.threshold[nodes.feature == j], some.sum())
             toward = random.choice([-np.inf, np.inf], some.sum())
-            close = np.nextafter(splits.astype(np.float32), toward.astype(np.float32))
+            with np.errstate(over="ignore"):  # beside the lowest float
+                close = np.nextafter(splits.astype(np.float32), toward.astype(np.float32))
             kinds = [splits, np.nextafter(splits, toward), close.astype(np.float64)]
-            X[some, j] = np.choose(random.integers(0, 3, some.sum()), kinds)
+            ties = np.choose(random.integers(0, 3, some.sum()), kinds)
+            X[some, j] = np.where(np.isfinite(ties), ties, X[some, j])
     X[random.uniform(size=X.shape) < 0.05] = np.nan
     return X
 
