@@ -82,7 +82,10 @@ class Workspace:
     def _load_bundle(self, model: str, version: int) -> Bundle:
         from gyroscope.bundle.bundle import Bundle
 
-        return Bundle.load(self.registry.bundle_folder(model, version))
+        return Bundle.load(
+            self.registry.bundle_folder(model, version),
+            trusted_types=self.config.settings["trusted_types"],
+        )
 
     @cached_property
     def world(self) -> World:

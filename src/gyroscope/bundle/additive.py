@@ -20,6 +20,7 @@ class AdditiveScorer:
     """
 
     kind = "additive"
+    explains = True
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +19,8 @@ import numpy as np
 
 import gyroscope
 from gyroscope.bundle.additive import AdditiveScorer
-from gyroscope.bundle.base import Contributions, Matrix, Scorer, Vector
+from gyroscope.bundle.base import Arrays, Contributions, Matrix, Scorer, Vector
+from gyroscope.bundle.estimator import EstimatorScorer
 from gyroscope.bundle.explanation import Space, in_probability
 from gyroscope.bundle.links import Link, LinkKind
 from gyroscope.bundle.reference import Reference
@@ -43,9 +45,10 @@ _UNREADABLE = (
     IndexError,
     RecursionError,
 )
-_SCORERS: dict[str, type[AdditiveScorer] | type[TreeScorer]] = {
+_SCORERS: dict[str, type[AdditiveScorer] | type[TreeScorer] | type[EstimatorScorer]] = {
     AdditiveScorer.kind: AdditiveScorer,
     TreeScorer.kind: TreeScorer,
+    EstimatorScorer.kind: EstimatorScorer,
 }
 
 
@@ -104,6 +107,11 @@ class Bundle:
         """A probability at or above it is labelled positive."""
         return self.manifest.threshold
 
+    @property
+    def explains(self) -> bool:
+        """Whether there are contributions; only estimators of the user's own have none."""
+        return self.scorer.explains
+
     def margins(self, X: Matrix) -> Vector:
         """Margins ``float64[n]`` of encoded rows ``float64[n, p]``, in ``link.unit``."""
         return self.link.margin(self.scorer.margins(X))
@@ -154,8 +162,10 @@ class Bundle:
             shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
 
     @classmethod
-    def load(cls, folder: Path) -> Bundle:
+    def load(cls, folder: Path, *, trusted_types: Sequence[str] = ()) -> Bundle:
         """Verify and read the bundle in ``folder``.
+
+        ``trusted_types`` are those of the setting of that name, for estimators of the user's own.
 
         Raises:
             BundleError: the bundle is absent, damaged, or made by a newer release.
@@ -175,7 +185,7 @@ class Bundle:
             bundle = cls(
                 manifest=manifest,
                 contract=msgspec.json.decode(contents[_CONTRACT], type=Contract),
-                scorer=_SCORERS[manifest.scorer].from_arrays(_part(arrays, "scorer")),
+                scorer=_scorer(manifest.scorer, _part(arrays, "scorer"), trusted_types),
                 link=Link.from_arrays(manifest.link, _part(arrays, "link")),
                 reference=msgspec.json.decode(
                     contents[_REFERENCE], type=Reference, dec_hook=array_in
@@ -195,9 +205,12 @@ class Bundle:
         """
         codes = [len(column.categories) for column in self.contract.features]
         X = np.array([np.full(len(codes), np.nan), codes])
+        if not self.explains:  # the user's own need not take what is no row of the contract
+            X = np.zeros((1, len(codes)))
         if not (np.isfinite(self.margins(X)).all() and np.isfinite(self.probabilities(X)).all()):
             raise ValueError("it does not score rows of its own contract")
-        self.contributions(X)  # collects the paths of trees, which takes a while
+        if self.explains:
+            self.contributions(X)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -242,6 +255,12 @@ def _verified(folder: Path, name: str, manifest: Manifest) -> bytes:
 def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     start = f"{prefix}."
     return {n.removeprefix(start): array for n, array in arrays.items() if n.startswith(start)}
+
+
+def _scorer(kind: str, arrays: Arrays, trusted_types: Sequence[str]) -> Scorer:
+    if kind == EstimatorScorer.kind:
+        return EstimatorScorer.from_arrays(arrays, trusted_types=trusted_types)
+    return _SCORERS[kind].from_arrays(arrays)
 
 
 def _pretty(record: msgspec.Struct) -> bytes:

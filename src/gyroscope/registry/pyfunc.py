@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.estimator import ALLOW_LIST
 from gyroscope.errors import RowError
+
+TYPES_VARIABLE = f"GYROSCOPE_{ALLOW_LIST.upper()}"
 
 
 class BundleModel:
@@ -47,5 +52,10 @@ def _array(column: Any) -> Any:
 
 
 def _load_pyfunc(path: str) -> BundleModel:
-    """Called by MLflow with the folder of the bundle."""
-    return BundleModel(Bundle.load(Path(path)))
+    """Called by MLflow with the folder of the bundle.
+
+    Types beside those of scikit-learn, for estimators of the user's own, are trusted if the
+    environment variable of the setting names them.
+    """
+    given = yaml.safe_load(os.environ.get(TYPES_VARIABLE, "[]"))
+    return BundleModel(Bundle.load(Path(path), trusted_types=tuple(given)))

@@ -99,6 +99,7 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
     family: str
     threshold: float  # a probability at or above it is labelled positive
     unit: str  # of margins and contributions
+    explains: bool  # whether there are contributions; none for an estimator of the user's own
     metrics: dict[str, float]  # on the test rows
     snapshot: str  # digest of the training data
     trained_from: str | None

@@ -51,6 +51,8 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
         RequestError: status 422, more than there are features or fewer than none.
     """
     n_features = len(champion.features)
+    if not champion.bundle.explains:
+        return _none_wanted(request)
     if request.explain is None:
         usual = min(CONTRIBUTIONS_OF_ONE_ROW, n_features)
         return usual if request.single or request.sentence else 0
@@ -62,6 +64,18 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
         problem = FieldProblem(field="explain", given="a number out of range", expected=expected)
         raise RequestError(422, "the request cannot be answered", [problem])
     return request.explain
+
+
+def _none_wanted(request: PredictRequest) -> int:
+    """No contributions; raises RequestError if the request asks for some, or for a sentence."""
+    if request.explain or request.sentence:
+        problem = FieldProblem(
+            field="explain" if request.explain else "sentence",
+            given="a wish for an explanation",
+            expected="nothing: this version is an estimator of the user's own, and has none",
+        )
+        raise RequestError(422, "the request cannot be answered", [problem])
+    return 0
 
 
 def score(champion: Champion, request: PredictRequest, k: int, arrival: datetime) -> Scored:

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import catboost
 import numpy as np
 
 from gyroscope.bundle.base import Matrix, Vector
@@ -36,14 +35,20 @@ class CatBoost:
 
     name = "catboost"
 
+    def __init__(self) -> None:
+        """Raises ModuleNotFoundError if the library is not installed."""
+        import catboost
+
+        self._library = catboost
+
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
         """Fit with at most 200 trees of 64 leaves."""
         ranks = CategoryRanks(sample)
 
         def seen(X: Matrix, **labels: Vector) -> Any:
-            return catboost.Pool(ranks(within_float32(X)).astype(np.float32), **labels)
+            return self._library.Pool(ranks(within_float32(X)).astype(np.float32), **labels)
 
-        model = catboost.CatBoost(
+        model = self._library.CatBoost(
             {
                 **_PARAMETERS,
                 "iterations": _MOST_TREES,
