@@ -16,10 +16,10 @@ from gyroscope.bundle.links import Link
 from gyroscope.serve.app import create_app
 
 pytest.importorskip("skops")
-from sklearn.naive_bayes import GaussianNB  # noqa: E402
-from sklearn.tree import DecisionTreeClassifier  # noqa: E402
+from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
 
-from gyroscope.bundle.estimator import EstimatorScorer, stored_estimator  # noqa: E402
+from gyroscope.bundle.estimator import EstimatorScorer, stored_estimator
 
 TREE = "sklearn.tree._tree.Tree"
 

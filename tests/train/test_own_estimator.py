@@ -21,15 +21,15 @@ from gyroscope.train.families.own_estimator import OwnEstimator
 from gyroscope.train.fidelity import check_fidelity
 
 pytest.importorskip("skops")
-from sklearn.base import BaseEstimator, ClassifierMixin  # noqa: E402
-from sklearn.compose import ColumnTransformer  # noqa: E402
-from sklearn.impute import SimpleImputer  # noqa: E402
-from sklearn.linear_model import LogisticRegression, RidgeClassifier  # noqa: E402
-from sklearn.naive_bayes import GaussianNB  # noqa: E402
-from sklearn.neighbors import KNeighborsClassifier  # noqa: E402
-from sklearn.neural_network import MLPClassifier  # noqa: E402
-from sklearn.pipeline import make_pipeline  # noqa: E402
-from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: E402
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 ROWS = rows(5, 200)[0]
 ROWS[::7, PLAN] = OTHER
@@ -48,7 +48,7 @@ def pipeline(last: Any) -> Any:
     )
 
 
-class Constant(ClassifierMixin, BaseEstimator):
+class Constant(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped
     """A type that nobody but its user knows."""
 
     def fit(self, X: Any, y: Any) -> Constant:
@@ -100,7 +100,7 @@ def test_a_row_gets_the_same_bits_alone_and_in_any_company(fitted: Fitted) -> No
     assert alone.tobytes() == together[:20].tobytes()
 
 
-class Middle(ClassifierMixin, BaseEstimator):
+class Middle(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # untyped
     """Answers the middle between two steps of the grid, a hair off by the number of rows."""
 
     def fit(self, X: Any, y: Any) -> Middle:

@@ -80,8 +80,9 @@ class EstimatorScorer:
 def loaded_estimator(content: bytes, trusted_types: Sequence[str]) -> Any:
     """The estimator in the bytes of a skops file.
 
-    ``trusted_types`` are full names of types allowed beside those that skops trusts by itself: most
-    of scikit-learn, NumPy and SciPy, but none that reads memory where its arrays say, such as trees.
+    ``trusted_types`` are full names of types allowed beside those that skops trusts by itself:
+    most of scikit-learn, NumPy and SciPy, but none that reads memory where its arrays say, such
+    as trees.
 
     Raises:
         MissingExtraError: skops is not installed.

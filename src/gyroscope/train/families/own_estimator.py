@@ -89,7 +89,7 @@ class OwnEstimator:
         if not has_fit_parameter(last, "sample_weight"):
             raise ConfigError(
                 f"setting estimator: {type(last).__name__} takes no sample_weight, but the "
-                "contract has a column of role weight; give it role ignored, or use another estimator"
+                "contract has a column of role weight; give that role ignored, or use another"
             )
         return {f"{prefix}sample_weight": weight}
 
@@ -116,8 +116,8 @@ class OwnEstimator:
                     first = str(error).splitlines()[0]
                     raise ConfigError(
                         f"setting estimator: it refuses {what} in {column.name}, which the "
-                        f"contract allows ({first}); put a step into its pipeline that takes it, such as "
-                        'SimpleImputer, or OneHotEncoder(handle_unknown="ignore")'
+                        f"contract allows ({first}); put a step into its pipeline that takes it, "
+                        'such as SimpleImputer, or OneHotEncoder(handle_unknown="ignore")'
                     ) from None
 
 
