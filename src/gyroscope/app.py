@@ -12,6 +12,7 @@ from gyroscope.config import Config, load_config
 
 if TYPE_CHECKING:
     from gyroscope.bundle.bundle import Bundle
+    from gyroscope.bundle.keys import Keys
     from gyroscope.loop.pilot import Pilot
     from gyroscope.loop.world import World
     from gyroscope.prediction_log.file_log import FileLog
@@ -69,7 +70,14 @@ class Workspace:
         """Versions and aliases."""
         from gyroscope.registry.registry import Registry
 
-        return Registry(self._mlflow, self.state / "cache")
+        return Registry(self._mlflow, self.state / "cache", self.keys)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The key that bundles are signed with, and those whose bundles are trusted."""
+        from gyroscope.bundle.keys import Keys, keys_folder
+
+        return Keys(keys_folder(self.state))
 
     def log(self, model: str) -> FileLog:
         """The prediction log of a model."""
@@ -82,8 +90,10 @@ class Workspace:
     def _load_bundle(self, model: str, version: int) -> Bundle:
         from gyroscope.bundle.bundle import Bundle
 
+        folder = self.registry.bundle_folder(model, version)
         return Bundle.load(
-            self.registry.bundle_folder(model, version),
+            folder,
+            trusted=self.keys.trusted(),
             trusted_types=self.config.settings["trusted_types"],
         )
 

@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from gyroscope.bundle.keys import Keys
 from gyroscope.cli.init import init, model_name
 from gyroscope.config import load_config
 from gyroscope.data.contract import Contract, contract_from_mapping
@@ -116,6 +117,7 @@ def test_json_says_the_same_to_programs(app: typer.Typer, folder: Path) -> None:
     assert told["columns"][0] == {"name": "age", "type": "integer", "seen": [18.0, 89.0]}
     assert {remark["kind"] for remark in told["remarks"]} >= {"no-time", "positive"}
     assert Path(told["file"]).is_file()
+    assert told["key"] == Keys(folder / ".gyroscope" / "keys").signer().key
 
 
 def test_a_model_that_exists_is_replaced_only_by_force(app: typer.Typer, folder: Path) -> None:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.keys import Keys
 from gyroscope.model import ModelVersion
 from gyroscope.registry.client import mlflow_client
 from gyroscope.registry.registry import Registry
@@ -43,7 +44,7 @@ def tracker(client: Any, workspace: Path) -> Tracker:
 
 @pytest.fixture
 def registry(client: Any, tmp_path: Path) -> Registry:
-    return Registry(client, tmp_path / "cache")
+    return Registry(client, tmp_path / "cache", Keys(tmp_path / "keys"))
 
 
 @pytest.fixture

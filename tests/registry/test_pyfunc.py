@@ -16,9 +16,10 @@ import pytest
 from pyarrow import csv
 
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.errors import DataError, RowError
+from gyroscope.bundle.keys import Keys
+from gyroscope.errors import BundleError, DataError, RowError
 from gyroscope.model import CHAMPION, ModelVersion
-from gyroscope.registry.pyfunc import BundleModel
+from gyroscope.registry.pyfunc import KEYS_VARIABLE, BundleModel, _load_pyfunc
 from gyroscope.registry.registry import Registry
 from gyroscope.testing.worlds import CALM, to_table
 
@@ -68,6 +69,20 @@ def test_another_process_loads_the_champion_by_its_alias_and_scores_a_csv_file(
     expected = bundle.probabilities(bundle.encoder.encode_rows(ROWS)).tolist()
     assert found == expected
     assert first == expected[:1]
+
+
+def test_whose_bundles_mlflow_loads_can_be_limited_to_keys(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys(tmp_path / "keys")
+    bundle.save(tmp_path / "bundle", signer=keys.signer())
+    monkeypatch.setenv(KEYS_VARIABLE, str(keys.folder))
+    assert _load_pyfunc(str(tmp_path / "bundle")).bundle.contract == bundle.contract
+    monkeypatch.setenv(KEYS_VARIABLE, str(tmp_path / "others"))
+    with pytest.raises(BundleError, match="is signed by an unknown key"):
+        _load_pyfunc(str(tmp_path / "bundle"))
+    monkeypatch.delenv(KEYS_VARIABLE)
+    assert _load_pyfunc(str(tmp_path / "bundle")).bundle.contract == bundle.contract
 
 
 def frame(**columns: Any) -> pd.DataFrame:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.bundle import Bundle, read_bundle
+from gyroscope.bundle.keys import Keys
 from gyroscope.errors import NotFoundError
 from gyroscope.model import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion
 from gyroscope.registry.registry import Registry
@@ -27,6 +28,16 @@ def test_versions_are_numbered_in_order_of_registration(
     assert made[0].model == model
     assert before <= made[0].created <= made[1].created <= datetime.now(UTC)
     assert made[0].run_id != made[1].run_id
+
+
+def test_a_registered_bundle_is_signed_and_names_its_run(
+    registry: Registry, register: Callable[..., ModelVersion], model: str, tmp_path: Path
+) -> None:
+    version = register()
+    trusted = Keys(tmp_path / "keys").trusted()
+    verified = read_bundle(registry.bundle_folder(model, 1), trusted=trusted)
+    assert verified.signature is not None
+    assert verified.signature.run == version.run_id
 
 
 def test_a_model_nobody_registered_has_no_versions_and_no_aliases(registry: Registry) -> None:
@@ -139,7 +150,7 @@ def test_a_bundle_kept_elsewhere_is_fetched_once_and_whole(
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", download)
     register()
-    remote = Registry(RemoteClient(client), tmp_path / "cache")
+    remote = Registry(RemoteClient(client), tmp_path / "cache", Keys(tmp_path / "keys"))
     with pytest.raises(OSError, match="the line is dead"):
         remote.bundle_folder(model, 1)
     for _ in range(2):

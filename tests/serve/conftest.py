@@ -14,6 +14,7 @@ import pytest
 from gyroscope.bundle.additive import AdditiveScorer
 from gyroscope.bundle.bundle import Bundle, Manifest
 from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.bundle.links import Link
 from gyroscope.bundle.reference import Reference
 from gyroscope.data.cells import ProfileSpec
@@ -97,11 +98,17 @@ def small_bundle(seed: int = 0, *, model: str = "churn", balance_scale: float = 
     )
 
 
-def deploy(state: Path, version: int, *, model: str = "churn") -> Path:
-    """Deploy a bundle, a new one with the version as seed if there is none; return its folder."""
+def deploy(
+    state: Path, version: int, *, model: str = "churn", bundle: Bundle | None = None
+) -> Path:
+    """Deploy a bundle, by default one with the version as seed, and return its folder.
+
+    The folder of a version that was deployed before stays as it is.
+    """
     folder = state / "bundles" / f"{model}-{version}"
     if not folder.exists():
-        small_bundle(version, model=model).save(folder)
+        made = bundle or small_bundle(version, model=model)
+        made.save(folder, signer=Keys(keys_folder(state)).signer())
     deployment = Deployment(state / "serving" / model)
     before = deployment.read()
     deployment.write(

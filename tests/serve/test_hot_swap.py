@@ -11,6 +11,7 @@ import pytest
 from tests.serve.conftest import ROW, Served, deploy, small_bundle
 
 from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.serve.app import create_app
 from gyroscope.serve.champions import ModelTable
 
@@ -103,6 +104,29 @@ def test_a_repaired_bundle_is_accepted_when_it_is_looked_at_again(
     table.refresh()
     assert table["churn"].champion is None
     hidden.rename(folder)
+    table.refresh()
+    assert table["churn"].current().version == 2
+    assert table["churn"].refused == ""
+
+
+def test_a_bundle_that_is_unsigned_or_of_an_unknown_key_never_serves_until_its_key_is_trusted(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gyroscope.serve.champions._RETRY_S", 0)
+    table = ModelTable(state, None)
+    table.refresh()
+    others = Keys(tmp_path / "others")
+    folder = state / "bundles" / "churn-2"
+    small_bundle(2).save(folder)
+    deploy(state, 2)
+    table.refresh()
+    assert "is unsigned" in table["churn"].refused
+    shutil.rmtree(folder)
+    small_bundle(2).save(folder, signer=others.signer())
+    table.refresh()
+    assert "is signed by an unknown key" in table["churn"].refused
+    assert table["churn"].current().version == 1
+    Keys(keys_folder(state)).add("others", str(others.public))
     table.refresh()
     assert table["churn"].current().version == 2
     assert table["churn"].refused == ""

@@ -12,6 +12,7 @@ from tests.serve.conftest import N_FEATURES, ROW, Served, small_bundle
 
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.bundle.links import Link
 from gyroscope.serve.app import create_app
 
@@ -35,7 +36,7 @@ def deploy_own(state: Path, estimator: object, version: int = 1) -> None:
         scorer=EstimatorScorer(stored_estimator(fitted), trusted_types=(TREE,)),
         link=Link(kind="identity"),
         reference=tiny.reference,
-    ).save(folder)
+    ).save(folder, signer=Keys(keys_folder(state)).signer())
     deployed = Deployed(model="churn", version=version, bundle=str(folder))
     Deployment(state / "serving" / "churn").write(deployed, None)
 

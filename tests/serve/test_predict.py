@@ -233,8 +233,7 @@ def test_a_model_without_champion_answers_503_and_an_unknown_one_404(tmp_path: P
 
 
 def test_a_score_that_overflows_is_refused_with_its_rows(tmp_path: Path) -> None:
-    small_bundle(1, balance_scale=1e3).save(tmp_path / "bundles" / "churn-1")
-    deploy(tmp_path, 1)
+    deploy(tmp_path, 1, bundle=small_bundle(1, balance_scale=1e3))
     with Served(create_app(tmp_path)) as server:
         for explain in (0, 2):
             body = {"rows": [ROW, {**ROW, "balance": 1.7e308}], "explain": explain}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gyroscope.bundle.keys import Keys
 from gyroscope.registry.client import mlflow_client
 from gyroscope.registry.registry import Registry
 from gyroscope.registry.tracking import Tracker
@@ -34,7 +35,7 @@ def tracker(client: Any, workspace: Path) -> Tracker:
 
 @pytest.fixture(scope="session")
 def registry(client: Any, workspace: Path) -> Registry:
-    return Registry(client, workspace / "cache")
+    return Registry(client, workspace / "cache", Keys(workspace / "keys"))
 
 
 @pytest.fixture

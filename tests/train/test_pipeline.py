@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.bundle import Bundle, read_bundle
+from gyroscope.bundle.environment import build_environment
 from gyroscope.config import MODEL_SETTINGS, Settings
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.training_set import TrainingSet, load_snapshot, load_training_set
@@ -181,6 +182,7 @@ def test_the_version_is_registered_with_the_bundle_that_was_evaluated(
     X = trained.evaluated.rows.X
     assert bundle.probabilities(X).tobytes() == trained.evaluated.p.tobytes()
     assert bundle.manifest.metrics == trained.evaluated.bundle.manifest.metrics
+    assert bundle.manifest.environment == build_environment()
     assert trained.passed
 
 
@@ -219,6 +221,18 @@ def test_training_again_gives_the_same_bundle(make_pipeline: MakePipeline, first
     assert again.p.tobytes() == first.trained.evaluated.p.tobytes()
     manifest = msgspec.structs.replace(again.bundle.manifest, model="churn")
     assert manifest == first.trained.evaluated.bundle.manifest
+
+
+def test_training_again_gives_the_same_bytes_but_for_the_signature_that_names_the_run(
+    make_pipeline: MakePipeline, first: First, registry: Registry
+) -> None:
+    task = msgspec.structs.replace(first.task, model="churn-twice")
+    runs = {make_pipeline().run(task).version.run_id for _ in range(2)}
+    one, two = (registry.bundle_folder("churn-twice", version) for version in (1, 2))
+    signatures = [read_bundle(folder).signature for folder in (one, two)]
+    assert {signature.run for signature in signatures if signature} == runs
+    for name in {file.name for file in one.iterdir()} - {"manifest.sig"}:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
 def test_importance_names_every_feature(first: First) -> None:

@@ -1,7 +1,7 @@
 """The bundle: everything that scores and explains a model, as arrays and JSON.
 
-No code is stored in it and none runs when it is loaded. Every file is checked against the
-manifest before any of it is parsed.
+No code is stored in it and none runs when it is loaded. Signature and files are checked before any
+of it is parsed, see :mod:`gyroscope.bundle.verified`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -20,43 +19,46 @@ import numpy as np
 import gyroscope
 from gyroscope.bundle.additive import AdditiveScorer
 from gyroscope.bundle.base import Arrays, Contributions, Matrix, Scorer, Vector
+from gyroscope.bundle.environment import Environment
 from gyroscope.bundle.estimator import EstimatorScorer
 from gyroscope.bundle.explanation import Space, in_probability
 from gyroscope.bundle.links import Link, LinkKind
 from gyroscope.bundle.reference import Reference
+from gyroscope.bundle.safe_arrays import checked_arrays
+from gyroscope.bundle.signature import SIGNATURE, Signer, signature_file
 from gyroscope.bundle.trees import TreeScorer
+from gyroscope.bundle.verified import (
+    MANIFEST,
+    FileEntry,
+    Verified,
+    each_name_once,
+    read_verified,
+)
 from gyroscope.bundle.wording import Wording
 from gyroscope.data.contract import Contract
 from gyroscope.data.encoder import Encoder
 from gyroscope.data.framing import array_in, array_out
 from gyroscope.errors import BundleError, ContractError
 
-FORMAT = 1
-MANIFEST = "manifest.json"
+FORMAT = 2  # 1 had no signature and no environment
 _CONTRACT, _ARRAYS, _REFERENCE = "contract.json", "arrays.safetensors", "reference.json"
 _FILES = (_CONTRACT, _ARRAYS, _REFERENCE)
-_LARGEST_MANIFEST = 1 << 20  # bytes
 # What reading rubbish raises: malformed JSON, missing or odd arrays, a contract against itself.
 _UNREADABLE = (
     msgspec.MsgspecError,
     ContractError,
-    KeyError,
-    ValueError,
-    IndexError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
     RecursionError,
+    TypeError,
+    ValueError,
 )
 _SCORERS: dict[str, type[AdditiveScorer] | type[TreeScorer] | type[EstimatorScorer]] = {
     AdditiveScorer.kind: AdditiveScorer,
     TreeScorer.kind: TreeScorer,
     EstimatorScorer.kind: EstimatorScorer,
 }
-
-
-class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """What a file of the bundle must be."""
-
-    sha256: str
-    bytes: int
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,14 +75,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     trained_from: str | None = None  # event time of the first row fitted or chosen on, ISO 8601
     trained_until: str | None = None  # event time of the last of those rows
     gyroscope: str = gyroscope.__version__
+    environment: Environment | None = None  # where it was trained; None in format 1
     files: dict[str, FileEntry] = {}
-
-
-class _Version(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of a manifest first, whatever its format."""
-
-    format: Annotated[int, msgspec.Meta(ge=1)]
-    gyroscope: str = "of a later release"
 
 
 class Bundle:
@@ -136,8 +132,12 @@ class Bundle:
         """Puts predictions into words."""
         return Wording(self.contract, self.reference.columns)
 
-    def save(self, folder: Path) -> None:
-        """Write the bundle to ``folder``, all of it or nothing; raises OSError if there is one."""
+    def save(self, folder: Path, *, signer: Signer | None = None, run: str = "") -> None:
+        """Write the bundle to ``folder``, all of it or nothing; raises OSError if there is one.
+
+        ``run`` is the MLflow run that made it, which the signature names. Without a signer the
+        bundle is unsigned, and no server takes it.
+        """
         from safetensors.numpy import save
 
         arrays = {f"scorer.{name}": array for name, array in self.scorer.arrays().items()}
@@ -151,7 +151,10 @@ class Bundle:
             name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
             for name, content in contents.items()
         }
-        contents[MANIFEST] = _pretty(msgspec.structs.replace(self.manifest, files=entries))
+        manifest = msgspec.structs.replace(self.manifest, format=FORMAT, files=entries)
+        contents[MANIFEST] = _pretty(manifest)
+        if signer is not None:
+            contents[SIGNATURE] = signature_file(contents[MANIFEST], signer, run)
         temporary = folder.with_name(f".bundle-{uuid.uuid4().hex}")
         temporary.mkdir(parents=True)
         try:
@@ -162,33 +165,55 @@ class Bundle:
             shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
 
     @classmethod
-    def load(cls, folder: Path, *, trusted_types: Sequence[str] = ()) -> Bundle:
+    def load(
+        cls,
+        folder: Path,
+        *,
+        trusted: Mapping[str, str] | None = None,
+        trusted_types: Sequence[str] = (),
+    ) -> Bundle:
         """Verify and read the bundle in ``folder``.
 
-        ``trusted_types`` are those of the setting of that name, for estimators of the user's own.
+        ``trusted`` has the names of the keys that may have signed it, by key, as
+        :meth:`gyroscope.bundle.keys.Keys.trusted` gives them. Servers always pass it; without it
+        the bundle must be intact, but may be anybody's or unsigned. ``trusted_types`` are those of
+        the setting of that name, for estimators of the user's own.
 
         Raises:
-            BundleError: the bundle is absent, damaged, or made by a newer release.
+            BundleError: the bundle is absent, damaged, made by a newer release, unsigned or signed
+                by a key that is not trusted.
         """
+        verified = read_bundle(folder, trusted=trusted)
+        return cls.parse(verified, folder, trusted_types=trusted_types)
+
+    @classmethod
+    @np.errstate(all="ignore")  # what does not work out is not finite, and refused
+    def parse(
+        cls, verified: Verified, folder: Path, *, trusted_types: Sequence[str] = ()
+    ) -> Bundle:
+        """Read the bundle from verified files; raises BundleError if they make none."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        manifest = read_manifest(folder)
+        contents = verified.contents
+        try:
+            manifest = msgspec.json.decode(contents[MANIFEST], type=Manifest)
+        except _UNREADABLE as error:
+            raise BundleError(f"{folder / MANIFEST} is not a manifest: {error}") from None
         if manifest.scorer not in _SCORERS:
             raise BundleError(
                 f"bundle {folder} needs a scorer {manifest.scorer!r}, unknown to this release; "
                 f"known: {', '.join(_SCORERS)}"
             )
-        contents = {name: _verified(folder, name, manifest) for name in _FILES}
         try:
-            arrays = load(contents[_ARRAYS])
+            arrays = load(checked_arrays(contents[_ARRAYS]))
             bundle = cls(
                 manifest=manifest,
-                contract=msgspec.json.decode(contents[_CONTRACT], type=Contract),
+                contract=msgspec.json.decode(each_name_once(contents[_CONTRACT]), type=Contract),
                 scorer=_scorer(manifest.scorer, _part(arrays, "scorer"), trusted_types),
                 link=Link.from_arrays(manifest.link, _part(arrays, "link")),
                 reference=msgspec.json.decode(
-                    contents[_REFERENCE], type=Reference, dec_hook=array_in
+                    each_name_once(contents[_REFERENCE]), type=Reference, dec_hook=array_in
                 ),
             )
             bundle._try_out()
@@ -213,43 +238,9 @@ class Bundle:
             self.contributions(X)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest alone; raises BundleError like :meth:`Bundle.load`."""
-    path = folder / MANIFEST
-    try:
-        if path.stat().st_size > _LARGEST_MANIFEST:
-            raise BundleError(f"{path} is too large to be a manifest")
-        content = path.read_bytes()
-        version = msgspec.json.decode(content, type=_Version)
-    except OSError as error:
-        raise BundleError(f"no bundle in {folder}: {error.strerror}: {MANIFEST}") from None
-    except _UNREADABLE as error:
-        raise BundleError(f"{path} is not a manifest: {error}") from None
-    if version.format > FORMAT:
-        raise BundleError(
-            f"bundle {folder} has format {version.format}, made by gyroscope "
-            f"{version.gyroscope}; this release reads up to {FORMAT}: upgrade gyroscope"
-        )
-    try:
-        return msgspec.json.decode(content, type=Manifest)
-    except _UNREADABLE as error:
-        raise BundleError(f"{path} is not a manifest: {error}") from None
-
-
-def _verified(folder: Path, name: str, manifest: Manifest) -> bytes:
-    """The bytes of a file, if they are those the manifest was made for."""
-    entry = manifest.files.get(name)
-    if entry is None:
-        raise BundleError(f"the manifest of bundle {folder} does not list {name}")
-    path = folder / name
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size == entry.bytes else b""
-    except OSError as error:
-        raise BundleError(f"bundle {folder} lacks {name}: {error.strerror}") from None
-    if size != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise BundleError(f"{path} was altered: it is not the file its manifest describes")
-    return content
+def read_bundle(folder: Path, *, trusted: Mapping[str, str] | None = None) -> Verified:
+    """Verify the files of the bundle in ``folder``; raises BundleError like :meth:`Bundle.load`."""
+    return read_verified(folder, names=_FILES, newest=FORMAT, trusted=trusted)
 
 
 def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gyroscope import __version__
-from gyroscope.cli import control, data, look, serve
+from gyroscope.cli import bundle, control, data, keys, look, serve
 from gyroscope.cli.demo import demo
 from gyroscope.cli.drift import drift
 from gyroscope.cli.init import init
@@ -54,6 +54,9 @@ INTERNAL: tuple[Callable[..., None], ...] = (serve.api, serve.publish, job)  # s
 
 for command in COMMANDS:
     app.command()(command)
+
+app.add_typer(bundle.app, name="bundle")
+app.add_typer(keys.app, name="keys")
 
 for command in INTERNAL:
     app.command(hidden=True)(command)

@@ -52,6 +52,8 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Look at a data file and write what is guessed about it into gyroscope.yaml."""
+    from gyroscope.bundle.keys import Keys, keys_folder
+    from gyroscope.config import load_config
     from gyroscope.data.infer import infer_contract
     from gyroscope.data.sources import read_table
     from gyroscope.data.workspace_file import write_model
@@ -62,14 +64,17 @@ def init(
         rows, target=target, time=time, id=id, sensitive=sensitive or (), positive=positive or ()
     )
     file = write_model(workspace, name, data, inferred, overwrite=force)
+    keys = Keys(keys_folder(load_config(workspace).state))
+    key = keys.signer().key  # made here, so that it can be handed on before anything is trained
     if json:
-        print_json(_summary(name, file, rows.num_rows, inferred))
+        print_json({**_summary(name, file, rows.num_rows, inferred), "key": key})
         return
     out = console()
     out.print(f"{data}: {rows.num_rows:,} rows, {rows.num_columns} columns")
     _tell(out, inferred)
     train = ["gyro", "train", name, *(() if workspace == HERE else ("--workspace", str(workspace)))]
-    out.print(f"\nWrote model {name} to {file}: read it, correct it. Then:")
+    out.print(f"\nModels of this workspace will be signed; the public key is {keys.public}.")
+    out.print(f"Wrote model {name} to {file}: read it, correct it. Then:")
     out.print(f"  {shlex.join(train)}", style="bold")
 
 

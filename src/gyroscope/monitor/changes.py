@@ -65,7 +65,7 @@ class InWindows(msgspec.Struct, frozen=True):
         return InWindows(self.column, profiles, self.counts[at], self.n[at], self.missing[at])
 
 
-class Examined(msgspec.Struct, frozen=True, kw_only=True):
+class Examined(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A change measured, before its p-value is corrected for all the others."""
 
     kind: Kind = Kind.COLUMN_DRIFT

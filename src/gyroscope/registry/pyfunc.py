@@ -1,4 +1,9 @@
-"""Lets ``mlflow.pyfunc.load_model`` load a registered version."""
+"""Lets ``mlflow.pyfunc.load_model`` load a registered version.
+
+Whoever loads it may have no workspace: files and signature are checked always, whose signature it
+is only where the environment variable GYROSCOPE_TRUSTED_KEYS names a folder of keys, such as
+``.gyroscope/keys`` of the workspace that made it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +17,10 @@ from numpy.typing import NDArray
 
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.estimator import ALLOW_LIST
+from gyroscope.bundle.keys import Keys
 from gyroscope.errors import RowError
 
+KEYS_VARIABLE = "GYROSCOPE_TRUSTED_KEYS"
 TYPES_VARIABLE = f"GYROSCOPE_{ALLOW_LIST.upper()}"
 
 
@@ -57,5 +64,7 @@ def _load_pyfunc(path: str) -> BundleModel:
     Types beside those of scikit-learn, for estimators of the user's own, are trusted if the
     environment variable of the setting names them.
     """
-    given = yaml.safe_load(os.environ.get(TYPES_VARIABLE, "[]"))
-    return BundleModel(Bundle.load(Path(path), trusted_types=tuple(given)))
+    folder = os.environ.get(KEYS_VARIABLE)
+    trusted = Keys(Path(folder)).trusted() if folder else None
+    types = tuple(yaml.safe_load(os.environ.get(TYPES_VARIABLE, "[]")))
+    return BundleModel(Bundle.load(Path(path), trusted=trusted, trusted_types=types))

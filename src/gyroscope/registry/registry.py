@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from gyroscope.bundle.bundle import MANIFEST, Bundle
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.keys import Keys
+from gyroscope.bundle.verified import MANIFEST
 from gyroscope.data.contract import Contract, Role
 from gyroscope.errors import NotFoundError
 from gyroscope.model import ModelVersion
@@ -24,15 +26,15 @@ _ABSENT = "RESOURCE_DOES_NOT_EXIST"
 class Registry:
     """The registered versions of all models of a workspace."""
 
-    def __init__(self, client: Any, cache: Path) -> None:
-        self._client, self._cache = client, cache
+    def __init__(self, client: Any, cache: Path, keys: Keys) -> None:
+        self._client, self._cache, self._keys = client, cache, keys
 
     def register(self, bundle: Bundle, run: Run, tags: Mapping[str, str]) -> ModelVersion:
-        """Store a bundle with its run and make it the next version of its model."""
+        """Store a bundle, signed, with its run and make it the next version of its model."""
         name = bundle.manifest.model
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary, "model")
-            bundle.save(folder / _FOLDER)
+            bundle.save(folder / _FOLDER, signer=self._keys.signer(), run=run.id)
             _describe(folder, bundle.contract, run.id)
             source = run.folder("model", folder)
         self._ensure(name)

@@ -16,6 +16,7 @@ import msgspec
 
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.errors import BundleError, GyroscopeError, NotFoundError, RequestError, UsageError
 from gyroscope.model import checked_model_name
 
@@ -41,9 +42,11 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
 class ServedModel:
     """One model: its champion, the version before it, and why a newer one was refused."""
 
-    def __init__(self, name: str, folder: Path, trusted_types: Sequence[str] = ()) -> None:
+    def __init__(
+        self, name: str, folder: Path, keys: Keys, trusted_types: Sequence[str] = ()
+    ) -> None:
         self.name = name
-        self._trusted_types = trusted_types
+        self._keys, self._trusted_types = keys, trusted_types
         self.champion: Champion | None = None
         self.previous: Champion | None = None
         self.refused = ""  # why the deployed version does not serve; empty if it does
@@ -89,7 +92,9 @@ class ServedModel:
         for known in (self.champion, self.previous):
             if known is not None and known.deployed == deployed:
                 return msgspec.structs.replace(known, since=datetime.now(UTC))
-        bundle = Bundle.load(Path(deployed.bundle), trusted_types=self._trusted_types)
+        bundle = Bundle.load(
+            Path(deployed.bundle), trusted=self._keys.trusted(), trusted_types=self._trusted_types
+        )
         if bundle.manifest.model != self.name:
             raise BundleError(
                 f"bundle {deployed.bundle} is of model {bundle.manifest.model}, not {self.name}"
@@ -136,7 +141,7 @@ class ModelTable:
         self, state: Path, names: Sequence[str] | None, trusted_types: Sequence[str] = ()
     ) -> None:
         self._serving = state / "serving"
-        self._trusted_types = trusted_types
+        self._keys, self._trusted_types = Keys(keys_folder(state)), trusted_types
         self._named = names is not None
         self._models = {name: self._model(checked_model_name(name)) for name in names or ()}
 
@@ -173,7 +178,7 @@ class ModelTable:
         return [name for name in names if _is_model_name(name)]
 
     def _model(self, name: str) -> ServedModel:
-        return ServedModel(name, self._serving / name, self._trusted_types)
+        return ServedModel(name, self._serving / name, self._keys, self._trusted_types)
 
 
 def _is_model_name(name: str) -> bool:

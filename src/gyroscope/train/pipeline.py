@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Vector
 from gyroscope.bundle.bundle import Bundle, Manifest
+from gyroscope.bundle.environment import build_environment
 from gyroscope.config import Settings
 from gyroscope.data.contract import Contract
 from gyroscope.data.splits import Split, split_recent, split_rows
@@ -257,6 +258,7 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
         snapshot=digest,
         trained_from=_iso(rows, first),
         trained_until=_iso(rows, last),
+        environment=build_environment(),
     )
     return Bundle(
         manifest=manifest,
