@@ -91,7 +91,11 @@ class Workspace:
         from gyroscope.bundle.bundle import Bundle
 
         folder = self.registry.bundle_folder(model, version)
-        return Bundle.load(folder, trusted=self.keys.trusted())
+        return Bundle.load(
+            folder,
+            trusted=self.keys.trusted(),
+            trusted_types=self.config.settings["trusted_types"],
+        )
 
     @cached_property
     def world(self) -> World:

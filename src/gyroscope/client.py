@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from gyroscope.errors import FieldProblem, RequestError, RowError, UsageError
 
@@ -32,9 +32,19 @@ class Client:
             raise UsageError(f"{url!r} is not the address of a server: {error}") from None
 
     def predict(
-        self, model: str, rows: Sequence[Mapping[str, Any]], *, explain: int = 0
+        self,
+        model: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        explain: int | Literal["all"] = 0,
+        space: Literal["margin", "probability"] = "margin",
+        sentence: bool = False,
     ) -> list[dict[str, Any]]:
         """Predictions for rows, in their order, each with its ``prediction_id``.
+
+        ``explain`` says how many contributions to list. Then there are also ``base`` and ``rest``,
+        which with the contributions add up to the margin, or in the other ``space`` to the
+        probability, and with ``sentence`` the prediction in words.
 
         NaN and the missing values of pandas are sent as null; scalars of NumPy as what they hold.
 
@@ -43,9 +53,13 @@ class Client:
             RequestError: the server refused them; ``problems`` names the fields.
         """
         sent = [_plain_row(i, row) for i, row in enumerate(rows)]
-        answer = self._post(f"/v1/models/{model}/predict", {"rows": sent, "explain": explain})
+        asked: dict[str, Any] = {"rows": sent, "explain": explain}
+        if explain:
+            asked |= {"space": space, "sentence": sentence}
+        answer = self._post(f"/v1/models/{model}/predict", asked)
         predictions: list[dict[str, Any]] = answer["predictions"]
-        return predictions
+        base = {"base": answer["base"]} if "base" in answer else {}
+        return [{**prediction, **base} for prediction in predictions]
 
     def label(self, model: str, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Send labels: mappings with ``prediction_id``, ``label`` and, if known, ``time``.

@@ -71,6 +71,13 @@ WORKSPACE_SETTINGS = (
         high=1_000_000,
         help="Most rows in one prediction request.",
     ),
+    Setting(
+        name="trusted_types",
+        default=[],
+        unit="",
+        help="Full names of types, beside those of scikit-learn, NumPy and SciPy, that may be "
+        "built when an estimator of your own is loaded; their code runs.",
+    ),
 )
 
 MODEL_SETTINGS = (
@@ -78,8 +85,16 @@ MODEL_SETTINGS = (
         name="candidates",
         default=["base_rate", "logistic_regression", "random_forest", "lightgbm", "xgboost"],
         unit="",
-        help="Model families tried in training. By default xgboost is left out where its extra is "
+        help="Model families tried in training; there are also decision_tree, gradient_boosting "
+        "hist_gradient_boosting and catboost. By default xgboost is left out where its extra is "
         "not installed; named in the file it must be.",
+    ),
+    Setting(
+        name="estimator",
+        default="",
+        unit="file",
+        help="A scikit-learn estimator of your own, saved with skops, that is tried too; slower to "
+        "serve than the families, and not explained.",
     ),
     Setting(
         name="most_rows",
@@ -287,9 +302,9 @@ def _checked(setting: Setting, value: Any, where: str) -> Any:
 def _number(setting: Setting, value: Any, where: str) -> float | None:
     """The number to hold against the limits; ``None`` for settings that are not numbers."""
     if isinstance(setting.default, list):
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, list) or (setting.default and not value):
             raise ConfigError(
-                f"{where}: given {value!r}, expected a list such as {setting.default}"
+                f"{where}: given {value!r}, expected a list such as {setting.default or ['text']}"
             )
         return None
     if isinstance(setting.default, str):

@@ -86,6 +86,7 @@ def api(
         limits=Limits(
             body_bytes=int(settings["max_body_mb"] * 1_000_000), rows=settings["max_rows"]
         ),
+        trusted_types=settings["trusted_types"],
     )
 
 

@@ -45,16 +45,25 @@ def create_app(
     limits: Limits = DEFAULT_LIMITS,
     guard: Guard = LOOPBACK_ONLY,
     access_log: bool = False,
+    trusted_types: Sequence[str] = (),
 ) -> Application:
     """The ASGI application that serves what is deployed under the folder ``state``.
 
     ``models`` are the names to serve; None serves every model that is or will be deployed there.
-    With ``access_log`` one line of JSON for each request goes to the logger ``gyroscope.access``.
+    ``trusted_types`` may be built beside those of scikit-learn when a bundle is loaded. With
+    ``access_log`` one line of JSON for each request goes to the logger ``gyroscope.access``.
 
     Raises:
         UsageError: a name that no model can have.
     """
-    return Application(state, models, limits=limits, guard=guard, access_log=access_log)
+    return Application(
+        state,
+        models,
+        limits=limits,
+        guard=guard,
+        access_log=access_log,
+        trusted_types=trusted_types,
+    )
 
 
 class Application:
@@ -68,9 +77,10 @@ class Application:
         limits: Limits,
         guard: Guard,
         access_log: bool,
+        trusted_types: Sequence[str],
     ) -> None:
         self.state = state
-        self.models = ModelTable(state, models)
+        self.models = ModelTable(state, models, trusted_types)
         self._logs = ServerLogs(state)
         self.watch = Watch(self.models)
         self._limits = limits

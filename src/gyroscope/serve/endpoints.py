@@ -46,7 +46,8 @@ class Endpoints:
         large = len(body) > _BYTES_AT_ONCE
         request = await self._run(large, lambda: predict_request(body, self._limits.rows))
         k = contributions_wanted(champion, request)
-        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if k else _ROWS_AT_ONCE)
+        slow = k > 0 or not champion.bundle.explains
+        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)
         scored = await self._run(large or many, lambda: score(champion, request, k, arrival))
         await self._logs.of(model).append(scored.predictions)
         return scored.answer

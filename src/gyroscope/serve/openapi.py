@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from gyroscope.bundle.explanation import Space
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.model import Value
 from gyroscope.serve import answers
@@ -109,16 +110,10 @@ def _answer_schemas() -> Json:
 def _predict(champion: Champion, limits: Limits) -> Json:
     name, contract = champion.deployed.model, champion.bundle.contract
     row = ref(f"{name}.Row")
-    explain = {
-        "type": "integer",
-        "minimum": 0,
-        "maximum": len(contract.features),
-        "description": "How many features to list with their contribution to the margin, in "
-        f"{champion.bundle.link.unit}; 3 for one row and 0 for many if not given.",
-    }
-    one = _object({"row": row, "explain": explain}, ["row"])
+    options = _explain_options(champion)
+    one = _object({"row": row, **options}, ["row"])
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": limits.rows}
-    many = _object({"rows": rows, "explain": explain}, ["rows"])
+    many = _object({"rows": rows, **options}, ["rows"])
     example = example_row(contract)
     examples = {
         "one": {"summary": "One row", "value": {"row": example}},
@@ -131,6 +126,29 @@ def _predict(champion: Champion, limits: Limits) -> Json:
         "summary": f"Predict with {name}, version {champion.version}",
         "requestBody": _body({"oneOf": [one, many]}, examples),
         "responses": responses("The predictions, all by one version, all on record.", either),
+    }
+
+
+def _explain_options(champion: Champion) -> Json:
+    """What may stand beside the rows: how to explain them."""
+    number = {"type": "integer", "minimum": 0, "maximum": len(champion.features)}
+    return {
+        "explain": {
+            "oneOf": [number, {"const": "all"}],
+            "description": "How many features to list with their contribution; 3 for one row and 0 "
+            "for many if not given.",
+        },
+        "space": {
+            "enum": list(get_args(Space)),
+            "default": "margin",
+            "description": "What the contributions add up to: the margin, in "
+            f"{champion.bundle.link.unit}, or the probability.",
+        },
+        "sentence": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether to put each prediction into words; explain must not be 0 then.",
+        },
     }
 
 

@@ -45,11 +45,13 @@ def run(
     models: Sequence[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     access_log: bool = False,
+    trusted_types: Sequence[str] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT; every acknowledged record is on the disk when it returns.
 
     Port 0 takes a free one; ``<state>/server.json`` says which while the server accepts requests.
-    If GYROSCOPE_API_KEY is set, requests must carry it.
+    If GYROSCOPE_API_KEY is set, requests must carry it. ``trusted_types`` are those of
+    :func:`gyroscope.serve.app.create_app`.
 
     Raises:
         UsageError: the address cannot be bound, or strangers could reach a server without key.
@@ -58,7 +60,14 @@ def run(
     guard = _guard(host, os.environ.get(KEY_VARIABLE) or None)
     state.mkdir(parents=True, exist_ok=True)
     listening = _bound(host, port)
-    app = create_app(state, models, limits=limits, guard=guard, access_log=access_log)
+    app = create_app(
+        state,
+        models,
+        limits=limits,
+        guard=guard,
+        access_log=access_log,
+        trusted_types=trusted_types,
+    )
     config = uvicorn.Config(
         app,
         loop="auto",
