@@ -71,6 +71,13 @@ WORKSPACE_SETTINGS = (
         high=1_000_000,
         help="Most rows in one prediction request.",
     ),
+    Setting(
+        name="compact_every",
+        default="1h",
+        unit="duration",
+        low=1,
+        help="How often the pilot has the prediction log moved into Parquet files.",
+    ),
 )
 
 MODEL_SETTINGS = (
@@ -131,6 +138,14 @@ MODEL_SETTINGS = (
         unit="rows",
         low=1,
         help='Fewer rows in a window give the verdict "not enough data".',
+    ),
+    Setting(
+        name="keep_log",
+        default=None,
+        unit="duration",
+        low=86400,
+        help="How long records stay in the prediction log: predictions by event time, labels by "
+        "arrival, in whole days of UTC. Without it they are kept.",
     ),
     Setting(
         name="false_alarms_per_year",
@@ -325,6 +340,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def state(self) -> Path:
         """The folder for everything Gyroscope writes, absolute."""
         return Path(self.root, self.settings["state"]).resolve()
+
+    def log_folder(self, model: str) -> Path:
+        """Where the prediction log of a model is kept, absolute."""
+        return self.state / "log" / model
 
     def model(self, name: str | None) -> ModelConfig:
         """The model called ``name``, or the only one if ``name`` is None.

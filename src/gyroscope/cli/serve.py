@@ -95,6 +95,7 @@ def pilot(workspace: WorkspaceOption = HERE) -> None:
     from gyroscope.loop.fly import fly, stop_event
     from gyroscope.loop.locks import locked
     from gyroscope.loop.supervisor import stop_with_parent
+    from gyroscope.loop.upkeep import Upkeep
 
     stop_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -104,7 +105,8 @@ def pilot(workspace: WorkspaceOption = HERE) -> None:
         while again:
             space = Workspace(workspace)
             pilots = [space.pilot(model) for model in space.config.models]
-            again = fly(space.world, pilots, stopping)
+            upkeep = Upkeep(space.command("log", "compact"), space.config.settings["compact_every"])
+            again = fly(space.world, pilots, stopping, upkeep)
             space.close()
 
 

@@ -65,6 +65,10 @@ class PredictionLog(Protocol):
         """
         ...
 
+    def arrivals(self, prediction_id: str) -> tuple[Label, ...]:
+        """All labels that have arrived for a prediction, corrected ones too, by arrival."""
+        ...
+
     def known(self, prediction_ids: Sequence[str]) -> set[str]:
         """Which of these prediction ids are in the log."""
         ...

@@ -84,6 +84,9 @@ _encoder = msgspec.msgpack.Encoder()
 RecordHead = Schema | PredictionHead | LabelHead
 _predictions = msgspec.msgpack.Decoder(PredictionRecord, ext_hook=_big_integer)
 _labels = msgspec.msgpack.Decoder(LabelRecord, ext_hook=_big_integer)
+_values: msgspec.msgpack.Decoder[dict[int, Any]] = msgspec.msgpack.Decoder(
+    dict[int, Any], ext_hook=_big_integer
+)
 _heads: msgspec.msgpack.Decoder[RecordHead] = msgspec.msgpack.Decoder(RecordHead)
 
 
@@ -133,6 +136,16 @@ def encode_labels(labels: Sequence[Label]) -> list[Encoded]:
         Encoded(payload=_payload(some, _label_record, decode_labels))
         for some in _pieces(list(labels))
     ]
+
+
+def pack_values(values: dict[int, Value]) -> bytes:
+    """Values by number, exactly."""
+    return _encoder.encode({number: _extended(value) for number, value in values.items()})
+
+
+def unpack_values(packed: bytes) -> dict[int, Value]:
+    """What :func:`pack_values` packed; raises msgspec.MsgspecError for anything else."""
+    return _values.decode(packed)
 
 
 def predictions_at(
