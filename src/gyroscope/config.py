@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -70,6 +72,28 @@ WORKSPACE_SETTINGS = (
         low=1,
         high=1_000_000,
         help="Most rows in one prediction request.",
+    ),
+    Setting(
+        name="spool",
+        default="",
+        unit="folder",
+        help="Folder, best on another disk, where records wait while the disk of the prediction "
+        "log takes nothing; the one for temporary files if empty.",
+    ),
+    Setting(
+        name="spool_mb",
+        default=64,
+        unit="MB",
+        low=0,
+        help="Most records that wait there, for each model; 0 for none.",
+    ),
+    Setting(
+        name="when_spool_full",
+        default="refuse",
+        unit="",
+        choices=("refuse", "serve"),
+        help="What happens then: requests are answered 503, or are answered although nothing of "
+        "them is on record, which /readyz says.",
     ),
     Setting(
         name="compact_every",
@@ -344,6 +368,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def log_folder(self, model: str) -> Path:
         """Where the prediction log of a model is kept, absolute."""
         return self.state / "log" / model
+
+    def spool_folder(self, model: str) -> Path:
+        """Where records of a model wait while its log cannot be written, absolute.
+
+        Each state folder has its own, so that its servers and commands find the same one.
+        """
+        root = Path(self.root, self.settings["spool"] or tempfile.gettempdir())
+        digest = hashlib.blake2b(str(self.state).encode(), digest_size=8).hexdigest()
+        return root / f"gyroscope-{os.getuid()}-{digest}" / model
 
     def model(self, name: str | None) -> ModelConfig:
         """The model called ``name``, or the only one if ``name`` is None.

@@ -74,6 +74,7 @@ def api(
     from gyroscope.config import load_config
     from gyroscope.loop.supervisor import stop_with_parent
     from gyroscope.serve.http import Limits
+    from gyroscope.serve.logs import Spooling
     from gyroscope.serve.server import run
 
     stop_with_parent()
@@ -85,6 +86,11 @@ def api(
         port=settings["port"] if port is None else port,
         limits=Limits(
             body_bytes=int(settings["max_body_mb"] * 1_000_000), rows=settings["max_rows"]
+        ),
+        spooling=Spooling(
+            folder=config.spool_folder,
+            bytes=int(settings["spool_mb"] * 1_000_000),
+            when_full=settings["when_spool_full"],
         ),
     )
 

@@ -32,8 +32,9 @@ def keep_up(world: World, model: str) -> Compacted:
     """
     folder = world.log_folder(model)
     with _alone(world, model):
-        erasure.complete_erasure(folder)
-        done = compact(folder)
+        spool = world.config.spool_folder(model)
+        erasure.complete_erasure(folder, spool)
+        done = compact(folder, spool=spool)
         keep: timedelta | None = world.config.model(model).settings["keep_log"]
         if keep is not None:
             expired = expire(folder, world.now(model) - keep)
@@ -44,7 +45,7 @@ def keep_up(world: World, model: str) -> Compacted:
 def complete_erasure(world: World, model: str) -> Erasure | None:
     """Erase what was ordered; see :func:`gyroscope.prediction_log.erasure.complete_erasure`."""
     with _alone(world, model):
-        return erasure.complete_erasure(world.log_folder(model))
+        return erasure.complete_erasure(world.log_folder(model), world.config.spool_folder(model))
 
 
 def _alone(world: World, model: str) -> AbstractContextManager[None]:

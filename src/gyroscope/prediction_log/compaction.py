@@ -35,6 +35,7 @@ from gyroscope.prediction_log.parts import (
     unreadable,
 )
 from gyroscope.prediction_log.reader import SegmentReader
+from gyroscope.prediction_log.spool import PARTIAL, carry_home
 from gyroscope.prediction_log.table import Description, Kind, extended, schema, table_of
 from gyroscope.prediction_log.writer import make_folder, seal, sync_folder
 
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 ROWS_PER_GROUP = 20_000  # a window is read by whole row groups
-PARTIAL = ".partial"
 
 _SEGMENT_BYTES_AT_ONCE = 128 * 2**20  # whose index is in memory at a time
 _PART_BYTES = 64 * 2**20  # a file of a day that has reached this size is followed by the next
@@ -59,13 +59,20 @@ class Compacted(msgspec.Struct, frozen=True, kw_only=True):
     expired_files: int = 0  # Parquet files removed since all their rows are too old
 
 
-def compact(folder: Path, *, part_bytes: int = _PART_BYTES, damaged_too: bool = False) -> Compacted:
+def compact(
+    folder: Path,
+    *,
+    spool: Path | None = None,
+    part_bytes: int = _PART_BYTES,
+    damaged_too: bool = False,
+) -> Compacted:
     """Take all segments of a log over into Parquet files.
 
     One process at a time may do that for a folder; writers and readers go on meanwhile.
 
     Args:
         folder: of the log; nothing happens if it is not there.
+        spool: of the log, which is carried home first.
         part_bytes: a file of a day that has reached this size is followed by the next.
         damaged_too: take over what can be read of damaged segments, and remove them as well.
 
@@ -75,6 +82,8 @@ def compact(folder: Path, *, part_bytes: int = _PART_BYTES, damaged_too: bool = 
     total = Compacted()
     try:
         remove_partials(folder)
+        if spool is not None:
+            carry_home(spool, folder)
         for names in _batches(segment_sizes(folder)):
             sealed = {name for name in names if _sealed(folder / name)}
             total = _added(total, _take_over(folder, sealed, part_bytes, damaged_too))
@@ -111,6 +120,8 @@ def remove_partials(folder: Path) -> None:
     for kind in KINDS:
         for path in (folder / kind.name).glob(f"*/*/*{PARTIAL}"):
             path.unlink()
+    for path in folder.glob(f".*{PARTIAL}"):  # of a spool; whoever carries it home tries again
+        path.unlink(missing_ok=True)
 
 
 def remove_part(part: Part) -> None:

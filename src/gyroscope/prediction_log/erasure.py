@@ -66,12 +66,12 @@ def order_erasure(folder: Path, subject: str) -> None:
         raise LogError(f"nothing was erased, {folder} cannot be written: {error}") from error
 
 
-def complete_erasure(folder: Path) -> Erasure | None:
+def complete_erasure(folder: Path, spool: Path | None = None) -> Erasure | None:
     """Erase what was ordered; None if nothing was.
 
     Removed are all predictions with that id or about that entity, and all labels for them, as they
     were logged until now. One process at a time may do that for a folder, as with compaction;
-    writers and readers go on meanwhile.
+    writers and readers go on meanwhile. The spool of the log is carried home first.
 
     Raises:
         LogError: a file cannot be read or written; call again, it goes on from there.
@@ -79,7 +79,7 @@ def complete_erasure(folder: Path) -> Erasure | None:
     order = _order(folder)
     if order is None:
         return None
-    if compact(folder, damaged_too=True).left:
+    if compact(folder, spool=spool, damaged_too=True).left:
         raise LogError(f"a segment in {folder} is being written all the time: try again")
     try:
         # Labels first: which ones they are, the predictions tell.

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from gyroscope.errors import LogError
 from gyroscope.model import Label, Prediction
-from gyroscope.prediction_log.base import PredictionLog
+from gyroscope.prediction_log.base import Appends
 
 _Row = TypeVar("_Row")
 
@@ -23,7 +23,7 @@ class GroupCommit:
     sync. So there is no timer: groups are small when there is little to do and grow with the load.
     """
 
-    def __init__(self, log: PredictionLog) -> None:
+    def __init__(self, log: Appends) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction-log")
         self._predictions = _Gatherer(log.append, self._thread)
         self._labels = _Gatherer(log.append_labels, self._thread)

@@ -29,7 +29,7 @@ from gyroscope.serve.http import (
     read_body,
     request_id_of,
 )
-from gyroscope.serve.logs import ServerLogs
+from gyroscope.serve.logs import ServerLogs, Spooling
 from gyroscope.serve.watch import Watch
 
 logger = logging.getLogger(__name__)
@@ -45,16 +45,20 @@ def create_app(
     limits: Limits = DEFAULT_LIMITS,
     guard: Guard = LOOPBACK_ONLY,
     access_log: bool = False,
+    spooling: Spooling | None = None,
 ) -> Application:
     """The ASGI application that serves what is deployed under the folder ``state``.
 
     ``models`` are the names to serve; None serves every model that is or will be deployed there.
     With ``access_log`` one line of JSON for each request goes to the logger ``gyroscope.access``.
+    Without ``spooling`` requests are refused while the disk of the log takes nothing.
 
     Raises:
         UsageError: a name that no model can have.
     """
-    return Application(state, models, limits=limits, guard=guard, access_log=access_log)
+    return Application(
+        state, models, limits=limits, guard=guard, access_log=access_log, spooling=spooling
+    )
 
 
 class Application:
@@ -68,10 +72,11 @@ class Application:
         limits: Limits,
         guard: Guard,
         access_log: bool,
+        spooling: Spooling | None,
     ) -> None:
         self.state = state
         self.models = ModelTable(state, models)
-        self._logs = ServerLogs(state)
+        self._logs = ServerLogs(state, spooling)
         self.watch = Watch(self.models)
         self._limits = limits
         self._guard = guard

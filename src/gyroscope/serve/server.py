@@ -19,6 +19,7 @@ from gyroscope.errors import UsageError
 from gyroscope.serve.app import create_app
 from gyroscope.serve.guard import LOOPBACK_HOSTS, Guard, is_loopback
 from gyroscope.serve.http import DEFAULT_LIMITS, Limits
+from gyroscope.serve.logs import Spooling
 from gyroscope.serve.protocol import BoundedProtocol
 
 ADDRESS_FILE = "server.json"
@@ -45,6 +46,7 @@ def run(
     models: Sequence[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     access_log: bool = False,
+    spooling: Spooling | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; every acknowledged record is on the disk when it returns.
 
@@ -58,7 +60,9 @@ def run(
     guard = _guard(host, os.environ.get(KEY_VARIABLE) or None)
     state.mkdir(parents=True, exist_ok=True)
     listening = _bound(host, port)
-    app = create_app(state, models, limits=limits, guard=guard, access_log=access_log)
+    app = create_app(
+        state, models, limits=limits, guard=guard, access_log=access_log, spooling=spooling
+    )
     config = uvicorn.Config(
         app,
         loop="auto",
