@@ -58,7 +58,11 @@ def test_the_commands_of_a_doc_are_commands_of_gyro_with_their_options(doc: Path
         words = row.split("#")[0].split()
         if words[:1] == ["gyro"] and len(words) > 1 and words[1].isalpha() and words[1].islower():
             assert words[1] in commands, row
-            options = {name for option in commands[words[1]].params for name in option.opts}
+            command = commands[words[1]]
+            if isinstance(command, typer.core.TyperGroup):
+                assert words[2] in command.commands, row
+                command = command.commands[words[2]]
+            options = {name for option in command.params for name in option.opts}
             assert {word for word in words[2:] if word.startswith("-")} <= options, row
 
 

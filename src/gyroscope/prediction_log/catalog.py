@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SEGMENT_NAME = re.compile(r"\d{20}-[A-Za-z0-9_]+-[0-9a-f]{8}\.segment")
+_NEVER = -1
+_TICK_NS = 1_000_000_000  # changes closer together than this may have one time on a file system
 _TRIES = 20  # looks at a folder whose files change places meanwhile
 
 _logger = logging.getLogger(__name__)
@@ -99,6 +102,7 @@ class Catalog:
 
     def _forget(self, parts: Sequence[Part]) -> None:
         self._parts = parts
+        self._listed_ns = _NEVER  # the folder's time of change when its parts were listed last
         self._segments: dict[str, Segment] = {}
         self._files: list[Segment | Part] = []
         self._origins: dict[str, int] = {}  # numbers of names of segments
@@ -136,6 +140,10 @@ class Catalog:
             for damage in self._segments[name].damage + self._segments[name].tail_damage
         )
 
+    def forget(self) -> None:
+        """Look at everything again the next time."""
+        self._forget([])
+
     def refresh(self) -> None:
         """Take in what was written since the last time.
 
@@ -165,13 +173,14 @@ class Catalog:
         sizes = segment_sizes(self._folder)
         if self._only is not None:
             sizes = {name: size for name, size in sizes.items() if name in self._only}
-        parts = list_parts(self._folder)
-        if parts != self._parts or any(
-            sizes.get(name, 0) < known.end for name, known in self._segments.items()
-        ):
-            self._forget(parts)  # what is known is no longer so
-            for part in parts:
-                self._take_in_part(part)
+        vanished = any(sizes.get(name, 0) < known.end for name, known in self._segments.items())
+        changed_ns = _changed_ns(self._folder)
+        if vanished or changed_ns != self._listed_ns:
+            parts = list_parts(self._folder)
+            if vanished or parts != self._parts:
+                self._take_in_parts(parts)  # what is known is no longer so
+            is_settled = time.time_ns() - changed_ns > _TICK_NS
+            self._listed_ns = changed_ns if is_settled else _NEVER
         for name in sorted(sizes):
             segment = self._segments.get(name) or self._add(name)
             if sizes[name] > segment.size:
@@ -184,6 +193,15 @@ class Catalog:
         return self._origins.setdefault(name, len(self._origins))
 
     # -- parts ----------------------------------------------------------------------------------
+
+    def _take_in_parts(self, parts: Sequence[Part]) -> None:
+        self._forget(parts)
+        try:
+            for part in parts:
+                self._take_in_part(part)
+        except BaseException:
+            self._forget([])  # or half of them would pass for all
+            raise
 
     def _take_in_part(self, part: Part) -> None:
         import pyarrow as pa
@@ -277,6 +295,14 @@ class Catalog:
             if segment.path.name
             not in self._taken_over.get((kind, microseconds(time) // DAY_US), ())
         ]
+
+
+def _changed_ns(folder: Path) -> int:
+    """When a file came into a folder or left it last: every compaction ends with that."""
+    try:
+        return folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def segment_sizes(folder: Path) -> dict[str, int]:

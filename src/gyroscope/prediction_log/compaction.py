@@ -19,7 +19,7 @@ from contextlib import suppress
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -110,6 +110,8 @@ def expire(folder: Path, before: datetime) -> Compacted:
             if (part.day + 1) * DAY_US <= microseconds(before):
                 remove_part(part)
                 removed += 1
+        if removed:
+            os.utime(folder)  # tells readers to look again
     except OSError as error:
         raise LogError(f"old records in {folder} cannot be removed: {error}") from error
     return Compacted(expired_files=removed)
@@ -133,7 +135,10 @@ def remove_part(part: Part) -> None:
 
 
 class PartWriter:
-    """Writes a Parquet file beside the one it shall replace, with row groups of an even size."""
+    """Writes a Parquet file beside the one it shall replace, with row groups of an even size.
+
+    A context manager: unless it was committed nothing is left of it.
+    """
 
     def __init__(self, path: Path, kind: Kind[Any], described: Description) -> None:
         import pyarrow.parquet as pq
@@ -163,6 +168,15 @@ class PartWriter:
         if sum(waiting.num_rows for waiting in self._waiting) >= ROWS_PER_GROUP:
             self._flush()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._partial.exists():
+            with suppress(OSError):  # the disk may be full
+                self._file.close()
+            self._partial.unlink()
+
     def commit(self) -> None:
         """Put the file in its place, on disk when it returns."""
         self._flush()
@@ -171,11 +185,6 @@ class PartWriter:
             os.fsync(file.fileno())
         self._partial.replace(self._path)
         sync_folder(self._path.parent)
-
-    def discard(self) -> None:
-        """Leave the file that is in place as it is."""
-        self._file.close()
-        self._partial.unlink()
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -276,14 +285,14 @@ def _add_to_day(
     """Write the file of a day with the rows that segments have for it; how many they were."""
     for rows, _ in reader.of_day(kind, day, ROWS_PER_GROUP):
         described = extended(described, kind, rows)
-    writer = PartWriter(base.path, kind, described)
-    for table in tables_of(base.part) if base.part else ():
-        writer.add(table)
     added = 0
-    for rows, places in reader.of_day(kind, day, ROWS_PER_GROUP):
-        writer.add(table_of(kind, described, rows, places))
-        added += len(rows)
-    writer.commit()
+    with PartWriter(base.path, kind, described) as writer:
+        for table in tables_of(base.part) if base.part else ():
+            writer.add(table)
+        for rows, places in reader.of_day(kind, day, ROWS_PER_GROUP):
+            writer.add(table_of(kind, described, rows, places))
+            added += len(rows)
+        writer.commit()
     return added
 
 

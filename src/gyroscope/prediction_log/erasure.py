@@ -135,14 +135,13 @@ def _erase_from(part: Part, is_erased: Callable[[pa.Table], pa.ChunkedArray]) ->
     n: int = sum(pc.sum(is_erased(table)).as_py() or 0 for table in tables_of(part))
     if not n:
         return 0
-    writer = PartWriter(part.path, part.kind, description_of(part))
-    for table in tables_of(part):
-        writer.add(table.filter(pc.invert(is_erased(table))))
-    if writer.rows:
-        writer.commit()
-    else:
-        writer.discard()
-        remove_part(part)
+    with PartWriter(part.path, part.kind, description_of(part)) as writer:
+        for table in tables_of(part):
+            writer.add(table.filter(pc.invert(is_erased(table))))
+        if writer.rows:
+            writer.commit()
+            return n
+    remove_part(part)
     return n
 
 

@@ -116,6 +116,7 @@ class SegmentReader:
                 return read()
             except MovedError as error:
                 moved = error
+                self._catalog.forget()
         raise LogError(
             f"{moved.path} cannot be read: it is listed and not there; see what moves it, "
             "and that its disk is sound"
