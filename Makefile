@@ -54,7 +54,7 @@ format: .venv/dev.stamp ## Format the code, and mend what the linter can
 
 .PHONY: bench
 bench: .venv/dev.stamp ## Measure what docs and README claim about speed
-	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" $(ARGS); done
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename "$$script" .py) $(ARGS); done
 
 .PHONY: bench-drift
 bench-drift: .venv/dev.stamp ## Compare column drift with other tools; installs them, takes hours

@@ -1,13 +1,12 @@
-"""The detector of lost performance: its false alarms against the promise, its delay against others.
+"""The detector of lost performance: its false alarms against the promise, and other detectors.
 
 python benchmarks/detectors.py [RUNS]
 
 Scores lie on 64 quantiles of a normal distribution of log-odds (mean -1, standard deviation 1.2),
 so that a window is 64 counts of rows and of positives, and thousands of windows are judged at once.
 That this agrees with the package's own functions is asserted first. The reference is known, not
-learned, but for the last table. The CUSUM to compare with knows the law before and after the
-change; nothing can be sooner with the same run length (Moustakides 1986, Annals of Statistics 14).
-River's detectors are fed row by row, with its defaults; they need the extra ``detectors``.
+learned, but for the last table. River's detectors are fed row by row, with its defaults; they need
+the extra ``detectors``. How soon ours fires is in ``detector_delay.py``.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from gyroscope.errors import MissingExtraError
 from gyroscope.monitor.comparisons import COMPARISONS, first_alarm
 from gyroscope.stats.e_detector import alarm_limit
 from gyroscope.stats.excess_loss import (
+    BOLDEST,
     SHIFT_TILTS,
     SLOPE_TILTS,
     ExcessReference,
@@ -127,13 +127,15 @@ def known(rng: np.random.Generator, rows: int, restless: float) -> Known:
     counts = np.full((1, CELLS), rows / CELLS)
     level = restless * rng.standard_normal((20_000, 1))
     p = sigmoid(LOG_ODDS + level)
-    between = [float((((p - Q) @ w) / CELLS).var()) for w in (-LOG_ODDS, np.ones(CELLS))]
+    centred = Q * (1 - Q) @ LOG_ODDS / (Q * (1 - Q)).sum() - LOG_ODDS
+    excess, residual, slope = (
+        RandomEffects(between=float((((p - Q) @ w) / CELLS).var()))
+        for w in (-LOG_ODDS, np.ones(CELLS), centred)
+    )
     _, promised, _ = ranks(counts, counts * Q)
     moved = promised - ranks(counts, counts * p)[0]
     return Known(
-        excess=ExcessReference(
-            excess=RandomEffects(between=between[0]), residual=RandomEffects(between=between[1])
-        ),
+        excess=ExcessReference(excess=excess, residual=residual, slope=slope),
         ranking=RandomEffects(between=float(moved.var())),
     )
 
@@ -162,19 +164,25 @@ def log_es(counts: Counts, positives: Counts, normal: Known) -> Array:
     """The e-values of each window, float64[windows, kinds of change]; see monitor.performance."""
     rows = counts.sum(1)
     found = []
+    spread = Q * (1 - Q)
+    centre = (counts @ (spread * LOG_ODDS) / (counts @ spread))[:, None]
     residual = normal.excess.residual
     fewer = msgspec.structs.replace(residual, mean=-residual.mean)
+    ones = np.ones(counts.shape)
     for weight, tilts, usual in (
-        (-LOG_ODDS, SLOPE_TILTS, normal.excess.excess),
-        (np.ones(CELLS), SHIFT_TILTS, residual),
-        (-np.ones(CELLS), SHIFT_TILTS, fewer),
+        (centre - LOG_ODDS, SLOPE_TILTS, normal.excess.slope),
+        (ones, SHIFT_TILTS, residual),
+        (-ones, SHIFT_TILTS, fewer),
     ):
-        effect = 1 + rows**2 * usual.between / (counts @ (Q * (1 - Q) * weight**2))
-        total = (positives - counts * Q) @ weight - rows * margin(usual)
+        variance = (counts * spread * weight**2).sum(1)
+        effect = 1 + rows**2 * usual.between / variance
+        total = ((positives - counts * Q) * weight).sum(1) - rows * margin(usual)
         for tilt in tilts:
-            up, down = tilt * weight * (1 - Q), -tilt * weight * Q
+            held = np.minimum(tilt, BOLDEST * np.sqrt(effect / variance))
+            tilted = held[:, None] * weight
+            up, down = tilted * (1 - Q), -tilted * Q
             cumulant = np.logaddexp(np.log(Q) + up, np.log1p(-Q) + down)
-            found.append((tilt * total - counts @ cumulant) / effect)
+            found.append((held * total - (counts * cumulant).sum(1)) / effect)
     realised, promised, error = ranks(counts.astype(float), positives.astype(float))
     rarer = np.minimum(positives.sum(1), rows - positives.sum(1))
     z = (promised - realised - margin(normal.ranking)) / np.hypot(
@@ -275,29 +283,6 @@ def single(evidence: Evidence) -> Evidence:
     return lambda n: np.log(np.exp(np.minimum(evidence(n), 600)).mean(1, keepdims=True))
 
 
-def ratio(rng: np.random.Generator, drawn: Change, after: Change, rows: int) -> Evidence:
-    """The log-likelihood ratio of the labels given the scores, on windows drawn from a law."""
-    up, down = np.log(after.chance / Q), np.log((1 - after.chance) / (1 - Q))
-
-    def evidence(n: int) -> Array:
-        counts, positives = draw(rng, drawn, rows, n)
-        found: Array = (positives @ up + (counts - positives) @ down)[:, None]
-        return found
-
-    return evidence
-
-
-def cusum_limit(rng: np.random.Generator, after: Change, rows: int, length: float) -> float:
-    """The limit at which the optimal CUSUM has an average run length, by simulation."""
-    kept = ratio(rng, CALM, after, rows)(30_000)
-    again: Evidence = lambda n: kept[rng.integers(0, len(kept), n)]  # noqa: E731
-    limits = np.linspace(-1, math.log(length) + 1, 25)
-    horizon = int(2 * length)
-    times = run_lengths(again, limits, RUNS, horizon, cusum=True)
-    means = np.array([mean_length(of_limit, horizon)[0] for of_limit in times])
-    return float(np.interp(math.log(length), np.log(means), limits))
-
-
 # -- tables -----------------------------------------------------------------------------------
 
 
@@ -324,28 +309,6 @@ def _length(times: Array, horizon: int) -> str:
     if math.isinf(mean):
         return f"{f'> {times.size * horizon / 3:,.0f}':>18}"  # the rule of three
     return f"{f'{mean:,.0f} ({error:.0%})':>18}"
-
-
-def print_delays(rng: np.random.Generator) -> None:
-    """Table (b)."""
-    promise = PROMISES[0]
-    print(f"\nMean delay in windows at a promise of {promise}; the CUSUM is the best possible one,")
-    print("with that run length and with the run length that ours turned out to have\n")
-    print(f"{'':26}{'rows':>6}{'ours':>8}{'CUSUM':>8}{'ratio':>7}{'CUSUM':>8}{'ratio':>7}")
-    limit, horizon = np.array([alarm_limit(promise)]), HORIZON * promise
-    for rows in (50, 200, 1000):
-        length, _ = mean_length(
-            run_lengths(ours(rng, CALM, rows, 0.0), limit, RUNS, horizon)[0], horizon
-        )
-        for change in CHANGES:
-            mine = run_lengths(ours(rng, change, rows, 0.0), limit, RUNS, horizon)[0].mean()
-            line = f"{change.name:26}{rows:6}{mine:8.2f}"
-            for goal in (promise, length):
-                level = np.array([cusum_limit(rng, change, rows, goal)])
-                fed = ratio(rng, change, change, rows)
-                best = run_lengths(fed, level, RUNS, horizon, cusum=True)[0].mean()
-                line += f"{best:8.2f}{mine / best:7.2f}"
-            print(line, flush=True)
 
 
 def print_comparisons(rng: np.random.Generator) -> None:
@@ -409,7 +372,6 @@ def main() -> None:
     rng = np.random.default_rng(0)
     assert_agreement(rng)
     print_run_lengths(rng, runs)
-    print_delays(rng)
     print_comparisons(rng)
     print_learned(rng)
 

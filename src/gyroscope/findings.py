@@ -10,7 +10,7 @@ import msgspec
 from gyroscope.errors import GyroscopeError
 
 
-class Window(msgspec.Struct, frozen=True, order=True):
+class Window(msgspec.Struct, frozen=True, order=True, gc=False):
     """A half-open interval ``[start, end)`` of event time, always with time zone."""
 
     start: datetime
@@ -65,14 +65,14 @@ class Kind(StrEnum):
     PROBATION = "probation"  # new champion against the previous one
 
 
-class Interval(msgspec.Struct, frozen=True):
+class Interval(msgspec.Struct, frozen=True, gc=False):
     """A confidence interval, 95 % unless its finding says otherwise."""
 
     low: float
     high: float
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was examined, on which window, the value, its uncertainty, the threshold, the verdict.
 
     Numbers are in the unit of the statistic named by ``check``; probabilities lie in [0, 1].

@@ -14,7 +14,7 @@ from gyroscope.monitor.labels import (
     label_drift_finding,
     material_difference,
 )
-from gyroscope.stats.dispersion import Dispersion, dispersion_of_shares, growing_dispersions
+from gyroscope.stats.dispersion import Dispersion, growing_dispersions_of_shares
 
 
 def rates(reference: float, current: float, n: int, day: Window) -> Finding:
@@ -124,7 +124,7 @@ def test_a_rate_that_varies_from_day_to_day_is_no_drift(day: Window) -> None:
     rng = np.random.default_rng(3)
     rates = np.clip(rng.normal(0.3, 0.1, 64), 0.02, 0.9)
     counts = np.array([(500 * rate, 500 * (1 - rate)) for rate in rates])
-    dispersion = growing_dispersions(counts, dispersion_of_shares)
+    dispersion = growing_dispersions_of_shares(counts)
     positives, n = int(counts[:, 0].sum()), int(counts.sum())
 
     def verdict(found: int, varied: Sequence[Dispersion]) -> Verdict:

@@ -7,8 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gyroscope.stats.e_detector import (
-    STAKES,
-    WEIGHTS,
     Detection,
     alarm_limit,
     cusum,
@@ -16,6 +14,7 @@ from gyroscope.stats.e_detector import (
     next_cusum,
     next_shiryaev_roberts,
     parts_of,
+    shift_sizes,
     shiryaev_roberts,
     starts_afresh,
 )
@@ -117,23 +116,94 @@ def test_it_fires_soon_after_a_change_and_seldom_before() -> None:
     assert lengths.max() < 1000
 
 
-def test_the_weights_are_those_of_a_mean() -> None:
-    assert sum(WEIGHTS) == pytest.approx(1)
-    assert len(WEIGHTS) == len(STAKES)
+@given(st.floats(1, 1e9))
+def test_sizes_rise_evenly_to_two_standard_deviations(average_run_length: float) -> None:
+    sizes = np.array(shift_sizes(average_run_length))
+    assert sizes[-1] == pytest.approx(2)
+    assert sizes[0] ** 2 / 2 * average_run_length == pytest.approx(8) or sizes[0] == 2
+    ratios = sizes[1:] / sizes[:-1]
+    assert ratios == pytest.approx(np.full(ratios.size, ratios[0]))
+    assert np.all(ratios < 4)
 
 
 @given(st.lists(st.floats(-1, 1), max_size=40))
 def test_a_stream_is_watched_as_row_by_row_and_the_cusum_stays_below(x: list[float]) -> None:
     options = {"null_mean": 0.0, "lowest": -1.0, "average_run_length": 50.0}
     one, other = shiryaev_roberts(x, **options), cusum(x, **options)
-    detectors = np.zeros(len(STAKES))  # M for each stake
+    sizes, squares = np.array(shift_sizes(50.0)), 1.0
+    detectors = np.zeros(sizes.size)  # M for each size
     for k, value in enumerate(x):
-        detectors = (1 + detectors) * (1 + np.array(STAKES) * value)
-        assert one.path[k] == pytest.approx(math.log1p(detectors @ np.array(WEIGHTS)), abs=1e-9)
+        stakes = np.minimum(sizes / math.sqrt(squares / (k + 1)), 0.95)
+        detectors = (1 + detectors) * (1 + stakes * value)
+        squares += value**2
+        assert one.path[k] == pytest.approx(math.log1p(detectors.mean()), abs=1e-9)
         assert other.path[k] <= one.path[k] + 1e-9
         if one.alarm is None or k < one.alarm:
             assert one.path[k] < one.limit
     assert one.alarm is None or one.path[one.alarm] >= one.limit == math.log(51)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.floats(0.1, 10), st.floats(-5, 5))
+def test_unit_and_origin_of_the_observations_do_not_matter(
+    x: list[float], unit: float, origin: float
+) -> None:
+    values = np.array(x)
+    one = shiryaev_roberts(values, null_mean=0.4, lowest=0.0, average_run_length=50.0)
+    moved = origin + unit * values
+    other = shiryaev_roberts(
+        moved, null_mean=origin + unit * 0.4, lowest=origin, average_run_length=50.0
+    )
+    assert one.path == pytest.approx(other.path, abs=1e-6)
+
+
+def test_a_stream_that_never_varies_takes_no_more_than_the_average_run_length() -> None:
+    """Why no lower limit would do: at the null mean all factors are 1 and M_k = k."""
+    found = shiryaev_roberts(np.full(60, 0.3), null_mean=0.3, lowest=0.0, average_run_length=50.0)
+    assert found.alarm in (49, 50)  # M of the 50th row is 50 but for rounding
+
+
+def watched(x: np.ndarray, null_mean: float, average_run_length: float) -> np.ndarray:
+    """Rows to the alarm in each stream of x[runs, n], one more than n without any."""
+    found = [
+        shiryaev_roberts(
+            row, null_mean=null_mean, lowest=0.0, average_run_length=average_run_length
+        ).alarm
+        for row in x
+    ]
+    return np.array([x.shape[1] + 1 if alarm is None else alarm + 1 for alarm in found])
+
+
+SPREAD = np.where(np.arange(300) < 50, 2.0, 200.0)  # a storm, then calm
+
+
+@pytest.mark.parametrize(
+    ("law", "null_mean"),
+    [
+        (lambda rng, shape: (rng.random(shape) < 0.03).astype(float), 0.03),
+        (lambda rng, shape: rng.beta(20, 80, shape), 0.2),
+        (lambda rng, shape: rng.beta(0.1, 0.9, shape), 0.1),
+        (lambda rng, shape: rng.beta(1, 9, shape), 0.12),  # the mean is below
+        (lambda rng, shape: rng.beta(0.3 * SPREAD, 0.7 * SPREAD, shape), 0.3),
+    ],
+    ids=["rare coins", "narrow", "skewed", "below", "calm after a storm"],
+)
+def test_whatever_the_law_a_false_alarm_takes_the_average_run_length(
+    law: Callable[[np.random.Generator, tuple[int, int]], np.ndarray], null_mean: float
+) -> None:
+    runs = 40
+    # Cut at 300 rows, the mean run is less than it would be.
+    lengths = watched(law(np.random.default_rng(15), (runs, 300)), null_mean, 50.0)
+    assert lengths.mean() + 4 * lengths.std() / math.sqrt(runs) >= 50
+
+
+def test_a_small_shift_of_a_narrow_law_is_found_as_soon_as_a_large_one_of_coins() -> None:
+    """Half a standard deviation in both; stakes for coins took three times as long."""
+    rng, runs, calm = np.random.default_rng(16), 30, 100
+    narrow = np.hstack([rng.beta(8, 32, (runs, calm)), rng.beta(9.3, 30.7, (runs, 200))])
+    coins = (rng.random((runs, 300)) < np.where(np.arange(300) < calm, 0.2, 0.4)).astype(float)
+    for x in (narrow, coins):
+        delays = watched(x, 0.2, 1000.0) - calm
+        assert np.mean(delays[delays > 0]) < 50
 
 
 @pytest.mark.parametrize("watch", [shiryaev_roberts, cusum])

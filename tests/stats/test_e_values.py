@@ -12,6 +12,7 @@ from gyroscope.stats.e_values import (
     betting_log_e,
     e_value,
     log_mean_exp,
+    shift_log_factors,
 )
 
 bounded = st.lists(st.floats(-1, 1), max_size=30)
@@ -128,6 +129,17 @@ def test_the_learning_gambler_stakes_what_the_source_says(x: list[float]) -> Non
         stake = min(max(mean / (squares / (t + 1) + mean**2), 0.0), 0.5)
     path = adaptive_betting_log_e(x, null_mean=0.0, lowest=-1.0)
     assert (path[-1] if x else 0.0) == pytest.approx(wealth, abs=1e-9)
+
+
+def test_over_all_coin_sequences_every_size_of_shift_has_mean_one_at_every_row() -> None:
+    coins = np.array(np.meshgrid(*[[-0.2, 0.8]] * 6)).reshape(6, -1).T
+    chances = np.where(coins > 0, 0.2, 0.8).prod(axis=1)
+    sizes = (0.1, 0.5, 2.0)
+    logs = np.array(
+        [shift_log_factors(row, null_mean=0.0, lowest=-0.2, sizes=sizes) for row in coins]
+    )
+    wealth = np.exp(np.cumsum(logs, axis=-1))
+    assert np.tensordot(chances, wealth, axes=1) == pytest.approx(np.ones((3, 6)))
 
 
 def test_the_learning_gambler_rejects_a_true_null_rarely_and_a_false_one_soon() -> None:

@@ -59,7 +59,7 @@ def test_its_errors_are_those_of_labels_drawn_from_the_scores() -> None:
 def test_an_e_value_has_mean_one_over_all_labels_the_scores_allow(q: list[float]) -> None:
     # Every pattern of labels, weighted by its chance: exact, however rare the positives are.
     scores = np.array(q)
-    total = {"log_e_excess": 0.0, "log_e_residual": 0.0, "log_e": 0.0}
+    total = {"log_e_slope": 0.0, "log_e_residual": 0.0, "log_e": 0.0}
     each = np.zeros(len(SLOPE_TILTS) + 2 * len(SHIFT_TILTS))
     for pattern in range(2 ** len(q)):
         y = np.array([pattern >> k & 1 for k in range(len(q))], dtype=float)
@@ -73,22 +73,22 @@ def test_an_e_value_has_mean_one_over_all_labels_the_scores_allow(q: list[float]
 
 
 @pytest.mark.parametrize(
-    ("change", "excess", "residual"),
+    ("change", "slope", "residual"),
     [
         ({"mix": 0.5}, False, False),  # other rows, right scores
-        ({"shift": 0.7}, True, True),  # more positives: against the side most scores lean to
-        ({"shift": -0.7}, False, True),  # fewer positives: less loss than promised, yet wrong
+        ({"shift": 0.7}, False, True),  # more positives, told apart as well
+        ({"shift": -0.7}, False, True),  # fewer: less loss than promised, yet wrong
         ({"slope": 0.5, "shift": -0.5}, True, None),  # discrimination lost
         ({"slope": -1.0, "shift": -2.0}, True, None),  # turned around
     ],
 )
 def test_which_changes_each_e_value_sees(
-    change: dict[str, float], excess: bool, residual: bool | None
+    change: dict[str, float], slope: bool, residual: bool | None
 ) -> None:
     evidence = excess_evidence(*world(np.random.default_rng(2), 4000, **change), calm())
-    assert (evidence.log_e_excess > math.log(365)) is excess
+    assert (evidence.log_e_slope > math.log(365)) is slope
     assert residual is None or (evidence.log_e_residual > math.log(365)) is residual
-    assert (evidence.log_e > math.log(365)) is (excess or bool(residual))
+    assert (evidence.log_e > math.log(365)) is (slope or bool(residual))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -101,7 +101,7 @@ def test_the_order_of_rows_does_not_matter(seed: int) -> None:
 
 def test_no_rows_and_certain_halves_are_no_evidence_of_excess() -> None:
     assert excess_evidence([], [], ExcessReference()).log_e == pytest.approx(0.0)
-    assert excess_evidence([1, 1], [0.5, 0.5], ExcessReference()).log_e_excess == 0.0
+    assert excess_evidence([1, 1], [0.5, 0.5], ExcessReference()).log_e_slope == 0.0
 
 
 def test_variance_between_batches_and_a_short_reference_weaken_evidence() -> None:
@@ -117,6 +117,25 @@ def test_variance_between_batches_and_a_short_reference_weaken_evidence() -> Non
     sure = excess_evidence(y, q, calm()).log_e
     assert excess_evidence(y, q, restless).log_e < sure
     assert excess_evidence(y, q, calm(n=500)).log_e < sure
+
+
+def test_a_level_that_comes_and_goes_does_not_hide_a_lost_slope() -> None:
+    rng = np.random.default_rng(5)
+    parts = [world(rng, 1000, shift=0.4 * rng.normal()) for _ in range(20)]
+    restless = excess_reference(
+        np.concatenate([y for y, _ in parts]),
+        np.concatenate([q for _, q in parts]),
+        np.repeat(np.arange(20), 1000),
+    )
+    assert restless.slope.between < restless.excess.between / 4
+    y, q = world(rng, 3000, slope=0.5, shift=-0.5)
+    assert excess_evidence(y, q, restless).log_e_slope > math.log(365)
+
+
+def test_a_batch_of_many_rows_bets_no_more_than_it_needs() -> None:
+    """Half the bet is lost for sure where nothing changed; it used to grow with the rows."""
+    y, q = world(np.random.default_rng(6), 200_000)
+    assert min(excess_evidence(y, q, ExcessReference()).log_es) > -(2.0**2) / 2 - 2.0 * 5
 
 
 def test_a_reference_needs_rows() -> None:

@@ -16,9 +16,8 @@ from gyroscope.data.variation import part_bounds
 from gyroscope.records import ArrayRecord
 from gyroscope.stats.dispersion import (
     Dispersion,
-    dispersion_of_scores,
-    dispersion_of_shares,
-    growing_dispersions,
+    growing_dispersions_of_scores,
+    growing_dispersions_of_shares,
 )
 from gyroscope.stats.rank_scores import normal_scores
 
@@ -115,7 +114,7 @@ def label_dispersions(X: FloatArray, y: FloatArray, spec: ProfileSpec) -> LabelD
     last = int(parts[-1]) + 1
     rate = contingency(parts, y, last)
     return LabelDispersions(
-        rate=growing_dispersions(rate, dispersion_of_shares),
+        rate=growing_dispersions_of_shares(rate),
         association=tuple(
             _association(coarse_codes(x, column), y, parts, coarse_cells(column), column)
             for x, column in zip(X.T, spec.columns, strict=True)
@@ -138,9 +137,7 @@ def _association(
     centred = scores - held @ scores / held.sum()
     rate = total[:, 1].sum() / held.sum()
     products = np.outer(centred, [-rate, 1 - rate]).ravel()
-    return growing_dispersions(
-        counts.reshape(last, -1), lambda part: dispersion_of_scores(part, products)
-    )
+    return growing_dispersions_of_scores(counts.reshape(last, -1), products)
 
 
 def _table(codes: Codes, cells: int, bins: Codes, score_bins: int, y: FloatArray) -> Counts:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 
 from gyroscope.data.cells import FloatArray
+from gyroscope.kernels import Runs, runs_of
 
 CHANCE = 1e-9  # of rows in random order to look sorted by a column, below which they are sorted
 
@@ -35,7 +35,7 @@ class RunScan:
         """Read the next piece."""
         if values.size == 0:
             return
-        runs = _Runs.of(values)
+        runs = runs_of(values)
         first = runs.first + (self._length if values[0] == self._last else 0)
         self.longest = max(self.longest, first, runs.longest)
         self._length = first if runs.n == 1 else runs.last
@@ -43,15 +43,18 @@ class RunScan:
         absent = np.isnan(values)
         if absent.any():
             values = values[~absent]
-            runs = _Runs.of(values) if values.size else runs
+            runs = runs_of(values) if values.size else runs
         if values.size:
             self._read_present(values, runs)
 
-    def _read_present(self, values: FloatArray, runs: _Runs) -> None:
+    def _read_present(self, values: FloatArray, runs: Runs) -> None:
         goes_on = self._present == values[0]
         before = [] if self._present is None else [self._present]
         # Nearly every column is found out by its first few values.
-        for joined in (np.append(before, values[:64]), np.append(before, values)):
+        for some in (64, values.size):
+            if not (self._up or self._down or self._even):
+                break
+            joined = np.append(before, values[:some])
             if self._up or self._down:
                 self._up &= bool((joined[1:] >= joined[:-1]).all())
                 self._down &= bool((joined[1:] <= joined[:-1]).all())
@@ -59,8 +62,6 @@ class RunScan:
                 with np.errstate(over="ignore"):  # an infinite step is as good as any
                     self._step = joined[1] - joined[0] if self._step is None else self._step
                     self._even = bool((np.diff(joined) == self._step).all())
-            if not (self._up or self._down or self._even):
-                break
         first = runs.first + (self._run if goes_on else 0)
         if not goes_on:
             self._log_orders += math.lgamma(self._run + 1)
@@ -93,35 +94,6 @@ class RunScan:
     def _unlikely(self, log_ways: float) -> bool:
         orders = self._log_orders + math.lgamma(self._run + 1)
         return log_ways + orders - math.lgamma(self.n + 1) < math.log(CHANCE)
-
-
-class _Runs(msgspec.Struct, frozen=True, kw_only=True):
-    """The runs of one value in a piece of a column; a NaN is a run by itself."""
-
-    n: int
-    first: int  # rows of the first one
-    last: int
-    longest: int
-    log_orders: float  # sum of log length! over all but the first and the last one
-
-    @classmethod
-    def of(cls, values: FloatArray) -> _Runs:
-        """The runs of some values, at least one."""
-        from scipy.special import gammaln
-
-        changes = values[1:] != values[:-1]
-        n = int(np.count_nonzero(changes)) + 1
-        if n == values.size:  # as in nearly all columns of measurements
-            return cls(n=n, first=1, last=1, longest=1, log_orders=0.0)
-        lengths = np.diff(np.flatnonzero(changes) + 1, prepend=0, append=values.size)
-        inner = lengths[1:-1]
-        return cls(
-            n=n,
-            first=int(lengths[0]),
-            last=int(lengths[-1]),
-            longest=int(lengths.max()),
-            log_orders=float(gammaln(inner[inner > 1] + 1.0).sum()),
-        )
 
 
 def says_something(times: Sequence[RunScan], sorted_by_others: bool) -> bool:

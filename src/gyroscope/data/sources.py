@@ -22,6 +22,7 @@ _BLOCK = 16 << 20  # bytes parsed at a time; a row may not be longer
 _HEAD = 1 << 20  # bytes in which the header must end
 _GZIP_MAGIC = b"\x1f\x8b"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_HEADER = re.compile(rf"(?:{_QUOTED.pattern}|[^\r\n])*+")
 
 
 def read_table(path: Path | str) -> Any:
@@ -267,7 +268,8 @@ def _decoded(head: bytes, encoding: str) -> str:
 
 def _delimiter(path: Path, text: str) -> str:
     """The delimiter most frequent in the header outside quotes; the comma if there is none."""
-    line = re.split(r"[\r\n]", _QUOTED.sub("", text), maxsplit=1)[0]
+    header = _HEADER.match(text)
+    line = _QUOTED.sub("", header[0] if header else "")
     if path.name.lower().removesuffix(".gz").endswith(".tsv") and "\t" in line:
         return "\t"
     return max(DELIMITERS, key=line.count)

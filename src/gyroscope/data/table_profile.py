@@ -6,7 +6,6 @@ Columns are read one by one, in pieces, on all cores.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +47,9 @@ from gyroscope.data.tables import (
     open_table,
     temporary_folder,
 )
-from gyroscope.data.variation import in_large_parts, part_bounds, variation_of_parts
+from gyroscope.data.variation import Parts, large_part_of, part_bounds, variations
 from gyroscope.errors import DataError, UsageError
-from gyroscope.kernels import tally_numbers
+from gyroscope.kernels import count_codes, tally_numbers
 
 Counts = NDArray[np.int64]
 
@@ -172,6 +171,7 @@ class _Column:
             numbers.values,
             self._edges,
             bounds=bounds,
+            groups=None if self._parts is None else self._parts.groups(self._row, len(bounds) - 1),
             valid=numbers.valid,
             offset=numbers.offset,
         )
@@ -185,9 +185,7 @@ class _Column:
 
     def _add_codes(self, codes: Codes, bounds: Sequence[int], rows: Counts) -> None:
         cells = self.spec.cells
-        held = np.array(
-            [np.bincount(codes.codes[a:b], minlength=cells + 1) for a, b in pairwise(bounds)]
-        )
+        held = count_codes(codes.codes, cells + 1, bounds=bounds)
         total = held.sum(axis=0)
         self._done.append(
             category_profile(
@@ -213,11 +211,10 @@ class _Column:
         """The cells of the rows that are looked at together with other columns."""
         return np.concatenate(self._cells) if self._cells else np.zeros(0, dtype=np.uint16)
 
-    def with_variation(self) -> ColumnSpec:
-        """The spec with the variation of the parts."""
+    def parts(self) -> Parts:
+        """The column part by part."""
         assert self._parts is not None  # only columns of a reference are asked
-        found = self._parts.variation(self.runs.longest)
-        return msgspec.structs.replace(self.spec, variation=found)
+        return self._parts.counted(self.runs.longest)
 
 
 class _Parts:
@@ -230,7 +227,8 @@ class _Parts:
         cells = spec.cells if spec.categorical else len(spec.bins)
         self._counts = np.zeros((parts, cells), dtype=np.int32)
         self._missing = np.zeros(parts, dtype=np.int64)
-        self._magnitudes: list[tuple[slice, int, NDArray[np.int32]]] = []
+        self._large = large_part_of(parts)
+        self._magnitudes: list[tuple[int, int, Counts]] = []
 
     def within(self, first: int, end: int) -> list[int]:
         """Where the rows first .. end - 1 are cut by the parts, counted from the first of them."""
@@ -243,20 +241,26 @@ class _Parts:
         self._counts[parts] += binned_counts(counts, self._spec).astype(np.int32)
         self._missing[parts] += missing
 
+    def groups(self, row: int, parts: int) -> NDArray[np.int32]:
+        """Which of the large parts of rows that begin with ``row`` each part lies in."""
+        large = self._large[self._from(row, parts)]
+        return np.asarray(large - large[0], dtype=np.int32)
+
     def add_magnitudes(self, row: int, magnitudes: Counts, first: int) -> None:
-        """Add the magnitudes of such rows, of which the lowest is ``first``."""
-        held = magnitudes.astype(np.int32)
-        self._magnitudes.append((self._from(row, len(held)), first, held))
+        """Add the magnitudes of the large parts of such rows; the lowest is ``first``."""
+        if magnitudes.size:
+            large = int(self._large[self._from(row, 1)][0])
+            self._magnitudes.append((large, first, magnitudes))
 
     def _from(self, row: int, parts: int) -> slice:
         last = self._missing.size - 1
         start = min(int(np.searchsorted(self._bounds, row, side="right")) - 1, last)
         return slice(start, start + parts)
 
-    def variation(self, longest_run: int) -> Any:
-        """The variation of the parts."""
-        return variation_of_parts(
-            self._counts.astype(np.int64),
+    def counted(self, longest_run: int) -> Parts:
+        """What has been counted of all parts."""
+        return Parts(
+            counts=self._counts.astype(np.int64),
             missing=self._missing,
             rows=np.diff(self._bounds),
             longest_run=longest_run,
@@ -265,15 +269,13 @@ class _Parts:
         )
 
     def _medians(self) -> list[float]:
-        some = [piece for piece in self._magnitudes if piece[2].size]
-        if not some:
+        if not self._magnitudes:
             return []
-        lowest = min(first for _, first, _ in some)
-        width = max(first + held.shape[1] for _, first, held in some) - lowest
-        whole = np.zeros((self._missing.size, width), dtype=np.int32)
-        for parts, first, held in some:
-            whole[parts, first - lowest :][:, : held.shape[1]] += held
-        whole = in_large_parts(whole)
+        lowest = min(first for _, first, _ in self._magnitudes)
+        width = max(first + held.shape[1] for _, first, held in self._magnitudes) - lowest
+        whole = np.zeros((int(self._large[-1]) + 1, width), dtype=np.int64)
+        for large, first, held in self._magnitudes:
+            whole[large : large + len(held), first - lowest :][:, : held.shape[1]] += held
         seen = np.cumsum(whole, axis=1)
         total = seen[:, -1:]
         at = (seen >= (total + 1) // 2).argmax(axis=1)[total[:, 0] > 0]
@@ -294,7 +296,13 @@ def _of_reference(
     values = table.rows * len(profiled)
     columns = in_threads(counted, profiled, values=values)
     timed = in_time_order if in_time_order is not None else _in_order(columns)
-    specs = [column.with_variation() if timed else column.spec for column in columns]
+    specs = [column.spec for column in columns]
+    if timed:
+        found = variations([column.parts() for column in columns])
+        specs = [
+            msgspec.structs.replace(spec, variation=variation)
+            for spec, variation in zip(specs, found, strict=True)
+        ]
     spec = ProfileSpec(columns=tuple(specs))
     done = tuple(column.profile() for column in columns)
     cells = [column.cells() for column in columns[:JOINT_COLUMNS]]

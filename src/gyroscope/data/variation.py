@@ -8,17 +8,19 @@ the reference were among themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Dispersions, FloatArray, Variation
+from gyroscope.kernels import runs_of
 from gyroscope.stats.dispersion import (
-    dispersion_of_scores,
-    dispersion_of_shares,
-    growing_dispersions,
+    Dispersion,
+    growing_dispersions_of_scores_batch,
+    growing_dispersions_of_shares_batch,
 )
 from gyroscope.stats.rank_scores import normal_scores
 
@@ -26,7 +28,19 @@ from gyroscope.stats.rank_scores import normal_scores
 # lost in a part, nor the days of the week: a year of days and more.
 PARTS = 1024
 PART_ROWS = 100  # of a part at least
+_AT_ONCE = 500_000  # counts of several columns, so that what is made of them stays small
 LARGE_PARTS = 64  # in which missing values and magnitudes are looked at: single parts are noisy
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A column of which the consecutive parts have been counted."""
+
+    counts: NDArray[np.int64]  # int64[parts, bins or categories]
+    missing: NDArray[np.int64]  # int64[parts]: rows without a value
+    rows: NDArray[np.int64]  # int64[parts]
+    longest_run: int  # most consecutive rows with one value
+    medians: Sequence[float]  # of nonzero |x| of the large parts that have any; not of categories
+    unlisted: int | None  # the cell of categories that are not listed; None for numbers
 
 
 def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | None) -> Variation:
@@ -43,43 +57,32 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
     counts = np.array(
         [np.bincount(cells[p][~absent[p]], minlength=int(cells.max(initial=0)) + 1) for p in parts]
     )
-    return variation_of_parts(
-        counts,
+    held = Parts(
+        counts=counts,
         missing=np.array([np.count_nonzero(absent[p]) for p in parts]),
         rows=np.diff(bounds),
-        longest_run=_longest_run(values),
+        longest_run=runs_of(values).longest if values.size else 0,
         medians=_medians([values[a:b] for a, b in pairwise(_large_bounds(bounds))])
         if unlisted is None
         else [],
         unlisted=unlisted,
     )
+    return variations([held])[0]
 
 
-def variation_of_parts(
-    counts: NDArray[np.int64],
-    *,
-    missing: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    longest_run: int,
-    medians: Sequence[float],
-    unlisted: int | None,
-) -> Variation:
-    """The variation of a column whose consecutive parts have been counted.
-
-    Args:
-        counts: int64[parts, bins or categories].
-        missing: int64[parts]: rows without a value.
-        rows: int64[parts].
-        longest_run: most consecutive rows with one value.
-        medians: of the nonzero |x| of the large parts that have any; none for categories.
-        unlisted: as above.
-    """
-    return Variation(
-        longest_run=longest_run,
-        missing=float((in_large_parts(missing) / np.maximum(in_large_parts(rows), 1)).max()),
-        dispersions=_dispersions(counts, missing, ordered=unlisted is None),
-        magnitudes=(min(medians), max(medians)) if medians else None,
-    )
+def variations(columns: Sequence[Parts]) -> list[Variation]:
+    """The variation of each column; those of as many cells are measured together."""
+    return [
+        Variation(
+            longest_run=held.longest_run,
+            missing=float(
+                (_in_large_parts(held.missing) / np.maximum(_in_large_parts(held.rows), 1)).max()
+            ),
+            dispersions=dispersions,
+            magnitudes=(min(held.medians), max(held.medians)) if held.medians else None,
+        )
+        for held, dispersions in zip(columns, _dispersions(columns), strict=True)
+    ]
 
 
 def part_bounds(rows: int) -> NDArray[np.int64]:
@@ -92,41 +95,64 @@ def part_bounds(rows: int) -> NDArray[np.int64]:
     return np.arange(parts + 1) * each + np.minimum(np.arange(parts + 1), longer)
 
 
-def in_large_parts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts[parts, ...] of consecutive parts, summed in ``LARGE_PARTS`` at most."""
-    first = np.arange(0, len(counts), math.ceil(len(counts) / LARGE_PARTS))
+def large_part_of(parts: int) -> NDArray[np.int64]:
+    """Which of the large parts, ``LARGE_PARTS`` at most, each of some consecutive parts is in."""
+    return np.arange(parts) // math.ceil(parts / LARGE_PARTS)
+
+
+def _in_large_parts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts[parts, ...] of consecutive parts, summed in large parts."""
+    first = np.flatnonzero(np.diff(large_part_of(len(counts)), prepend=-1))
     return np.asarray(np.add.reduceat(counts, first, axis=0))
 
 
 def _large_bounds(bounds: NDArray[np.int64]) -> list[int]:
-    ends = np.cumsum(in_large_parts(np.diff(bounds)))
+    ends = np.cumsum(_in_large_parts(np.diff(bounds)))
     return [0, *ends.tolist()]
 
 
-def _longest_run(values: FloatArray) -> int:
-    """Most consecutive rows with one value; a missing value ends a run."""
-    if values.size == 0:
-        return 0
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
-    return int(np.diff(starts, append=values.size).max())
-
-
-def _dispersions(
-    counts: NDArray[np.int64], missing: NDArray[np.int64], *, ordered: bool
-) -> Dispersions:
+def _dispersions(columns: Sequence[Parts]) -> list[Dispersions]:
     """How the parts differ, for parts of growing size."""
-    scores = normal_scores(counts.sum(axis=0).astype(np.float64))
-    present = np.stack([missing, counts.sum(axis=1)], axis=1)
-    return Dispersions(
-        shift=growing_dispersions(counts, lambda part: dispersion_of_scores(part, scores))
-        if ordered
-        else (),
-        spread=growing_dispersions(counts, lambda part: dispersion_of_scores(part, scores**2))
-        if ordered
-        else (),
-        shares=growing_dispersions(counts, dispersion_of_shares),
-        missing=growing_dispersions(present, dispersion_of_shares) if missing.any() else (),
+    ordered = [held.counts if held.unlisted is None else None for held in columns]
+    present = [
+        np.stack([held.missing, held.counts.sum(axis=1)], axis=1) if held.missing.any() else None
+        for held in columns
+    ]
+    measured = (
+        _of_alike(ordered, lambda counts: _of_scores(counts, 1)),
+        _of_alike(ordered, lambda counts: _of_scores(counts, 2)),
+        _of_alike([held.counts for held in columns], growing_dispersions_of_shares_batch),
+        _of_alike(present, growing_dispersions_of_shares_batch),
     )
+    return [
+        Dispersions(shift=shift, spread=spread, shares=shares, missing=missing)
+        for shift, spread, shares, missing in zip(*measured, strict=True)
+    ]
+
+
+def _of_scores(counts: NDArray[np.int64], power: int) -> list[tuple[Dispersion, ...]]:
+    scores = normal_scores(counts.sum(axis=1).astype(np.float64))
+    return growing_dispersions_of_scores_batch(counts, scores**power)
+
+
+def _of_alike(
+    columns: Sequence[NDArray[np.int64] | None],
+    measure: Callable[[NDArray[np.int64]], list[tuple[Dispersion, ...]]],
+) -> list[tuple[Dispersion, ...]]:
+    """What is measured of counts[columns, parts, cells], of columns as large at once, where any."""
+    found: list[tuple[Dispersion, ...]] = [()] * len(columns)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for position, counts in enumerate(columns):
+        if counts is not None:
+            alike.setdefault(counts.shape, []).append(position)
+    for shape, positions in alike.items():
+        step = max(1, _AT_ONCE // math.prod(shape))
+        for first in range(0, len(positions), step):
+            some = positions[first : first + step]
+            counts = np.stack([held for p in some if (held := columns[p]) is not None])
+            for position, dispersions in zip(some, measure(counts), strict=True):
+                found[position] = dispersions
+    return found
 
 
 def _medians(parts: Sequence[FloatArray]) -> list[float]:

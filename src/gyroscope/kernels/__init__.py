@@ -8,11 +8,13 @@ margins, is ``gyroscope.bundle.numpy_trees``, as it needs the node table.
 from __future__ import annotations
 
 from gyroscope.kernels.library import compiled
+from gyroscope.kernels.runs import Runs, runs_of
 from gyroscope.kernels.tally import (
     MAGNITUDES,
     REGISTERS,
     NumberTally,
     cells_of_numbers,
+    count_codes,
     sketch_texts,
     tally_numbers,
 )
@@ -21,8 +23,11 @@ __all__ = [
     "MAGNITUDES",
     "REGISTERS",
     "NumberTally",
+    "Runs",
     "cells_of_numbers",
     "compiled",
+    "count_codes",
+    "runs_of",
     "sketch_texts",
     "tally_numbers",
 ]

@@ -6,6 +6,10 @@ import ctypes
 import hashlib
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def sources() -> list[Path]:
@@ -37,3 +41,8 @@ def library() -> ctypes.CDLL | None:
 def compiled() -> bool:
     """Whether the loops run in C; in NumPy they are some ten times slower."""
     return library() is not None
+
+
+def address(array: NDArray[Any]) -> ctypes.c_void_p:
+    """Where the values of an array are, for a kernel; the array must outlive the call."""
+    return ctypes.c_void_p(array.ctypes.data)

@@ -9,7 +9,7 @@
 #include <float.h>
 
 #define BLOCK 512
-#define GRID 2048
+#define GRID 8192 /* fields at most */
 #define REGISTERS 1024
 #define REFRESH 32 /* blocks after which it is looked again what the sketch knows already */
 #define MAX_EDGES 16384
@@ -24,6 +24,7 @@ enum type { FLOAT64, FLOAT32, INT64, INT32 };
 struct grid {
     double low, high, origin, scale;
     const double *edges;        /* ascending, padded by as many infinities as a search looks at */
+    int fields;                 /* fewer for few values, to which laying a grid would be the work */
     int steps;                  /* of a binary search among the edges of one field */
     uint16_t start[GRID];       /* edges in earlier fields */
 };
@@ -32,25 +33,27 @@ static inline int field_of(const struct grid *g, double x)
 {
     double inside = x < g->low ? g->low : x;
     inside = inside > g->high ? g->high : inside;
-    double t = (inside - g->origin) * g->scale;
-    return (int)(t < GRID - 1 ? t : GRID - 1);
+    return (int)((inside - g->origin) * g->scale); /* below their number, whatever the rounding */
 }
 
-static void lay_grid(struct grid *g, const double *edges, int32_t n)
+static void lay_grid(struct grid *g, const double *edges, int32_t n, int64_t values)
 {
+    for (g->fields = 256; g->fields < GRID && g->fields < values / 4; g->fields *= 2)
+        ;
     g->edges = edges;
     g->low = n ? edges[0] : 0.0;
     g->high = n ? edges[n - 1] : 0.0;
     g->origin = g->low;
-    g->scale = GRID / (g->high - g->low);
+    g->scale = (g->fields - 1) / (g->high - g->low);
     if (!isfinite(g->high - g->low) || !isfinite(g->scale)) { /* one field must do */
         g->origin = 0.0;
         g->scale = 0.0;
     }
-    int32_t held[GRID] = {0}, most = 0, before = 0;
+    int32_t held[GRID], most = 0, before = 0;
+    memset(held, 0, g->fields * sizeof held[0]);
     for (int32_t i = 0; i < n; i++)
         held[field_of(g, edges[i])]++;
-    for (int f = 0; f < GRID; f++) {
+    for (int f = 0; f < g->fields; f++) {
         g->start[f] = (uint16_t)before;
         before += held[f];
         most = held[f] > most ? held[f] : most;
@@ -132,6 +135,22 @@ static inline void sketch_block(const double *v, int n, uint64_t known, int64_t 
     }
 }
 
+/* The same while some registers are empty: of columns of few values, most have just been seen. */
+static inline void sketch_seen_block(const double *v, int n, uint64_t *recent, int64_t *magnitudes,
+                                     uint8_t *sketch)
+{
+    for (int i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &v[i], 8);
+        magnitudes[(bits << 1) >> 51]++;
+        uint64_t *seen = &recent[(bits * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
+        if (*seen != bits) {
+            *seen = bits;
+            sketch_hash(mixed(bits), sketch);
+        }
+    }
+}
+
 #define GATHER(T)                                                                       \
     {                                                                                   \
         const T *x = (const T *)values + first;                                         \
@@ -183,42 +202,6 @@ static void sum4(const double *v, int n, double shift, int squared, double *tota
     *total = (s[0] + s[1]) + (s[2] + s[3]);
 }
 
-/* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
- * for blocks. */
-static void add_block(struct moments *m, const double *v, int n)
-{
-    double low[4], high[4], sum, mean, m2;
-    for (int j = 0; j < 4; j++)
-        low[j] = high[j] = v[0];
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int j = 0; j < 4; j++) {
-            low[j] = v[i + j] < low[j] ? v[i + j] : low[j];
-            high[j] = v[i + j] > high[j] ? v[i + j] : high[j];
-        }
-    for (; i < n; i++) {
-        low[0] = v[i] < low[0] ? v[i] : low[0];
-        high[0] = v[i] > high[0] ? v[i] : high[0];
-    }
-    for (int j = 0; j < 4; j++) {
-        m->low = low[j] < m->low ? low[j] : m->low;
-        m->high = high[j] > m->high ? high[j] : m->high;
-    }
-    sum4(v, n, 0.0, 0, &sum);
-    mean = sum / n;
-    if (!isfinite(mean)) { /* the sum has overflown, the mean cannot */
-        mean = 0.0;
-        for (i = 0; i < n; i++)
-            mean += v[i] / n;
-    }
-    sum4(v, n, mean, 1, &m2);
-    double before = (double)m->n, after = before + n, gap = mean - m->mean;
-    m->mean = m->mean * (before / after) + mean * (n / after);
-    m->m2 += m2 + (m->n ? gap * (before * n / after) * gap : 0.0);
-    m->m2 = m->m2 < DBL_MAX ? m->m2 : DBL_MAX;
-    m->n += n;
-}
-
 /* Counts the zeros among n values and lowers least[4] to the least |x| of the others. */
 static int64_t zeros_of(const double *v, int n, double *least)
 {
@@ -240,6 +223,49 @@ static int64_t zeros_of(const double *v, int n, double *least)
     return zeros;
 }
 
+/* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
+ * for blocks. Lowers least[4] to the least |x| > 0 of them; returns how many are zero. */
+static int64_t add_block(struct moments *m, const double *v, int n, double *least)
+{
+    double low[4], high[4], sum, mean, m2;
+    for (int j = 0; j < 4; j++)
+        low[j] = high[j] = v[0];
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int j = 0; j < 4; j++) {
+            low[j] = v[i + j] < low[j] ? v[i + j] : low[j];
+            high[j] = v[i + j] > high[j] ? v[i + j] : high[j];
+        }
+    for (; i < n; i++) {
+        low[0] = v[i] < low[0] ? v[i] : low[0];
+        high[0] = v[i] > high[0] ? v[i] : high[0];
+    }
+    for (int j = 1; j < 4; j++) {
+        low[0] = low[j] < low[0] ? low[j] : low[0];
+        high[0] = high[j] > high[0] ? high[j] : high[0];
+    }
+    m->low = low[0] < m->low ? low[0] : m->low;
+    m->high = high[0] > m->high ? high[0] : m->high;
+    sum4(v, n, 0.0, 0, &sum);
+    mean = sum / n;
+    if (!isfinite(mean)) { /* the sum has overflown, the mean cannot */
+        mean = 0.0;
+        for (i = 0; i < n; i++)
+            mean += v[i] / n;
+    }
+    sum4(v, n, mean, 1, &m2);
+    double before = (double)m->n, after = before + n, gap = mean - m->mean;
+    m->mean = m->mean * (before / after) + mean * (n / after);
+    m->m2 += m2 + (m->n ? gap * (before * n / after) * gap : 0.0);
+    m->m2 = m->m2 < DBL_MAX ? m->m2 : DBL_MAX;
+    m->n += n;
+    if (low[0] <= 0.0 && high[0] >= 0.0)
+        return zeros_of(v, n, least);
+    double nearest = low[0] > 0.0 ? low[0] : -high[0];
+    least[0] = nearest < least[0] ? nearest : least[0];
+    return 0;
+}
+
 static int32_t magnitude_of(double size)
 {
     uint64_t bits;
@@ -257,26 +283,31 @@ static int finite_only(const double *v, int n, double *finite)
     return k;
 }
 
-/* Tallies the rows bounds[0] .. bounds[parts] of a column, part by part.
+/* Tallies the rows bounds[0] .. bounds[parts] of a column, part by part. The magnitudes of part i are
+ * counted in row groups[i], which ascend.
  *
- * counts[parts][edges + 1], magnitudes[parts][8192], tallies[parts][3] (missing, infinite, finite),
+ * counts[parts][edges + 1], magnitudes[groups][8192], tallies[parts][3] (missing, infinite, finite),
  * moments[parts][4] (mean, sum of squared deviations, least, largest), and of all parts together
- * held[2] (all magnitudes lie in held[0] .. held[1] - 1) and sketch[1024], come filled with zeros. The edges are followed by as many infinities again, one more.
+ * held[2] (all magnitudes lie in held[0] .. held[1] - 1) and sketch[1024], come filled with zeros.
+ * The edges are followed by as many infinities again, one more.
  * Returns 0, or 1 if there are more edges than it can tell apart. */
 int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, int64_t offset,
-                       const int64_t *bounds, int32_t parts, const double *edges, int32_t n_edges,
-                       int64_t *counts, int64_t *magnitudes, int64_t *tallies, double *moments,
-                       int32_t *held, uint8_t *sketch)
+                       const int64_t *bounds, const int32_t *groups, int32_t parts,
+                       const double *edges, int32_t n_edges, int64_t *counts,
+                       int64_t *all_magnitudes, int64_t *tallies, double *moments, int32_t *held,
+                       uint8_t *sketch)
 {
     struct grid grid;
     double v[BLOCK], finite[BLOCK], most = 0.0;
     double least[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
+    uint64_t recent[64];
     if (n_edges > MAX_EDGES)
         return 1;
-    lay_grid(&grid, edges, n_edges);
+    memset(recent, 0xff, sizeof recent); /* the bits of no number */
+    lay_grid(&grid, edges, n_edges, bounds[parts] - bounds[0]);
     for (int32_t part = 0; part < parts; part++) {
         struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
-        int64_t zeros = 0, missing = 0;
+        int64_t zeros = 0, missing = 0, *magnitudes = all_magnitudes + groups[part] * MAGNITUDES;
         uint64_t known = known_from(sketch);
         int blocks = 0;
         for (int64_t first = bounds[part]; first < bounds[part + 1]; first += BLOCK) {
@@ -288,15 +319,17 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
             int64_t infinite = magnitudes[INFINITE];
             missing += taken - n;
             count_block(&grid, v, n, counts);
-            sketch_block(v, n, known, magnitudes, sketch);
-            zeros += zeros_of(v, n, least);
+            if (known == UINT64_MAX)
+                sketch_seen_block(v, n, recent, magnitudes, sketch);
+            else
+                sketch_block(v, n, known, magnitudes, sketch);
             if (magnitudes[INFINITE] == infinite) {
                 if (n)
-                    add_block(&m, v, n);
+                    zeros += add_block(&m, v, n, least);
             } else {
                 n = finite_only(v, n, finite);
                 if (n)
-                    add_block(&m, finite, n);
+                    zeros += add_block(&m, finite, n, least);
             }
         }
         tallies[0] = missing;
@@ -313,7 +346,6 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
         magnitudes[0] -= zeros;
         magnitudes[INFINITE] = 0;
         counts += n_edges + 1;
-        magnitudes += MAGNITUDES;
         tallies += 3;
         moments += 4;
     }
@@ -333,7 +365,7 @@ int gyro_cells_of_numbers(const double *values, int64_t n, const double *edges, 
     struct grid grid;
     if (n_edges > MAX_EDGES)
         return 1;
-    lay_grid(&grid, edges, n_edges);
+    lay_grid(&grid, edges, n_edges, n);
     for (int64_t i = 0; i < n; i++) {
         double x = values[i];
         cells[i] = (uint16_t)(x == x ? cell_of(&grid, x, field_of(&grid, x), grid.steps)
@@ -352,4 +384,51 @@ void gyro_sketch_texts(const uint8_t *bytes, const int64_t *offsets, int64_t n, 
             h = (h ^ bytes[k]) * UINT64_C(0x100000001b3);
         sketch_hash(mixed(h), sketch);
     }
+}
+
+/* The runs of one value among n > 0 values; a missing value is a run by itself.
+ *
+ * found[4] gets their number, the lengths of the first, the last and the longest; log_orders, which
+ * comes as zero, the sum of log length! over all but the first and the last. */
+void gyro_runs(const double *x, int64_t n, int64_t *found, double *log_orders)
+{
+    int64_t short_runs[64] = {0}, runs = 0, start = 0, longest = 0, first = 0;
+    for (int64_t i = 1; i < n; i++)
+        runs += x[i] != x[i - 1];
+    if (runs == n - 1) { /* as in nearly all columns of measurements */
+        for (int j = 1; j < 4; j++)
+            found[j] = 1;
+        found[0] = n;
+        return;
+    }
+    runs = 0;
+    for (int64_t i = 1; i < n; i++) {
+        if (x[i] == x[i - 1])
+            continue;
+        int64_t length = i - start;
+        longest = length > longest ? length : longest;
+        if (runs == 0)
+            first = length;
+        else if (length < 64)
+            short_runs[length]++;
+        else
+            *log_orders += lgamma((double)length + 1.0);
+        runs++;
+        start = i;
+    }
+    found[0] = runs + 1;
+    found[1] = runs ? first : n;
+    found[2] = n - start;
+    found[3] = n - start > longest ? n - start : longest;
+    for (int length = 2; length < 64; length++)
+        *log_orders += (double)short_runs[length] * lgamma(length + 1.0);
+}
+
+/* Adds the codes bounds[i] .. bounds[i + 1] - 1, each below k, to counts[i][k]. */
+void gyro_count_codes(const int32_t *codes, const int64_t *bounds, int32_t parts, int64_t k,
+                      int64_t *counts)
+{
+    for (int32_t part = 0; part < parts; part++, counts += k)
+        for (int64_t i = bounds[part]; i < bounds[part + 1]; i++)
+            counts[codes[i]]++;
 }

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.errors import DataError
-from gyroscope.kernels.library import library
+from gyroscope.kernels.library import address, library
 
 MAGNITUDES = 8192  # cells of |x|: the exponent and two bits of the fraction
 REGISTERS = 1024  # of the sketch of distinct values
 MAX_EDGES = 16_384
 
+_of_thread = threading.local()
 _SHIFT = 50  # bits of |x| below its magnitude
 _TYPES = {np.dtype(kind): code for code, kind in enumerate(("f8", "f4", "i8", "i4"))}
 _LARGEST = float(np.finfo(np.float64).max)
@@ -32,7 +33,7 @@ class NumberTally(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The tally of consecutive parts of a column of numbers. -0.0 counts as 0.0."""
 
     counts: Counts  # int64[parts, edges + 1]: values in each cell, infinite ones in the outer two
-    magnitudes: Counts  # int64[parts, k]: finite nonzero values by the magnitude of |x| ...
+    magnitudes: Counts  # int64[groups, k]: finite nonzero values by the magnitude of |x| ...
     first_magnitude: int  # ... from this one on; the others are of no value
     missing: Counts  # int64[parts]
     infinite: Counts  # int64[parts]
@@ -49,6 +50,7 @@ def tally_numbers(
     edges: Floats,
     *,
     bounds: Sequence[int] | None = None,
+    groups: NDArray[np.int32] | None = None,
     valid: memoryview | None = None,
     offset: int = 0,
 ) -> NumberTally:
@@ -59,6 +61,8 @@ def tally_numbers(
             are read where they are, if contiguous. Integers beyond 2^53 are rounded.
         edges: float64[k], ascending and finite; cell i holds edges[i - 1] < x <= edges[i].
         bounds: where the parts begin and the last one ends, ascending; one part if not given.
+        groups: int32[parts], from 0 on and ascending: parts whose magnitudes are counted together,
+            for there are many of them; each part by itself if not given.
         valid: bitmap of the values that are not missing, as in Arrow; None if all are.
         offset: the bit of the first value in it.
 
@@ -73,8 +77,11 @@ def tally_numbers(
     _check_edges(edges)
     known = values if values.dtype in _TYPES else values.astype(np.float64)
     ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
+    together = np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups
     run = _in_numpy if library() is None else _in_c
-    return run(np.ascontiguousarray(known), edges, ends, valid, offset)
+    return run(
+        np.ascontiguousarray(known), edges, ends=ends, groups=together, valid=valid, offset=offset
+    )
 
 
 def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
@@ -87,13 +94,30 @@ def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
     x, padded = np.ascontiguousarray(values), _padded(edges)
     found = np.empty(x.size, dtype=np.uint16)
     compiled_library.gyro_cells_of_numbers(
-        _address(x),
+        address(x),
         ctypes.c_int64(x.size),
-        _address(padded),
+        address(padded),
         ctypes.c_int32(edges.size),
-        _address(found),
+        address(found),
     )
     return found
+
+
+def count_codes(codes: NDArray[np.int32], k: int, *, bounds: Sequence[int]) -> Counts:
+    """Counts int64[parts, k] of codes[n], each from 0 to k - 1, in parts as bounded above."""
+    compiled_library = library()
+    if compiled_library is None:
+        return np.array([np.bincount(codes[a:b], minlength=k) for a, b in pairwise(bounds)])
+    ends = np.array(bounds, dtype=np.int64)
+    counts = np.zeros((ends.size - 1, k), dtype=np.int64)
+    compiled_library.gyro_count_codes(
+        address(np.ascontiguousarray(codes)),
+        address(ends),
+        ctypes.c_int32(ends.size - 1),
+        ctypes.c_int64(k),
+        address(counts),
+    )
+    return counts
 
 
 def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: Sketch) -> None:
@@ -108,15 +132,21 @@ def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: S
         return
     offsets = np.ascontiguousarray(offsets)
     compiled_library.gyro_sketch_texts(
-        _address(data_bytes),
-        _address(offsets),
+        address(data_bytes),
+        address(offsets),
         ctypes.c_int64(offsets.size - 1),
-        _address(sketch),
+        address(sketch),
     )
 
 
 def _in_c(
-    values: NDArray[np.generic], edges: Floats, ends: Counts, valid: memoryview | None, offset: int
+    values: NDArray[np.generic],
+    edges: Floats,
+    *,
+    ends: Counts,
+    groups: NDArray[np.int32],
+    valid: memoryview | None,
+    offset: int,
 ) -> NumberTally:
     compiled_library = library()
     assert compiled_library is not None  # the caller has asked
@@ -124,26 +154,29 @@ def _in_c(
     padded = _padded(edges)
     bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
     counts = np.zeros((parts, cells), dtype=np.int64)
-    magnitudes = np.zeros((parts, MAGNITUDES), dtype=np.int64)
+    magnitudes = _zeros(int(groups[-1]) + 1)
     tallies = np.zeros((parts, 3), dtype=np.int64)
     moments = np.zeros((parts, 4))
     held = np.zeros(2, dtype=np.int32)
     sketch = np.zeros(REGISTERS, dtype=np.uint8)
     compiled_library.gyro_tally_numbers(
-        _address(values),
+        address(values),
         ctypes.c_int32(_TYPES[values.dtype]),
-        None if bitmap is None else _address(bitmap),
+        None if bitmap is None else address(bitmap),
         ctypes.c_int64(offset),
-        _address(ends),
+        address(ends),
+        address(groups),
         ctypes.c_int32(parts),
-        _address(padded),
+        address(padded),
         ctypes.c_int32(edges.size),
-        *(_address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
+        *(address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
     )
     first, end = held.tolist()
+    found = magnitudes[:, first:end].copy()
+    magnitudes[:, first:end] = 0  # nothing else has been counted
     return NumberTally(
         counts=counts,
-        magnitudes=magnitudes[:, first:end].copy(),
+        magnitudes=found,
         first_magnitude=first,
         missing=tallies[:, 0],
         infinite=tallies[:, 1],
@@ -154,6 +187,18 @@ def _in_c(
         high=moments[:, 3],
         sketch=sketch,
     )
+
+
+def _zeros(groups: int) -> Counts:
+    """Magnitudes int64[groups, MAGNITUDES] to count in: all zero, and to be left so.
+
+    Each thread keeps its own: they are many, of which few are ever touched, and fresh memory costs
+    more than what is counted in it.
+    """
+    kept: Counts | None = getattr(_of_thread, "magnitudes", None)
+    if kept is None or len(kept) < groups:
+        kept = _of_thread.magnitudes = np.zeros((groups, MAGNITUDES), dtype=np.int64)
+    return kept[:groups]
 
 
 def _check_edges(edges: Floats) -> None:
@@ -168,20 +213,22 @@ def _padded(edges: Floats) -> Floats:
     return padded
 
 
-def _address(array: NDArray[Any]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
-
-
 # -- the same without a compiler ------------------------------------------------------------------
 
 
 def _in_numpy(
-    values: NDArray[np.generic], edges: Floats, ends: Counts, valid: memoryview | None, offset: int
+    values: NDArray[np.generic],
+    edges: Floats,
+    *,
+    ends: Counts,
+    groups: NDArray[np.int32],
+    valid: memoryview | None,
+    offset: int,
 ) -> NumberTally:
     parts = ends.size - 1
     tally = NumberTally(
         counts=np.zeros((parts, edges.size + 1), dtype=np.int64),
-        magnitudes=np.zeros((parts, MAGNITUDES), dtype=np.int64),
+        magnitudes=np.zeros((int(groups[-1]) + 1, MAGNITUDES), dtype=np.int64),
         first_magnitude=0,
         missing=np.zeros(parts, dtype=np.int64),
         infinite=np.zeros(parts, dtype=np.int64),
@@ -196,7 +243,7 @@ def _in_numpy(
         x = values[first:end].astype(np.float64) + 0.0
         present = x[~np.isnan(x) & _valid(valid, offset + int(first), x.size)]
         tally.missing[part] = x.size - present.size
-        _tally_part(tally, part, present, edges)
+        _tally_part(tally, part, int(groups[part]), present, edges)
     held = np.flatnonzero(tally.magnitudes.any(axis=0))
     first, end = (int(held[0]), int(held[-1]) + 1) if held.size else (0, 0)
     return msgspec.structs.replace(
@@ -204,7 +251,7 @@ def _in_numpy(
     )
 
 
-def _tally_part(tally: NumberTally, part: int, present: Floats, edges: Floats) -> None:
+def _tally_part(tally: NumberTally, part: int, group: int, present: Floats, edges: Floats) -> None:
     finite = present[np.isfinite(present)]
     cells = np.searchsorted(edges, present)
     tally.counts[part] = np.bincount(cells, minlength=edges.size + 1)
@@ -212,7 +259,7 @@ def _tally_part(tally: NumberTally, part: int, present: Floats, edges: Floats) -
     _raise_registers(tally.sketch, _mixed(present.view(np.uint64)))
     size = np.abs(finite)
     magnitudes = size[size > 0].view(np.int64) >> _SHIFT
-    tally.magnitudes[part] = np.bincount(magnitudes, minlength=MAGNITUDES)
+    tally.magnitudes[group] += np.bincount(magnitudes, minlength=MAGNITUDES)
     if finite.size:
         tally.low[part], tally.high[part] = finite.min(), finite.max()
         tally.mean[part], tally.m2[part] = _moments(finite)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
+import numpy as np
 
 from gyroscope.data.cells import ColumnSpec
 from gyroscope.data.profile import ColumnProfile
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor.design_effects import ColumnEffects
+from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.multiplicity import benjamini_hochberg
 
 # Chance of any warning in a window without change, where no budget says otherwise: once in a year
@@ -37,7 +39,33 @@ class Compared(msgspec.Struct, frozen=True):
     effects: ColumnEffects
 
 
-class Examined(msgspec.Struct, frozen=True, kw_only=True):
+class InWindows(msgspec.Struct, frozen=True):
+    """A column and what many windows hold of it."""
+
+    column: Compared
+    profiles: Sequence[ColumnProfile]  # of the windows
+    counts: FloatArray  # float64[windows, cells]
+    n: FloatArray  # float64[windows]: values that are not missing
+    missing: FloatArray  # float64[windows]
+
+    @classmethod
+    def of(cls, column: Compared, profiles: Sequence[ColumnProfile]) -> InWindows:
+        """A column in these windows."""
+        held = [profile.counts for profile in profiles]
+        counts = np.array(held, dtype=np.float64).reshape(len(held), column.spec.cells)
+        missing = np.array([profile.missing for profile in profiles], dtype=np.float64)
+        return cls(column, profiles, counts, counts.sum(axis=1), missing)
+
+    def taken(self, windows: Sequence[int]) -> InWindows:
+        """The same of some of the windows."""
+        if len(windows) == len(self.profiles):
+            return self
+        at = list(windows)
+        profiles = [self.profiles[k] for k in at]
+        return InWindows(self.column, profiles, self.counts[at], self.n[at], self.missing[at])
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A change measured, before its p-value is corrected for all the others."""
 
     kind: Kind = Kind.COLUMN_DRIFT

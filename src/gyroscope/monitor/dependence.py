@@ -25,12 +25,17 @@ def dependences(
     if reference.joint is None:
         return [None] * len(currents)
     factors = table_factors(reference, [reference.n, *(current.n for current in currents)])
-    known = [k for k, current in enumerate(currents) if current.joint is not None]
-    joints = [currents[k].joint / factors[k + 1] for k in known]
+    known = [
+        (k, joint) for k, current in enumerate(currents) if (joint := current.joint) is not None
+    ]
     found: list[Examined | None] = [None] * len(currents)
-    for k, change in zip(
-        known, dependence_changes(reference.joint / factors[0], joints), strict=True
-    ):
+    changes = dependence_changes(
+        reference.joint,
+        [joint for _, joint in known],
+        reference_rows=round(reference.joint.n / factors[0]),
+        current_rows=[round(joint.n / factors[k + 1]) for k, joint in known],
+    )
+    for (k, _), change in zip(known, changes, strict=True):
         if change.pair is not None and min(change.n_reference, change.n_current) >= rules.min_rows:
             found[k] = _dependence(reference.spec, change, rules)
     return found

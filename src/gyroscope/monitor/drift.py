@@ -25,7 +25,7 @@ from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import Finding, Kind, Window
 from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
-from gyroscope.monitor.changes import Compared, DriftRules, Examined, judged, worst_first
+from gyroscope.monitor.changes import Compared, DriftRules, Examined, InWindows, judged, worst_first
 from gyroscope.monitor.dependence import dependences
 from gyroscope.monitor.design_effects import design_effects
 from gyroscope.monitor.distributions import always_rare, distributions
@@ -76,19 +76,22 @@ def drift_findings_by_window(
             done[position].append(_too_few("all columns", window, current.n, enough))
         else:
             large.append(position)
+    able: list[list[int]] = []
+    judgeable: list[InWindows] = []
     for j, column in enumerate(_columns(reference)):
-        news = [windows[position][1].columns[j] for position in large]
-        able = np.flatnonzero(_can_be_judged(column, news, rules.min_rows)).tolist()
-        changes = distributions(Kind.COLUMN_DRIFT, column, [news[k] for k in able], rules)
-        for k, change in zip(able, changes, strict=True):
-            examined[large[k]].append(change)
-        for k in sorted(set(range(len(news))) - set(able)):
-            needed = _values_needed(column, news[k], enough, rules.min_rows)
+        held = InWindows.of(column, [windows[position][1].columns[j] for position in large])
+        able.append(np.flatnonzero(_can_be_judged(held, rules.min_rows)).tolist())
+        judgeable.append(held.taken(able[-1]))
+        for k in sorted(set(range(len(large))) - set(able[-1])):
+            needed = _values_needed(column, held.profiles[k], enough, rules.min_rows)
             window = windows[large[k]][0]
-            done[large[k]].append(_too_few(column.spec.name, window, news[k].n, needed))
+            done[large[k]].append(_too_few(column.spec.name, window, int(held.n[k]), needed))
         for shares in (missing_rates, unseen_shares, outside_shares):
-            for position, found in zip(large, shares(column, news), strict=True):
+            for position, found in zip(large, shares(held), strict=True):
                 examined[position] += [found] if found is not None else []
+    for own, changes in zip(able, distributions(Kind.COLUMN_DRIFT, judgeable, rules), strict=True):
+        for k, change in zip(own, changes, strict=True):
+            examined[large[k]].append(change)
     together = dependences(reference, [windows[position][1] for position in large], rules)
     for position, pair in zip(large, together, strict=True):
         examined[position] += [pair] if pair is not None else []
@@ -127,7 +130,8 @@ def score_drift_findings_by_window(
         check_agreement(reference, current)
     (column,) = _columns(reference)
     news = [current.columns[0] for _, current in windows if current.n >= rules.min_rows]
-    changes = iter(distributions(Kind.SCORE_DRIFT, column, news, rules))
+    (found,) = distributions(Kind.SCORE_DRIFT, [InWindows.of(column, news)], rules)
+    changes = iter(found)
     needed = _rows_enough(reference.n, rules)
     return [
         judged([next(changes)], rules, window)
@@ -144,13 +148,11 @@ def _too_few(subject: str, window: Window | None, n: int, needed: int | None) ->
     return too_few(Kind.COLUMN_DRIFT, "psi", subject, window, n=n, needed=needed)
 
 
-def _can_be_judged(
-    column: Compared, news: Sequence[ColumnProfile], min_rows: int
-) -> npt.NDArray[np.bool_]:
+def _can_be_judged(held: InWindows, min_rows: int) -> npt.NDArray[np.bool_]:
     """Of many windows, those with values enough, and not all in cells too rare to be compared."""
-    if column.old.n < min_rows or not news:
-        return np.zeros(len(news), dtype=np.bool_)
-    n = np.array([new.n for new in news], dtype=np.float64)
+    column, n = held.column, held.n
+    if column.old.n < min_rows or not n.size:
+        return np.zeros(n.size, dtype=np.bool_)
     able = n >= min_rows
     then = binned_counts(column.old.counts, column.spec)
     if np.count_nonzero(then) < 2:
@@ -159,7 +161,7 @@ def _can_be_judged(
     doubtful = able & (_lesser_part(then, column.spec) * share < MIN_EXPECTED)
     unsure = np.flatnonzero(doubtful).tolist()
     if unsure:  # whether it is so hangs on what the windows hold
-        now = binned_counts(np.array([news[k].counts for k in unsure]), column.spec)
+        now = binned_counts(held.counts[unsure].astype(np.int64), column.spec)
         pooled = np.add(*pool_rare_cells_batch(then, now, rare=always_rare(column.spec)))
         able[unsure] = np.count_nonzero(pooled, axis=-1) >= 2
     return able

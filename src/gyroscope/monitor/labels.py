@@ -14,8 +14,7 @@ from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import LARGE_PSI, percent, share_moved
 from gyroscope.stats.dispersion import (
     Dispersion,
-    dispersion_of_shares,
-    growing_dispersions,
+    growing_dispersions_of_shares,
     is_dependent,
 )
 from gyroscope.stats.psi import rows_needed
@@ -117,7 +116,7 @@ def label_coverage_finding(
     if min(n, usual_n) < min_rows:
         needed = min_rows if usual_n >= min_rows else None
         return too_few(Kind.LABEL_DRIFT, "label_coverage", "label", window, n=n, needed=needed)
-    dispersion = growing_dispersions(counts, dispersion_of_shares)[:1]
+    dispersion = growing_dispersions_of_shares(counts)[:1]
     usual = (int(counts[:, 0].sum()), int(counts[:, 1].sum()))
     shares = _rates(usual, (labelled, n - labelled), dispersion)
     fallen = shares.p_value <= alpha and shares.value < 0

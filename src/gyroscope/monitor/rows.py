@@ -10,6 +10,7 @@ import numpy as np
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import percent
+from gyroscope.stats.tails import poisson_lower
 
 REPEATED_SHARE = 0.50  # rows that repeat others, beyond what the reference has
 COLLAPSED_TO = 0.10  # share of the rows of a quiet window
@@ -84,6 +85,4 @@ def row_count_finding(n: int, history: Sequence[int], window: Window) -> Finding
 
 def _poisson_below(n: int, mean: float) -> float:
     """P(N <= n) for a Poisson N."""
-    from scipy.special import pdtr
-
-    return float(pdtr(n, mean))
+    return float(poisson_lower(n, mean))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 import numpy as np
 
-from gyroscope.data.profile import ColumnProfile
 from gyroscope.findings import Interval
 from gyroscope.monitor import wording
-from gyroscope.monitor.changes import Compared, Examined
+from gyroscope.monitor.changes import Compared, Examined, InWindows
 from gyroscope.monitor.design_effects import Effect
 from gyroscope.monitor.distributions import moves_on_in_time
 from gyroscope.stats.batches import FloatArray
@@ -22,68 +19,70 @@ MATERIAL_UNSEEN = 0.01  # the same for categories not listed: a model is blind t
 MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
 
 
-def missing_rates(column: Compared, news: Sequence[ColumnProfile]) -> list[Examined | None]:
+def missing_rates(held: InWindows) -> list[Examined | None]:
     """The shares of missing values; None for windows where neither sample has any."""
+    column, missing = held.column, held.missing
     old, variation = column.old, column.spec.variation
-    missing, n = _sums([(new.missing, new.n + new.missing) for new in news])
-    if not (old.missing or missing.any()) or not old.n + old.missing:
-        return [None] * len(news)
+    before = old.n + old.missing
+    if not (old.missing or missing.any()) or not before:
+        return [None] * missing.size
     then, now = column.effects.effective(
-        Effect.MISSING, [old.missing, old.n], np.stack([missing, n - missing], axis=1)
+        Effect.MISSING, [old.missing, old.n], np.stack([missing, held.n], axis=1)
     )
     shares = _shares(then, now)
-    usual = variation.missing - old.missing / (old.n + old.missing) if variation else 0.0
+    usual = variation.missing - old.missing / before if variation else 0.0
     found: list[Examined | None] = []
-    for k in range(len(news)):
+    for k, rows in enumerate((held.n + missing).tolist()):
         limit = max(MATERIAL_MISSING, usual if shares.value[k] > 0 else 0.0)
-        share = _Share("missing_rate", "missing values", int(n[k]), limit)
+        share = _Share("missing_rate", "missing values", int(rows), limit)
         found.append(_share(column, share, shares, k) if old.missing or missing[k] else None)
     return found
 
 
-def unseen_shares(column: Compared, news: Sequence[ColumnProfile]) -> list[Examined | None]:
+def unseen_shares(held: InWindows) -> list[Examined | None]:
     """The shares of categories that are not listed.
 
     A reference that the list was taken from holds none of them, yet the next sample of the same
     population will; what counts is the excess over that.
     """
+    column = held.column
     if not column.spec.categorical:
-        return [None] * len(news)
+        return [None] * held.n.size
     counts = column.old.counts
     expected = unseen_share(counts[:-1], unlisted=int(counts[-1]))
     # The error of an expectation has longer tails than that of a share: as if from half the rows.
     reference = [expected.successes / 2, (expected.n - expected.successes) / 2]
-    windows = np.array([(new.counts[-1], new.counts[:-1].sum()) for new in news]).reshape(-1, 2)
+    unlisted = held.counts[:, -1]
+    windows = np.stack([unlisted, held.n - unlisted], axis=1)
     pair = column.effects.effective(Effect.SHARES, reference, windows)
     what = "categories that are not listed"
     return _strangers(column, *pair, _Share("unseen_share", what, 0, MATERIAL_UNSEEN))
 
 
-def outside_shares(column: Compared, news: Sequence[ColumnProfile]) -> list[Examined | None]:
+def outside_shares(held: InWindows) -> list[Examined | None]:
     """The shares of numbers beyond the range of the reference, in its outermost cells.
 
     Where the parts of the reference differ by much, as in a season, tests on ranks see little; a
     window beyond all that was ever seen is told by this. Fewer strays are left to those tests.
     """
+    column = held.column
     if column.spec.categorical or not column.spec.edges:
-        return [None] * len(news)
-    reference = np.array(_ends(column.old), dtype=np.float64)
-    windows = np.array([_ends(new) for new in news], dtype=np.float64).reshape(-1, 2)
-    windows[windows[:, 0] <= MATERIAL_OUTSIDE * windows.sum(axis=1)] = 0
+        return [None] * held.n.size
+    old = column.old.counts
+    reference = np.array([old[0] + old[-1], old[1:-1].sum()], dtype=np.float64)
+    ends = held.counts[:, 0] + held.counts[:, -1]
+    ends[ends <= MATERIAL_OUTSIDE * held.n] = 0
+    if not reference[0] and not ends.any():
+        return [None] * held.n.size
+    windows = np.stack([ends, np.where(ends > 0, held.n - ends, 0.0)], axis=1)
     what = "values beyond the range of the reference"
     found = _strangers(
         column, reference, windows, _Share("outside_share", what, 0, MATERIAL_OUTSIDE)
     )
     return [
         e and msgspec.structs.replace(e, moves_on=moves_on_in_time(column.spec, new))
-        for e, new in zip(found, news, strict=True)
+        for e, new in zip(found, held.profiles, strict=True)
     ]
-
-
-def _ends(column: ColumnProfile) -> tuple[int, int]:
-    """Values in the outermost cells, and all others."""
-    ends = int(column.counts[0] + column.counts[-1])
-    return ends, column.n - ends
 
 
 class _Share(msgspec.Struct, frozen=True):
@@ -106,11 +105,6 @@ def _strangers(
         _share(column, share, shares, k) if pair.any() and shares.value[k] > 0 else None
         for k, pair in enumerate(windows)
     ]
-
-
-def _sums(pairs: Sequence[tuple[int, int]]) -> tuple[FloatArray, FloatArray]:
-    held = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return held[:, 0], held[:, 1]
 
 
 def _shares(reference: FloatArray, windows: FloatArray) -> TwoProportionsBatch:

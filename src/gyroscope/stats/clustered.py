@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gyroscope.stats.binary import FloatArray, cluster_codes
 from gyroscope.stats.intervals import normal_quantile, upper_tail
+from gyroscope.stats.tails import student_lower, student_quantile
 
 
 class ClusteredMean(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +42,12 @@ class ClusteredMean(msgspec.Struct, frozen=True, kw_only=True):
 
     def half_width(self, alpha: float) -> float:
         """Half of the two-sided interval of level 1 - alpha: the wider of the two errors' own."""
-        from scipy.special import stdtrit
-
         by_rows = normal_quantile(1 - alpha / 2) * self.row_error
         if math.isnan(self.cluster_error):
             return by_rows
-        return max(by_rows, float(stdtrit(self.clusters - 1, 1 - alpha / 2)) * self.cluster_error)
+        return max(
+            by_rows, float(student_quantile(1 - alpha / 2, self.clusters - 1)) * self.cluster_error
+        )
 
 
 def clustered_mean(
@@ -95,6 +96,4 @@ def _p(gain: float, error: float, degrees_of_freedom: int | None = None) -> floa
         return 0.5 if gain == 0 else float(gain < 0)
     if degrees_of_freedom is None:
         return upper_tail(gain / error)
-    from scipy.special import stdtr
-
-    return float(stdtr(degrees_of_freedom, -gain / error))
+    return float(student_lower(-gain / error, degrees_of_freedom))

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gyroscope.errors import DataError
 from gyroscope.stats.batches import FloatArray, IntArray
+from gyroscope.stats.tails import binomial_lower, binomial_upper
 
 MIN_EXPECTED = 5.0  # Cochran (1954): smallest expected count for chi-square theory
 SURPRISING = 1e-6  # chance, over all rare cells, below which one of them is looked at by itself
@@ -207,14 +208,12 @@ def _small(
 
     Given its total, a cell's count in the current sample is binomial under no change.
     """
-    from scipy.special import bdtr, bdtrc
-
     share = n / np.where(m + n > 0, m + n, 1.0)
     few = (a + b) * np.minimum(share, 1 - share) < min_expected
     looked_at = few & (a + b > 0) & (m > 0) & (n > 0)
     total, held, q = (np.broadcast_to(x, few.shape)[looked_at] for x in (a + b, b, share))
     total = total.astype(np.int64)
-    above = np.where(held > 0, bdtrc(np.maximum(held - 1, 0), total, q), 1.0)
+    above = np.where(held > 0, binomial_upper(np.maximum(held - 1, 0), total, q), 1.0)
     tail = np.ones(few.shape)
-    tail[looked_at] = np.minimum(above, bdtr(held, total, q))
+    tail[looked_at] = np.minimum(above, binomial_lower(held, total, q))
     return np.asarray(few & (tail * few.sum(axis=-1, keepdims=True) >= SURPRISING))

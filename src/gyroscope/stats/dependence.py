@@ -16,6 +16,8 @@ from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 
 _BLOCK = 100  # rows
+_AT_ONCE = 30_000  # pairs of columns, of all samples, so that they stay in the processor's cache
+_NO_PAIR = np.array([0.0, 1.0, 0.0, 1.0, 1.0])  # moments in place of those of a pair left out
 
 
 class CrossProducts(ArrayRecord, frozen=True, kw_only=True, eq=False):
@@ -37,12 +39,6 @@ class CrossProducts(ArrayRecord, frozen=True, kw_only=True, eq=False):
             quartics=self.quartics + other.quartics,
             cubes=self.cubes + other.cubes,
         )
-
-    def __truediv__(self, factor: float) -> CrossProducts:
-        """The sums of as many rows as these are worth, if rows that resemble each other are not."""
-        names = [name for name in self.__struct_fields__ if name != "n"]
-        sums = {name: getattr(self, name) / factor for name in names}
-        return CrossProducts(n=round(self.n / factor), **sums)
 
 
 class DependenceChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,77 +119,119 @@ def dependence_change(
 
 
 def dependence_changes(
-    reference: CrossProducts, currents: Sequence[CrossProducts], *, alpha: float = 0.05
+    reference: CrossProducts,
+    currents: Sequence[CrossProducts],
+    *,
+    alpha: float = 0.05,
+    reference_rows: int | None = None,
+    current_rows: Sequence[int] | None = None,
 ) -> list[DependenceChange]:
-    """:func:`dependence_change` of each of many samples against one reference."""
-    old = _pairs(reference)
-    return [_changed(reference, old, current, alpha) for current in currents]
+    """:func:`dependence_change` of each of many samples against one reference.
+
+    ``reference_rows`` and ``current_rows`` (one for each sample) are the independent rows that
+    theirs are worth, where these resemble each other; all of them if not given.
+    """
+    p = reference.sums.size
+    for current in currents:
+        if current.sums.size != p:
+            raise DataError(f"samples must have the same columns, got {p} and {current.sums.size}")
+    m = reference.n if reference_rows is None else reference_rows
+    rows = [current.n for current in currents] if current_rows is None else current_rows
+    old = _pairs([reference])
+    step = max(1, _AT_ONCE // max(p * p, 1))
+    found: list[DependenceChange] = []
+    for first in range(0, len(currents), step):
+        block = slice(first, first + step)
+        found += _changed(old, m, _pairs(currents[block]), rows[block], alpha=alpha)
+    return found
 
 
 def _changed(
-    reference: CrossProducts, old: FloatArray, current: CrossProducts, alpha: float
-) -> DependenceChange:
-    p, m, n = reference.sums.size, reference.n, current.n
-    if current.sums.size != p:
-        raise DataError(f"samples must have the same columns, got {p} and {current.sums.size}")
-    new = _pairs(current)
+    old: FloatArray, m: int, new: FloatArray, rows: Sequence[int], *, alpha: float
+) -> list[DependenceChange]:
+    """The changes from moments [5, 1, pairs] of m rows to [5, samples, pairs] of others."""
     # NaN, of a column that does not vary, makes the comparison false.
-    usable = np.flatnonzero(np.maximum(np.abs(old[0]), np.abs(new[0])) < 1 - 1e-9)
-    if not usable.size:
-        return DependenceChange(
-            pair=None,
-            reference=math.nan,
-            current=math.nan,
-            interval=Interval(-math.inf, math.inf),
-            p_value=1.0,
-            pairs=0,
-            n_reference=m,
-            n_current=n,
-        )
-    old, new = old[:, usable], new[:, usable]
+    usable = np.maximum(np.abs(old[0]), np.abs(new[0])) < 1 - 1e-9
+    pairs = np.count_nonzero(usable, axis=-1).tolist()
+    if not any(pairs):
+        return [_unknown(m, n) for n in rows]
+    old, new = (np.where(usable, x, _NO_PAIR[:, None, None]) for x in (old, new))
+    n = np.array(rows, dtype=np.float64)[:, None]
     difference = np.arctanh(new[0]) - np.arctanh(old[0])
     together = (m * old + n * new) / (m + n)
     unit = 1 / m + 1 / n
     z = np.abs(difference) / np.sqrt(_fisher_variance(together) * unit)
     skewness = np.sqrt(together[3] * together[4]) * (1 / m**2 + 1 / n**2) / unit**1.5
-    z /= np.sqrt(1 + skewness * z / 3)
-    worst = int(np.argmax(z))
-    errors = _fisher_variance(old[:, worst]) / m + _fisher_variance(new[:, worst]) / n
-    first, second = (int(ends[usable[worst]]) for ends in np.triu_indices(p, 1))
+    z = np.where(usable, z / np.sqrt(1 + skewness * z / 3), -1.0)
+    worst = np.argmax(z, axis=-1)
+    at = np.arange(len(rows)), worst
+    then, now = old[:, *at], new[:, *at]
+    errors = np.sqrt(_fisher_variance(then) / m + _fisher_variance(now) / n[:, 0])
+    columns = round((1 + math.sqrt(1 + 8 * usable.shape[-1])) / 2)
+    ends = [of_pairs[worst] for of_pairs in np.triu_indices(columns, 1)]
+    return [
+        DependenceChange(
+            pair=(int(ends[0][k]), int(ends[1][k])),
+            reference=float(then[0, k]),
+            current=float(now[0, k]),
+            interval=normal_interval(float(difference[at][k]), float(errors[k]), alpha=alpha),
+            p_value=min(1.0, 2 * upper_tail(float(z[at][k])) * pairs[k]),
+            pairs=pairs[k],
+            n_reference=m,
+            n_current=rows[k],
+        )
+        if pairs[k]
+        else _unknown(m, rows[k])
+        for k in range(len(rows))
+    ]
+
+
+def _unknown(m: int, n: int) -> DependenceChange:
+    """The answer where no pair can be compared."""
     return DependenceChange(
-        pair=(first, second),
-        reference=float(old[0, worst]),
-        current=float(new[0, worst]),
-        interval=normal_interval(float(difference[worst]), math.sqrt(errors), alpha=alpha),
-        p_value=min(1.0, 2 * upper_tail(float(z[worst])) * usable.size),
-        pairs=usable.size,
+        pair=None,
+        reference=math.nan,
+        current=math.nan,
+        interval=Interval(-math.inf, math.inf),
+        p_value=1.0,
+        pairs=0,
         n_reference=m,
         n_current=n,
     )
 
 
-def _pairs(sums: CrossProducts) -> FloatArray:
+def _pairs(samples: Sequence[CrossProducts]) -> FloatArray:
     """Moments of each pair (x, y) of columns at mean 0 and variance 1, in the order of triu.
 
-    Five rows: the means of x y, x^2 y^2, x^3 y + x y^3, x^4 and y^4; nan for columns that do not
-    vary.
+    Five arrays [samples, pairs]: the means of x y, x^2 y^2, x^3 y + x y^3, x^4 and y^4; nan for
+    columns that do not vary.
     """
-    n = max(sums.n, 1)
-    xy, xxy = sums.products / n, sums.squares / n
-    x, y = (sums.sums / n)[:, None], (sums.sums / n)[None, :]
-    xx, xxx = np.diag(xy)[:, None], np.diag(xxy)[:, None]
-    quartic = sums.quartics / n - 2 * y * xxy - 2 * x * xxy.T + y**2 * xx + x**2 * xx.T
+    n = np.array([max(sums.n, 1) for sums in samples], dtype=np.float64)
+    mean = np.array([sums.sums for sums in samples]) / n[:, None]
+    xy, xxy, xxyy, xxxy = (
+        np.array([getattr(sums, name) for sums in samples]) / n[:, None, None]
+        for name in ("products", "squares", "quartics", "cubes")
+    )
+    x, y = mean[:, :, None], mean[:, None, :]
+    xx, xxx = (np.diagonal(of, axis1=1, axis2=2)[:, :, None] for of in (xy, xxy))
+    yy = xx.transpose(0, 2, 1)
+    quartic = xxyy - 2 * y * xxy - 2 * x * xxy.transpose(0, 2, 1) + y**2 * xx + x**2 * yy
     quartic += 4 * x * y * xy - 3 * x**2 * y**2
-    cubic = sums.cubes / n - y * xxx - 3 * x * xxy + 3 * x * y * xx + 3 * x**2 * xy - 3 * x**3 * y
-    variance = xx[:, 0] - x[:, 0] ** 2
-    variance[variance <= 1e-9 * xx[:, 0]] = np.nan
-    scale = np.sqrt(variance)[:, None]
-    correlation = (xy - x * y) / (scale * scale.T)
-    quartic, cubic = quartic / (scale * scale.T) ** 2, cubic / (scale**3 * scale.T)
-    first, second = at = np.triu_indices(sums.sums.size, 1)
-    kurtosis = np.diag(cubic)
+    cubic = xxxy - y * xxx - 3 * x * xxy + 3 * x * y * xx + 3 * x**2 * xy - 3 * x**3 * y
+    variance = xx - x**2
+    scale = np.sqrt(np.where(variance <= 1e-9 * xx, np.nan, variance))
+    product = scale * scale.transpose(0, 2, 1)
+    correlation = (xy - x * y) / product
+    quartic, cubic = quartic / product**2, cubic / (scale**2 * product)
+    first, second = at = np.triu_indices(mean.shape[1], 1)
+    kurtosis = np.diagonal(cubic, axis1=1, axis2=2)
+    both = cubic + cubic.transpose(0, 2, 1)
     return np.array(
-        [correlation[at], quartic[at], (cubic + cubic.T)[at], kurtosis[first], kurtosis[second]]
+        [
+            *(of[:, *at] for of in (correlation, quartic, both)),
+            kurtosis[:, first],
+            kurtosis[:, second],
+        ]
     )
 
 

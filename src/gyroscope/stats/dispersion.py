@@ -16,7 +16,7 @@ with Applications, chapter 7 (bounds on the variance between).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.counts import MIN_EXPECTED
 from gyroscope.stats.intervals import normal_quantile
+from gyroscope.stats.tails import chi_square_upper, student_quantile
 
 GATE = (
     0.001  # chance that rows which are independent are taken for dependent, by all sizes of parts
@@ -32,6 +33,7 @@ GATE = (
 FAR = 1e-6  # p-values about which windows are flagged, once they are corrected for all columns
 FEWEST_PARTS = 8  # fewer say too little about the variance between them
 _FEW_CELLS = 60  # whose eigenvalues are found all at once; of more only the largest, step by step
+_ROUNDING = 1e-24  # of squares: a variance below so much of the largest is none
 _ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
 
 
@@ -52,21 +54,24 @@ def dispersion_of_scores(counts: npt.ArrayLike, scores: npt.ArrayLike) -> Disper
         counts: counts[parts, cells] of an ordered column.
         scores: scores[cells], the number that stands for each cell.
     """
-    held, of_cell = np.asarray(counts, dtype=np.float64), np.asarray(scores, dtype=np.float64)
-    rows = held.sum(axis=1)
-    held, rows = held[rows > 0], rows[rows > 0]
-    total = held.sum(axis=0)
-    n = float(total.sum())
-    if rows.size < 2:
-        return Dispersion(rows=n)
-    mean = float(total @ of_cell) / n
-    variance = float(total @ (of_cell - mean) ** 2) / n
-    if variance == 0:
-        return Dispersion(rows=n / rows.size)
-    between = rows * ((held @ of_cell) / rows - mean) ** 2
-    df = rows.size - 1
-    ratio = float(between.sum()) / (variance * df)
-    return Dispersion(rows=n / rows.size, ratio=ratio, df=df, worst=ratio, parts=rows.size)
+    held, of_cells = _batch_of_one(counts), np.asarray(scores, dtype=np.float64)[np.newaxis]
+    return _of_scores(held, of_cells, sizes=1)[0][0]
+
+
+def growing_dispersions_of_scores(
+    counts: npt.ArrayLike, scores: npt.ArrayLike
+) -> tuple[Dispersion, ...]:
+    """The same of parts, and of those joined by twos and again, while there are enough of them."""
+    of_cells = np.asarray(scores, dtype=np.float64)[np.newaxis]
+    return growing_dispersions_of_scores_batch(_batch_of_one(counts), of_cells)[0]
+
+
+def growing_dispersions_of_scores_batch(
+    counts: npt.ArrayLike, scores: npt.ArrayLike
+) -> list[tuple[Dispersion, ...]]:
+    """The same for counts[columns, parts, cells] and scores[columns, cells]."""
+    held = np.asarray(counts, dtype=np.float64)
+    return _of_scores(held, np.asarray(scores, dtype=np.float64), sizes=_sizes(held.shape[1]))
 
 
 def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
@@ -82,51 +87,135 @@ def dispersion_of_shares(counts: npt.ArrayLike) -> Dispersion:
     Args:
         counts: counts[parts, cells].
     """
+    return _of_shares(_batch_of_one(counts), sizes=1)[0][0]
+
+
+def growing_dispersions_of_shares(counts: npt.ArrayLike) -> tuple[Dispersion, ...]:
+    """The same of parts, and of those joined by twos and again, while there are enough of them."""
+    return growing_dispersions_of_shares_batch(_batch_of_one(counts))[0]
+
+
+def growing_dispersions_of_shares_batch(counts: npt.ArrayLike) -> list[tuple[Dispersion, ...]]:
+    """The same for counts[columns, parts, cells]."""
     held = np.asarray(counts, dtype=np.float64)
-    rows = held.sum(axis=1)
-    held, rows = held[rows > 0], rows[rows > 0]
-    n = float(rows.sum())
-    if rows.size < 2:
-        return Dispersion(rows=n)
-    share = held.sum(axis=0) / n
-    enough = share * rows.mean() >= MIN_EXPECTED
-    enough &= share < 1
-    if not enough.any():
-        return Dispersion(rows=n / rows.size)
-    held, share = held[:, enough], share[enough]
-    gaps = (held - np.outer(rows, share)) / np.sqrt(rows)[:, np.newaxis]
-    squares = (gaps**2).sum(axis=0)
-    df = rows.size - 1
-    worst = _largest_eigenvalue(gaps / np.sqrt(share), df)
-    each = squares / (share * (1 - share) * df)
-    # Independent rows give a chi-square with df for each share; of several, Bonferroni's largest.
-    top = float(each.max())
-    if tail(top, df) * each.size < GATE:
+    return _of_shares(held, sizes=_sizes(held.shape[1]))
+
+
+def _batch_of_one(counts: npt.ArrayLike) -> FloatArray:
+    return np.asarray(counts, dtype=np.float64)[np.newaxis]
+
+
+def _of_scores(
+    counts: FloatArray, scores: FloatArray, *, sizes: int
+) -> list[tuple[Dispersion, ...]]:
+    if sizes == 0:
+        return [()] * len(counts)
+    rows, total = counts.sum(axis=2), counts.sum(axis=1)
+    middle = (total * scores).sum(axis=1) / np.maximum(rows.sum(axis=1), 1.0)
+    scores = (scores - middle[:, np.newaxis])[:, :, np.newaxis]
+    sums = np.concatenate([rows[:, :, np.newaxis], counts @ scores, counts @ scores**2], axis=2)
+    stacked, starts = _joined_again(sums, sizes)
+    whole = np.add.reduceat(stacked, starts, axis=1)
+    some, parts = _parts_with_rows(stacked[:, :, 0], starts)
+    n = np.maximum(whole[:, :, 0], 1.0)
+    means = whole[:, :, 1] / n
+    variances = np.maximum(whole[:, :, 2] / n - means**2, 0.0)
+    largest = (scores**2).max(axis=(1, 2), initial=0.0)[:, np.newaxis]
+    variances[variances <= _ROUNDING * largest] = 0.0
+    of_part = np.repeat(means, np.diff(starts, append=stacked.shape[1]), axis=1)
+    between = (stacked[:, :, 1] - stacked[:, :, 0] * of_part) ** 2 / some
+    squares = np.add.reduceat(between, starts, axis=1)
+
+    def found(column: int, size: int) -> Dispersion:
+        held, df = float(whole[column, size, 0]), int(parts[column, size]) - 1
+        variance = float(variances[column, size])
+        if df < 1 or variance == 0:
+            return Dispersion(rows=held / max(df + 1, 1))
+        ratio = float(squares[column, size]) / (variance * df)
+        return Dispersion(rows=held / (df + 1), ratio=ratio, df=df, worst=ratio, parts=df + 1)
+
+    return [tuple(found(column, size) for size in range(sizes)) for column in range(len(counts))]
+
+
+def _of_shares(counts: FloatArray, *, sizes: int) -> list[tuple[Dispersion, ...]]:
+    if sizes == 0:
+        return [()] * len(counts)
+    rows, starts = _joined_again(counts.sum(axis=2), sizes)
+    some, parts = _parts_with_rows(rows, starts)
+    n = np.add.reduceat(rows, starts, axis=1)
+    fewest = MIN_EXPECTED * np.maximum(parts, 1)[:, :, np.newaxis]
+    # Of many categories most are rare in parts of any size.
+    counts = counts[:, :, (counts.sum(axis=1) >= fewest.min(axis=1)).any(axis=0)]
+    stacked, _ = _joined_again(counts, sizes)
+    whole = np.add.reduceat(stacked, starts, axis=1)
+    share = whole / np.maximum(n, 1.0)[:, :, np.newaxis]
+    enough = (whole >= fewest) & (share < 1)
+    kept = np.where(enough, share, 1.0)  # of the others the gaps are set to zero
+    each_size = np.diff(starts, append=stacked.shape[1])
+    gaps = stacked - rows[:, :, np.newaxis] * np.repeat(share, each_size, axis=1)
+    gaps /= np.sqrt(some)[:, :, np.newaxis]
+    gaps *= np.repeat(enough / np.sqrt(kept), each_size, axis=1)
+    squares = np.add.reduceat(gaps**2, starts, axis=1)
+    cells, df = np.count_nonzero(enough, axis=2), parts - 1
+    largest = np.stack([_largest_eigenvalues(x) for x in np.split(gaps, starts[1:], axis=1)], 1)
+    # Independent rows give a chi-square with df for each share.
+    top = (squares / np.where(enough, 1 - share, 1.0)).max(axis=2, initial=0.0)
+    together = squares.sum(axis=2)
+    surprising = (
+        tail(top / np.maximum(df, 1), df) * cells < GATE
+    )  # of several, Bonferroni's largest
+    free = np.maximum(cells - (kept.sum(axis=2, where=enough) > 1 - 1e-12), 1)
+
+    def found(column: int, size: int) -> Dispersion:
+        at = column, size
+        k, degrees, held = int(cells[at]), int(df[at]), float(n[at])
+        if degrees < 1 or k == 0:
+            return Dispersion(rows=held / max(degrees + 1, 1))
+        worst = _without_noise(float(largest[at]) / degrees, k / degrees)
+        ratio, of_all = float(top[at]) / degrees, degrees
+        if surprising[at]:
+            worst = max(ratio, worst)
+        else:
+            of_all = degrees * int(free[at])
+            ratio = float(together[at]) / of_all
         return Dispersion(
-            rows=n / rows.size, ratio=top, df=df, worst=max(top, worst), parts=rows.size
+            rows=held / (degrees + 1), ratio=ratio, df=of_all, worst=worst, parts=degrees + 1
         )
-    free = max(each.size - (1 if share.sum() > 1 - 1e-12 else 0), 1)
-    return Dispersion(
-        rows=n / rows.size,
-        ratio=float((squares / share).sum()) / (df * free),
-        df=df * free,
-        worst=worst,
-        parts=rows.size,
-    )
+
+    return [tuple(found(column, size) for size in range(sizes)) for column in range(len(counts))]
 
 
-def _largest_eigenvalue(x: FloatArray, df: int) -> float:
-    """The largest eigenvalue of x'x / df, less what noise of variance 1 adds to it.
+def _sizes(parts: int) -> int:
+    """How often parts can be joined by twos, themselves included, before they are too few."""
+    return max(parts // FEWEST_PARTS, 0).bit_length()
 
-    Of k columns of noise and one direction of variance v > 1 it is about v (1 + g / (v - 1)) with
-    g = k / df, if v > 1 + sqrt(g); a smaller one cannot be told from 1 + sqrt(g) at most.
+
+def _joined_again(counts: FloatArray, sizes: int) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Counts[columns, parts, ...] of so many sizes of parts, and where each size begins."""
+    held = [counts]
+    for _ in range(sizes - 1):
+        held.append(joined(held[-1], axis=1))
+    starts = np.cumsum([0, *(parts.shape[1] for parts in held[:-1])])
+    return np.concatenate(held, axis=1), starts
+
+
+def _parts_with_rows(
+    rows: FloatArray, starts: npt.NDArray[np.int64]
+) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Rows of each part, 1 of an empty one, and how many parts of each size are not empty."""
+    return np.maximum(rows, 1.0), np.add.reduceat((rows > 0).astype(np.int64), starts, axis=1)
+
+
+def _without_noise(found: float, g: float) -> float:
+    """The largest eigenvalue of a covariance, less what noise of variance 1 adds to it.
+
+    Of one direction of variance v > 1 among noise it is about v (1 + g / (v - 1)), with g columns
+    to a degree of freedom, if v > 1 + sqrt(g); a smaller one cannot be told from 1 + sqrt(g).
 
     Source:
         Baik and Silverstein (2006), Eigenvalues of large sample covariance matrices of spiked
         population models, Journal of Multivariate Analysis 97, theorem 1.1.
     """
-    g = x.shape[1] / df
-    found = (_eigenvalue(x) if x.shape[1] <= _FEW_CELLS else _eigenvalue_by_power(x)) / df
     least = 1 + math.sqrt(g)
     if found <= least**2:
         return least
@@ -134,8 +223,15 @@ def _largest_eigenvalue(x: FloatArray, df: int) -> float:
     return float(half + math.sqrt(max(half**2 - found, 0.0)))
 
 
-def _eigenvalue(x: FloatArray) -> float:
-    return float(np.linalg.eigvalsh(x.T @ x)[-1])
+def _largest_eigenvalues(x: FloatArray) -> FloatArray:
+    """The largest eigenvalue of x'x, for x[columns, parts, cells]."""
+    if min(x.shape) == 0:
+        return np.zeros(len(x))
+    if min(x.shape[1:]) > _FEW_CELLS:
+        return np.array([_eigenvalue_by_power(one) for one in x])
+    turned = x.transpose(0, 2, 1)
+    smaller = turned @ x if x.shape[2] <= x.shape[1] else x @ turned  # of the same eigenvalues
+    return np.asarray(np.linalg.eigvalsh(smaller)[:, -1])
 
 
 def _eigenvalue_by_power(x: FloatArray) -> float:
@@ -148,32 +244,17 @@ def _eigenvalue_by_power(x: FloatArray) -> float:
     return float(np.linalg.norm(at))
 
 
-def growing_dispersions(
-    counts: npt.ArrayLike, measure: Callable[[FloatArray], Dispersion]
-) -> tuple[Dispersion, ...]:
-    """Measure parts, and those joined by twos and again, as long as there are enough of them.
-
-    Args:
-        counts: counts[parts, cells] of consecutive parts.
-        measure: gives the dispersion of such counts.
-    """
-    held, found = np.asarray(counts, dtype=np.float64), []
-    while len(held) >= FEWEST_PARTS:
-        found.append(measure(held))
-        held = joined(held)
-    return tuple(found)
-
-
-def tail(ratio: float, df: float) -> float:
-    """The chance of so large a ratio or a larger one if rows are independent."""
-    from scipy.special import chdtrc
-
-    return float(chdtrc(df, ratio * df)) if df else 1.0
+def tail(ratio: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
+    """The chance of ratios[...] so large or larger if rows are independent; 1 without any df."""
+    some, degrees = np.asarray(ratio), np.asarray(df)
+    known = degrees > 0
+    return np.where(known, chi_square_upper(some * degrees, np.where(known, degrees, 1.0)), 1.0)
 
 
 def is_dependent(found: Sequence[Dispersion]) -> bool:
     """Whether any of some dispersions, of all sizes and kinds, is more than chance explains."""
-    return any(tail(parts.ratio, parts.df) * len(found) < GATE for parts in found)
+    chances = tail([parts.ratio for parts in found], [parts.df for parts in found])
+    return bool((chances * len(found) < GATE).any())
 
 
 def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:
@@ -228,18 +309,13 @@ def pool(columns: Sequence[Sequence[Dispersion]], *, alike: float = 0.0) -> list
     return pooled
 
 
-def joined(counts: FloatArray) -> FloatArray:
-    """Parts of twice the size: counts[parts // 2, cells] of neighbours added; an odd last is left.
-
-    Args:
-        counts: counts[parts, cells].
-    """
-    even = counts[: len(counts) // 2 * 2]
-    return np.asarray(even[0::2] + even[1::2])
+def joined(counts: FloatArray, axis: int = 0) -> FloatArray:
+    """Parts of twice the size: neighbours along an axis added; an odd last one is left out."""
+    parts = counts.shape[axis] // 2 * 2
+    even, odd = (np.arange(first, parts, 2) for first in (0, 1))
+    return np.asarray(counts.take(even, axis=axis) + counts.take(odd, axis=axis))
 
 
 def _uncertainty(df: FloatArray) -> FloatArray:
     """The square of the quantile of Student's t over that of the normal distribution, at FAR."""
-    from scipy.special import stdtrit
-
-    return np.asarray((stdtrit(df, 1 - FAR / 2) / normal_quantile(1 - FAR / 2)) ** 2)
+    return np.asarray((student_quantile(1 - FAR / 2, df) / normal_quantile(1 - FAR / 2)) ** 2)

@@ -34,13 +34,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.stats.batches import FloatArray
-from gyroscope.stats.e_values import log_mean_exp, stake_log_factors
+from gyroscope.stats.e_values import log_mean_exp, shift_log_factors
 
-# Stakes as shares of the one that could ruin, and the weight of each gambler. A gambler of weight w
-# must win 1 / w times more before the mean fires. What is worth an alarm moves a mean by much, and
-# is found by the middle stakes: they have most of the weight.
-STAKES = (0.45, 0.225, 0.11, 0.055, 0.027, 0.0135)
-WEIGHTS = (0.15, 0.25, 0.25, 0.2, 0.1, 0.05)
+# The sizes of change to look for. A shift of d standard deviations yields d^2 / 2 nats a row at
+# most; one that yields less than this in a run length is hardly to be told from chance within it.
+_LEAST_NATS = 8.0
+_LARGEST = 2.0  # standard deviations; a larger shift shows in a few rows whatever is staked
+# Between two sizes of ratio r the worst shift loses 1 - 4 r / (1 + r)^2 of the nats of its own bet:
+# with 2.5 a fifth. Closer ones gain less than one gambler more costs all others.
+_RATIO = 2.5
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +58,9 @@ def shiryaev_roberts(
 ) -> Detection:
     """Watch a stream of bounded observations for a mean that rises above ``null_mean``.
 
-    For each of :data:`STAKES` a Shiryaev-Roberts detector runs on the factors
-    1 + stake (x - null_mean) / (null_mean - lowest); their mean by :data:`WEIGHTS` is a detector
-    again.
+    For each size of :func:`shift_sizes` a Shiryaev-Roberts detector runs on the factors of
+    :func:`~gyroscope.stats.e_values.shift_log_factors`; their mean is a detector again. Nothing
+    need be known of the law but its lowest value and its mean.
 
     Args:
         x: observations[n] in order of arrival, none below ``lowest``.
@@ -72,8 +74,10 @@ def shiryaev_roberts(
     Raises:
         UsageError: ``lowest`` is not below ``null_mean``, or an x is below it.
     """
-    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest, stakes=STAKES)
-    # The mean of 1 + M over stakes is 1 + the mean of M.
+    factors = shift_log_factors(
+        x, null_mean=null_mean, lowest=lowest, sizes=shift_sizes(average_run_length)
+    )
+    # The mean of 1 + M over sizes is 1 + the mean of M.
     return _watched(factors, next_shiryaev_roberts, alarm_limit(average_run_length))
 
 
@@ -88,8 +92,25 @@ def cusum(
     Returns:
         The first alarm, and the path of log C, against log(average_run_length).
     """
-    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest, stakes=STAKES)
+    factors = shift_log_factors(
+        x, null_mean=null_mean, lowest=lowest, sizes=shift_sizes(average_run_length)
+    )
     return _watched(factors, next_cusum, math.log(average_run_length))
+
+
+def shift_sizes(average_run_length: float) -> tuple[float, ...]:
+    """The shifts, in standard deviations, that a stream is watched for: evenly spaced logarithms.
+
+    From the smallest that can be found within the run length to the largest worth a bet of its own,
+    all with the same weight, so that none is favoured.
+
+    Example:
+        >>> [round(size, 2) for size in shift_sizes(1000.0)]
+        [0.13, 0.32, 0.8, 2.0]
+    """
+    smallest = min(math.sqrt(2 * _LEAST_NATS / average_run_length), _LARGEST)
+    steps = max(1, round(math.log(_LARGEST / smallest) / math.log(_RATIO)))
+    return tuple(np.geomspace(smallest, _LARGEST, steps + 1).tolist())
 
 
 def next_shiryaev_roberts(log_one_plus: float, log_e: float) -> float:
@@ -146,11 +167,10 @@ def starts_afresh(log_cusum: float) -> bool:
 
 
 def _watched(factors: FloatArray, step: Callable[[float, float], float], limit: float) -> Detection:
-    """Run one detector for each stake over log factors[stakes, n], and take their weighted mean."""
+    """Run one detector for each size over log factors[sizes, n], and take their mean."""
     state, path = [0.0] * len(factors), np.zeros(factors.shape[1])
-    shares = [math.log(len(WEIGHTS) * weight) for weight in WEIGHTS]
     for k, row in enumerate(factors.T.tolist()):
         state = [step(*pair) for pair in zip(state, row, strict=True)]
-        path[k] = log_mean_exp([x + share for x, share in zip(state, shares, strict=True)])
+        path[k] = log_mean_exp(state)
     fired = np.flatnonzero(path >= limit)
     return Detection(alarm=int(fired[0]) if fired.size else None, path=path, limit=limit)

@@ -18,6 +18,7 @@ from gyroscope.stats.batches import FloatArray
 
 # Stakes as shares of the one that could ruin: each half the last, from bold to less than 1/100.
 STAKES = tuple(0.9 * 0.5**k for k in range(8))
+BOLDEST = 0.95  # share of the one that could ruin, for who learns the stake
 _LARGEST_LOG = 690.0  # exp of more overflows
 
 
@@ -55,7 +56,7 @@ def betting_log_e(
         Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting,
         JRSS B 86, section 4; the mixture is Robbins' (1970), Annals of Mathematical Statistics 41.
     """
-    factors = stake_log_factors(x, null_mean=null_mean, lowest=lowest)
+    factors = np.log1p(np.outer(STAKES, _shares(x, null_mean, lowest)))
     if not design_effect >= 1:
         raise UsageError(f"design_effect must be at least 1, got {design_effect}")
     return log_mean_exp((factors.sum(axis=-1) / design_effect).tolist())
@@ -86,7 +87,7 @@ def adaptive_betting_log_e(x: npt.ArrayLike, *, null_mean: float, lowest: float)
         JRSS B 86, section B.3.
     """
     # In units of the distance to the bound, so that a stake of 1 could ruin.
-    y = _checked(x, null_mean, lowest) / (null_mean - lowest)
+    y = _shares(x, null_mean, lowest)
     t = np.arange(1, y.shape[-1] + 1)
     means = np.cumsum(y, axis=-1) / (t + 1)  # one row at the null, of variance 1/4, to begin with
     variances = (0.25 + np.cumsum((y - means) ** 2, axis=-1)) / (t + 1)
@@ -96,26 +97,49 @@ def adaptive_betting_log_e(x: npt.ArrayLike, *, null_mean: float, lowest: float)
     return np.asarray(np.cumsum(np.log1p(stakes * y), axis=-1))
 
 
-def stake_log_factors(
-    x: npt.ArrayLike, *, null_mean: float, lowest: float, stakes: Sequence[float] = STAKES
+def shift_log_factors(
+    x: npt.ArrayLike, *, null_mean: float, lowest: float, sizes: Sequence[float]
 ) -> FloatArray:
-    """Log factors[stakes, n] by which each row multiplies the wealth of each fixed stake's gambler.
+    """Log factors by which each row multiplies the wealth of gamblers on shifts of given sizes.
 
-    ``stakes`` are shares of the one that could ruin, in (0, 1); by default those of
-    :func:`betting_log_e`, whose other arguments and errors these have too.
+    The null is that of :func:`betting_log_e`. Who expects a mean of size d standard deviations
+    above the null wins most, while the shift is small, with a stake of d / sd. The standard
+    deviation is that of the rows before around the null, so that each stake is fixed before its row
+    and the factors have mean at most 1 whatever the law; a law that is narrower than it might be
+    is bet on as boldly as that allows.
+
+    Args:
+        x: observations[n], none below ``lowest``, in order of arrival.
+        null_mean: the mean under the null.
+        lowest: the lowest possible x, below ``null_mean``.
+        sizes: shifts in standard deviations, above 0.
+
+    Returns:
+        The natural logarithms[sizes, n] of the factors.
+
+    Raises:
+        UsageError: ``lowest`` is not below ``null_mean``, or an x is below it.
+
+    Source:
+        Waudby-Smith and Ramdas (2024), Estimating means of bounded random variables by betting,
+        JRSS B 86, section 3: predictable plug-in of the variance.
     """
-    centred = _checked(x, null_mean, lowest)
-    return np.asarray(np.log1p(np.outer(stakes, centred / (null_mean - lowest))))
+    y = _shares(x, null_mean, lowest)
+    # One row at the bound to begin with: the variance of a coin that decides between 0 and twice
+    # the distance.
+    squares = np.cumsum(np.append(1.0, y[:-1] ** 2))[: y.size] / np.arange(1, y.size + 1)
+    stakes = np.minimum(np.outer(sizes, 1 / np.sqrt(squares)), BOLDEST)
+    return np.asarray(np.log1p(stakes * y))
 
 
-def _checked(x: npt.ArrayLike, null_mean: float, lowest: float) -> FloatArray:
-    """The observations less the mean under the null."""
+def _shares(x: npt.ArrayLike, null_mean: float, lowest: float) -> FloatArray:
+    """The observations less the mean under the null, by the distance to the bound: at least -1."""
     values = np.asarray(x, dtype=np.float64)
     if not lowest < null_mean:
         raise UsageError(f"lowest must be below null_mean, got {lowest} and {null_mean}")
     if values.size and values.min() < lowest - 1e-9:
         raise UsageError(f"an observation is {values.min()}, below the lowest possible {lowest}")
-    return values - null_mean
+    return (values - null_mean) / (null_mean - lowest)
 
 
 def log_mean_exp(log_values: Sequence[float]) -> float:

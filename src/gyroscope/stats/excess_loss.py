@@ -14,9 +14,11 @@ The last is no excess, but decisions made at a threshold suffer from it too. So 
 residual y - q (calibration in the large) is watched beside it.
 
 Tilting the residual by theta times a weight a(q) is the likelihood ratio of the recalibrated score
-logit(q') = logit(q) + theta a(q) against q: with a = -logit(q) a smaller slope, with a = 1 or -1 a
-shifted intercept (Cox 1958). It is an exact e-value for y ~ Bernoulli(q), however few or rare the
-positives are.
+logit(q') = logit(q) + theta a(q) against q: with a = 1 or -1 a shifted intercept, with
+a = c - logit(q) a smaller slope (Cox 1958). It is an exact e-value for y ~ Bernoulli(q), however
+few or rare the positives are. With c the mean of logit(q), weighted by q (1 - q), slope and
+intercept say nothing of each other: scores that tell rows apart less well do so around the level of
+the rows, not around 1/2, and a level that comes and goes does not hide it.
 """
 
 from __future__ import annotations
@@ -34,9 +36,12 @@ from gyroscope.stats.losses import SCORE_FLOOR, held, logit
 from gyroscope.stats.random_effects import RandomEffects, random_effects
 
 # A tilt catches changes from half its size to any larger one, best at its own. More tilts would be
-# nearer to the best one, but each costs all others their share of the mean.
+# nearer to the best one, but each costs all others their share of the mean. In a batch of many rows
+# even a small tilt is many standard errors; what is larger than the boldest finds as surely and
+# sooner, so tilts end there.
 SLOPE_TILTS = (0.15, 0.6)  # slope 1 - tilt
 SHIFT_TILTS = (0.1, 0.25, 0.6)  # log-odds
+BOLDEST = 2.0  # standard errors of a batch's sum, its own level included
 _MARGIN_ALPHA = 0.05  # error of the bound on the reference's own excess
 
 
@@ -51,16 +56,17 @@ class ExcessLoss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExcessReference(msgspec.Struct, frozen=True, kw_only=True):
-    """What excess and residual are while all is well, over the batches of the reference."""
+    """What a batch's means are while all is well, over the batches of the reference."""
 
     excess: RandomEffects = RandomEffects()
     residual: RandomEffects = RandomEffects()
+    slope: RandomEffects = RandomEffects()  # of the residual times minus the centred log-odds
 
 
 class ExcessEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """Logarithms of e-values against "as on the reference", for one batch of rows."""
 
-    log_e_excess: float  # more loss than promised
+    log_e_slope: float  # scores that tell rows apart less than promised
     log_e_residual: float  # more or fewer positives than promised
     log_es: tuple[float, ...]  # one for each kind and size of change: less slope, more, fewer
     log_e: float  # all of them averaged
@@ -103,7 +109,7 @@ def excess_loss(y: npt.ArrayLike, q: npt.ArrayLike) -> ExcessLoss | None:
 def excess_reference(
     y: npt.ArrayLike, q: npt.ArrayLike, batches: npt.ArrayLike | None = None
 ) -> ExcessReference:
-    """Learn from reference rows how excess and residual vary from batch to batch.
+    """Learn from reference rows how excess, residual and slope vary from batch to batch.
 
     Args:
         y: labels[n] of rows the model was not fitted on.
@@ -116,8 +122,10 @@ def excess_reference(
     """
     labels, scores = labels_and_scores(y, q)
     codes = cluster_codes(np.zeros(labels.size) if batches is None else batches, labels.size)
-    parts = [excess_loss(labels[codes == k], scores[codes == k]) for k in np.unique(codes)]
+    batched = [(labels[codes == k], scores[codes == k]) for k in np.unique(codes)]
+    parts = [excess_loss(*batch) for batch in batched]
     found = [part for part in parts if part is not None]
+    slopes = [_slope_residual(*batch) for batch in batched]
     # All scores at 1/2 promise no variance of the excess: tiny, but not zero.
     return ExcessReference(
         excess=random_effects(
@@ -126,6 +134,7 @@ def excess_reference(
         residual=random_effects(
             [part.residual for part in found], [part.residual_error**2 for part in found]
         ),
+        slope=random_effects([mean for mean, _ in slopes], [square for _, square in slopes]),
     )
 
 
@@ -153,17 +162,31 @@ def excess_evidence(
     labels, scores = labels_and_scores(y, q)
     scores = held(scores, SCORE_FLOOR)
     ones = np.ones_like(scores)
-    slope = _tilted(labels, scores, -logit(scores), SLOPE_TILTS, reference.excess)
+    slope = _tilted(labels, scores, slope_weights(scores), SLOPE_TILTS, reference.slope)
     more = _tilted(labels, scores, ones, SHIFT_TILTS, reference.residual)
     fewer = msgspec.structs.replace(reference.residual, mean=-reference.residual.mean)
     less = _tilted(labels, scores, -ones, SHIFT_TILTS, fewer)
     log_es = (*slope, *more, *less)
     return ExcessEvidence(
-        log_e_excess=log_mean_exp(slope),
+        log_e_slope=log_mean_exp(slope),
         log_e_residual=log_mean_exp([*more, *less]),
         log_es=log_es,
         log_e=log_mean_exp(log_es),
     )
+
+
+def slope_weights(q: FloatArray) -> FloatArray:
+    """Minus the log-odds of scores[n] in (0, 1), centred where a shift of all tells nothing."""
+    log_odds, spread = logit(q), q * (1 - q)
+    return np.asarray((spread @ log_odds) / max(float(spread.sum()), SCORE_FLOOR) - log_odds)
+
+
+def _slope_residual(y: FloatArray, q: FloatArray) -> tuple[float, float]:
+    """Mean of the residual times the slope weight, and the variance of that if the scores hold."""
+    scores = held(q, SCORE_FLOOR)
+    weights = slope_weights(scores)
+    variance = float((scores * (1 - scores)) @ weights**2) / y.size**2
+    return float(weights @ (y - scores)) / y.size, max(variance, 1e-18)
 
 
 def _tilted(
@@ -180,8 +203,9 @@ def _tilted(
     margin = normal.mean + normal_quantile(1 - _MARGIN_ALPHA) * normal.standard_error
     design_effect = 1 + y.size**2 * normal.between / variance
     total = float(weight @ (y - q)) - y.size * margin
+    boldest = BOLDEST * math.sqrt(design_effect / variance)
     logs = []
-    for tilt in tilts:
+    for tilt in np.minimum(tilts, boldest).tolist():
         up, down = tilt * weight * (1 - q), -tilt * weight * q
         cumulant = np.logaddexp(np.log(q) + up, np.log1p(-q) + down).sum()
         logs.append((tilt * total - float(cumulant)) / design_effect)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.findings import Interval
+from gyroscope.kernels.special import erfc, gammainc, gammaincc
 from gyroscope.stats.batches import FloatArray, Intervals, row
 
 _NORMAL = NormalDist()
@@ -125,8 +126,6 @@ def two_tails(z: npt.ArrayLike, skewness: npt.ArrayLike) -> FloatArray:
 
     By a gamma distribution (Pearson's type III) of that skewness; the normal one where it is 0.
     """
-    from scipy.special import erfc, gammainc, gammaincc
-
     deviate, skew = np.broadcast_arrays(np.asarray(z, dtype=np.float64), skewness)
     deviate = np.where(skew < 0, -deviate, deviate)  # now skewed to the right
     skewed = np.abs(skew) > 1e-6

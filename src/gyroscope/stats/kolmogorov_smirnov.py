@@ -12,6 +12,7 @@ from gyroscope.errors import DataError
 from gyroscope.findings import Interval
 from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row, row_blocks
 from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
+from gyroscope.stats.tails import kolmogorov_upper
 
 
 class KolmogorovSmirnovResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +148,5 @@ def _result(
 
 def _p_value(distance: FloatArray, pairs: FloatArray) -> FloatArray:
     """Kolmogorov's limit with the small-sample factor of Stephens (1970)."""
-    from scipy.special import kolmogorov
-
     root = np.sqrt(pairs)
-    return np.asarray(kolmogorov((root + 0.12 + 0.11 / root) * distance))
+    return kolmogorov_upper((root + 0.12 + 0.11 / root) * distance)

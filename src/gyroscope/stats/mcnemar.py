@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.errors import DataError
+from gyroscope.stats.tails import binomial_lower
 
 
 class McNemar(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +43,6 @@ def mcnemar(only_first_right: int, only_second_right: int) -> McNemar:
         McNemar (1947), Psychometrika 12; mid-p after Fagerland, Lydersen and Laake (2013), BMC
         Medical Research Methodology 13:91, whose table 1 is the example.
     """
-    from scipy.special import bdtr
-
     if only_first_right < 0 or only_second_right < 0:
         raise DataError(
             f"counts of rows cannot be negative, got {only_first_right} and {only_second_right}"
@@ -53,7 +52,10 @@ def mcnemar(only_first_right: int, only_second_right: int) -> McNemar:
     if n == 0:
         exact = mid_p = chi_square = 1.0
     else:
-        at_most, below = float(bdtr(low, n, 0.5)), float(bdtr(low - 1, n, 0.5)) if low else 0.0
+        at_most, below = (
+            float(binomial_lower(low, n, 0.5)),
+            float(binomial_lower(low - 1, n, 0.5)) if low else 0.0,
+        )
         exact = min(1.0, 2 * at_most)
         mid_p = min(1.0, at_most + below)
         chi_square = math.erfc(abs(only_first_right - only_second_right) / math.sqrt(2 * n))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from gyroscope.findings import Interval
 from gyroscope.stats.batches import FloatArray, Intervals, row
 from gyroscope.stats.intervals import normal_quantile
+from gyroscope.stats.tails import chi_square_upper
 
 
 def chi_square_tail(statistic: float, df: int) -> float:
@@ -17,9 +18,7 @@ def chi_square_tail(statistic: float, df: int) -> float:
 
 def chi_square_tail_batch(statistic: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
     """P(X > statistic) for each statistic[...] and its df[...], 1 or more."""
-    from scipy.special import chdtrc
-
-    return np.asarray(chdtrc(df, statistic))
+    return chi_square_upper(statistic, df)
 
 
 def noncentrality_interval(statistic: float, df: int, *, alpha: float = 0.05) -> Interval:

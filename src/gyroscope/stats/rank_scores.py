@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from gyroscope.errors import UsageError
 from gyroscope.findings import Interval
+from gyroscope.kernels.special import ndtri
 from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row, row_blocks
 from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
 from gyroscope.stats.intervals import normal_quantile
+from gyroscope.stats.tails import normal_two_tails
 
 
 class RankEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,10 +163,8 @@ def rank_scores_batch(
 
 def normal_scores(counts: FloatArray) -> FloatArray:
     """The normal quantile of R / (N + 1), R the mid-rank of each cell, for counts[..., cells]."""
-    from scipy.special import ndtri
-
     upto = np.cumsum(counts, axis=-1)
-    return np.asarray(ndtri((upto - counts / 2 + 0.5) / (upto[..., -1:] + 1)))
+    return ndtri((upto - counts / 2 + 0.5) / (upto[..., -1:] + 1))
 
 
 def _moments(a: FloatArray, b: FloatArray) -> FloatArray:
@@ -235,14 +235,12 @@ def _spread(
 def _effect(
     z: FloatArray, value: FloatArray, standard_error: FloatArray, alpha: float
 ) -> RankEffectBatch:
-    from scipy.special import erfc
-
     half = normal_quantile(1 - alpha / 2) * standard_error
     known = np.isfinite(half)
     middle, half = np.where(known, value, 0.0), np.where(known, half, np.inf)
     return RankEffectBatch(
         z=z,
-        p_value=np.asarray(erfc(np.abs(z) / math.sqrt(2))),
+        p_value=normal_two_tails(z),
         value=value,
         standard_error=standard_error,
         interval=Intervals(middle - half, middle + half),

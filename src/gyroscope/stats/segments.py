@@ -12,6 +12,7 @@ from gyroscope.errors import DataError, UsageError
 from gyroscope.findings import Interval
 from gyroscope.stats.binary import FloatArray, IntArray
 from gyroscope.stats.multiplicity import holm
+from gyroscope.stats.tails import student_lower, student_quantile
 
 MISSING = -1  # the code of a missing value: a cell of its own, part of no range
 FEWEST_ROWS = 30  # of a segment in either half; below, a mean is not yet normal
@@ -245,8 +246,6 @@ def _tested(
     restrictions: tuple[Restriction, ...], cells: IntArray, loss: FloatArray, alpha: float
 ) -> Segment:
     """Welch's one-sided test of the segment against the rest."""
-    from scipy.special import stdtr, stdtrit
-
     members = _members(cells, restrictions)
     inside, rest = loss[members], loss[~members]
     difference = float(inside.mean() - rest.mean())
@@ -256,8 +255,8 @@ def _tested(
     else:
         df = (a + b) ** 2 / (a**2 / (inside.size - 1) + b**2 / (rest.size - 1))
         error = float(np.sqrt(a + b))
-        half = float(stdtrit(df, 1 - alpha / 2)) * error
-        p = float(stdtr(df, -difference / error))
+        half = float(student_quantile(1 - alpha / 2, df)) * error
+        p = float(student_lower(-difference / error, df))
     return Segment(
         restrictions=restrictions,
         n=inside.size,
