@@ -12,7 +12,6 @@ import pytest
 
 from gyroscope.decisions import Action, Status
 from gyroscope.errors import LogError
-from gyroscope.loop import upkeep
 from gyroscope.loop.logged import labelled_rows, records_of
 from gyroscope.loop.manual import erase
 from gyroscope.loop.upkeep import Upkeep, keep_up
@@ -104,4 +103,3 @@ def test_a_process_that_fails_is_reported(caplog: pytest.LogCaptureFixture) -> N
         time.sleep(0.01)
     failing.close()
     assert "could not be compacted: no space" in caplog.records[0].message
-    assert upkeep.NICENESS > 0
