@@ -27,7 +27,7 @@ from gyroscope.testing.prediction_log import label, prediction
 
 TASKS = 64
 MOST_S = 0.2  # from the first acknowledged record to the kill
-PATIENCE_S = 60.0  # for the first record after a kill
+PATIENCE_S = 300.0  # for the first record after a kill; on a busy machine a start takes long
 
 
 def record(name: str) -> Prediction:
@@ -91,7 +91,7 @@ def trial(folder: Path, kills: int, seed: int) -> bool:
         appender = Appender(folder, f"{kill}")
         if not appender.first.wait(PATIENCE_S):
             appender.kill()
-            print(f"kill {kill}: the next process was held up")
+            print(f"kill {kill}: the next process was held up, or ended by itself")
             return False
         slowest = max(slowest, appender.first_s)
         if kill % 10 == 9:
