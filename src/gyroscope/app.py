@@ -84,7 +84,7 @@ class Workspace:
         from gyroscope.prediction_log.file_log import FileLog
 
         if model not in self._logs:
-            self._logs[model] = FileLog(self.state / "log" / model)
+            self._logs[model] = FileLog(self.config.log_folder(model))
         return self._logs[model]
 
     def _load_bundle(self, model: str, version: int) -> Bundle:

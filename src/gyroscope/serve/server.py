@@ -19,6 +19,7 @@ from gyroscope.errors import UsageError
 from gyroscope.serve.app import create_app
 from gyroscope.serve.guard import LOOPBACK_HOSTS, Guard, is_loopback
 from gyroscope.serve.http import DEFAULT_LIMITS, Limits
+from gyroscope.serve.logs import Spooling
 from gyroscope.serve.protocol import BoundedProtocol
 
 ADDRESS_FILE = "server.json"
@@ -46,6 +47,7 @@ def run(
     limits: Limits = DEFAULT_LIMITS,
     access_log: bool = False,
     trusted_types: Sequence[str] = (),
+    spooling: Spooling | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; every acknowledged record is on the disk when it returns.
 
@@ -67,6 +69,7 @@ def run(
         guard=guard,
         access_log=access_log,
         trusted_types=trusted_types,
+        spooling=spooling,
     )
     config = uvicorn.Config(
         app,
