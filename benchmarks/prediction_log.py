@@ -16,9 +16,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import uvloop
+
 from gyroscope.findings import Window
 from gyroscope.model import Label, Prediction, Value
 from gyroscope.prediction_log import FileLog, GroupCommit
+from gyroscope.prediction_log.compaction import compact
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 WEEKS = 52
@@ -103,7 +106,7 @@ def append_from_tasks(log: FileLog, predictions: Sequence[Prediction], tasks: in
         await asyncio.gather(*(request(commit, first) for first in range(tasks)))
         await commit.close()
 
-    asyncio.run(main())
+    uvloop.run(main())  # as the server does
 
 
 def report_appends(folder: Path, predictions: Sequence[Prediction]) -> None:
@@ -114,14 +117,17 @@ def report_appends(folder: Path, predictions: Sequence[Prediction]) -> None:
             some = predictions[: records if fsync else 10 * records]
             name = f"groups of {group}, {'fsync' if fsync else 'buffered'}"
             _report_append(folder, name, some, group, fsync=fsync)
-    for tasks in (64, 256):
-        some = predictions[:20_000]
+    print(f"\n{'single records, syncs shared':<34}{'records/s':>12}{'/CPU s':>12}")
+    for tasks in (64, 256, 1024):
+        some = predictions[:100_000]
         place = folder / "tasks"
         log = FileLog(place)
+        cpu = time.process_time()
         taken = seconds(lambda: append_from_tasks(log, some, tasks))  # noqa: B023  called at once
+        cpu = time.process_time() - cpu
         log.close()
         shutil.rmtree(place)
-        print(f"{f'group commit, {tasks} tasks, fsync':<34}{len(some) / taken:>12,.0f}")
+        print(f"{f'{tasks} tasks, fsync':<34}{len(some) / taken:>12,.0f}{len(some) / cpu:>12,.0f}")
 
 
 def _report_append(
@@ -146,14 +152,23 @@ def report_reads(
     for start in range(0, len(labels), group):
         log.append_labels(labels[start : start + group])
     log.close()
-    size = bytes_written(folder)
-    bare = seconds(lambda: [path.read_bytes() for path in folder.iterdir()])
+    title = f"{len(predictions):,} predictions and labels, appended in groups of {group}"
+    _report_reads(folder, f"reads of segments: {title}", predictions)
+    taken = seconds(lambda: compact(folder))
+    print(f"\ncompacted into Parquet in {taken:.1f} s")
+    _report_reads(folder, f"reads of Parquet files: {title}", predictions)
+
+
+def _report_reads(folder: Path, title: str, predictions: Sequence[Prediction]) -> None:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files)
+    bare = seconds(lambda: [path.read_bytes() for path in files])
     log = FileLog(folder)
     weeks = [
         Window(START + timedelta(weeks=week), START + timedelta(weeks=week + 1))
         for week in range(WEEKS)
     ]
-    print(f"\nreads: {len(predictions):,} predictions and labels, appended in groups of {group}")
+    print(f"\n{title}")
     print(f"{'size on disk, MB':<34}{size / 1e6:>12.1f}")
     for name, taken in (
         ("reading the bytes alone, s", bare),

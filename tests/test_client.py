@@ -72,6 +72,18 @@ def client(other: type[Answering]) -> Iterator[Client]:
     server.server_close()
 
 
+def test_an_explanation_is_asked_for_and_comes_with_its_base(
+    client: Client, other: type[Answering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = b'{"base": 0.25, "predictions": [{"probability": 0.5}]}'
+    monkeypatch.setattr(other, "answer", answer)
+    found = client.predict("churn", [{}], explain="all", space="probability", sentence=True)
+    assert found == [{"probability": 0.5, "base": 0.25}]
+    assert other.received == [
+        {"rows": [{}], "explain": "all", "space": "probability", "sentence": True}
+    ]
+
+
 def test_values_of_numpy_and_pandas_are_sent_as_json(
     client: Client, other: type[Answering]
 ) -> None:

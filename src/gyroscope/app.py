@@ -84,14 +84,18 @@ class Workspace:
         from gyroscope.prediction_log.file_log import FileLog
 
         if model not in self._logs:
-            self._logs[model] = FileLog(self.state / "log" / model)
+            self._logs[model] = FileLog(self.config.log_folder(model))
         return self._logs[model]
 
     def _load_bundle(self, model: str, version: int) -> Bundle:
         from gyroscope.bundle.bundle import Bundle
 
         folder = self.registry.bundle_folder(model, version)
-        return Bundle.load(folder, trusted=self.keys.trusted())
+        return Bundle.load(
+            folder,
+            trusted=self.keys.trusted(),
+            trusted_types=self.config.settings["trusted_types"],
+        )
 
     @cached_property
     def world(self) -> World:

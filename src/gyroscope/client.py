@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gyroscope.errors import FieldProblem, RequestError, RowError, UsageError
 
@@ -59,10 +59,16 @@ class Client:
         model: str,
         rows: Sequence[Mapping[str, Any]],
         *,
-        explain: int = 0,
+        explain: int | Literal["all"] = 0,
+        space: Literal["margin", "probability"] = "margin",
+        sentence: bool = False,
         request_id: str | None = None,
     ) -> list[dict[str, Any]]:
         """Predictions for rows, in their order, each with its ``prediction_id``.
+
+        ``explain`` says how many contributions to list. Then there are also ``base`` and ``rest``,
+        which with the contributions add up to the margin, or in the other ``space`` to the
+        probability, and with ``sentence`` the prediction in words.
 
         NaN and the missing values of pandas are sent as null; scalars of NumPy as what they hold.
         ``request_id`` is any text, new if not given; with the same one for the same rows a program
@@ -72,13 +78,14 @@ class Client:
             RowError: a value is infinite or of a type that JSON has not; nothing was sent.
             RequestError: the server refused them; ``problems`` names the fields.
         """
-        answer = self._post(
-            f"/v1/models/{model}/predict",
-            {"rows": _plain_rows(rows), "explain": explain},
-            headers={_KEY: request_id or uuid.uuid4().hex},
-        )
+        asked: dict[str, Any] = {"rows": _plain_rows(rows), "explain": explain}
+        if explain:
+            asked |= {"space": space, "sentence": sentence}
+        headers = {_KEY: request_id or uuid.uuid4().hex}
+        answer = self._post(f"/v1/models/{model}/predict", asked, headers=headers)
         predictions: list[dict[str, Any]] = answer["predictions"]
-        return predictions
+        base = {"base": answer["base"]} if "base" in answer else {}
+        return [{**prediction, **base} for prediction in predictions]
 
     def predict_table(
         self, model: str, table: Any, *, explain: int = 0, request_id: str | None = None

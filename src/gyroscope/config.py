@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -71,6 +73,42 @@ WORKSPACE_SETTINGS = (
         high=1_000_000,
         help="Most rows in one prediction request.",
     ),
+    Setting(
+        name="trusted_types",
+        default=[],
+        unit="",
+        help="Full names of types, beside those of scikit-learn, NumPy and SciPy, that may be "
+        "built when an estimator of your own is loaded; their code runs.",
+    ),
+    Setting(
+        name="spool",
+        default="",
+        unit="folder",
+        help="Folder, best on another disk, where records wait while the disk of the prediction "
+        "log takes nothing; the one for temporary files if empty.",
+    ),
+    Setting(
+        name="spool_mb",
+        default=64,
+        unit="MB",
+        low=0,
+        help="Most records that wait there, for each model; 0 for none.",
+    ),
+    Setting(
+        name="when_spool_full",
+        default="refuse",
+        unit="",
+        choices=("refuse", "serve"),
+        help="What happens then: requests are answered 503, or are answered although nothing of "
+        "them is on record, which /readyz says.",
+    ),
+    Setting(
+        name="compact_every",
+        default="1h",
+        unit="duration",
+        low=1,
+        help="How often the pilot has the prediction log moved into Parquet files.",
+    ),
 )
 
 MODEL_SETTINGS = (
@@ -78,8 +116,16 @@ MODEL_SETTINGS = (
         name="candidates",
         default=["base_rate", "logistic_regression", "random_forest", "lightgbm", "xgboost"],
         unit="",
-        help="Model families tried in training. By default xgboost is left out where its extra is "
+        help="Model families tried in training; there are also decision_tree, gradient_boosting "
+        "hist_gradient_boosting and catboost. By default xgboost is left out where its extra is "
         "not installed; named in the file it must be.",
+    ),
+    Setting(
+        name="estimator",
+        default="",
+        unit="file",
+        help="A scikit-learn estimator of your own, saved with skops, that is tried too; slower to "
+        "serve than the families, and not explained.",
     ),
     Setting(
         name="most_rows",
@@ -131,6 +177,14 @@ MODEL_SETTINGS = (
         unit="rows",
         low=1,
         help='Fewer rows in a window give the verdict "not enough data".',
+    ),
+    Setting(
+        name="keep_log",
+        default=None,
+        unit="duration",
+        low=86400,
+        help="How long records stay in the prediction log: predictions by event time, labels by "
+        "arrival, in whole days of UTC. Without it they are kept.",
     ),
     Setting(
         name="false_alarms_per_year",
@@ -287,9 +341,9 @@ def _checked(setting: Setting, value: Any, where: str) -> Any:
 def _number(setting: Setting, value: Any, where: str) -> float | None:
     """The number to hold against the limits; ``None`` for settings that are not numbers."""
     if isinstance(setting.default, list):
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, list) or (setting.default and not value):
             raise ConfigError(
-                f"{where}: given {value!r}, expected a list such as {setting.default}"
+                f"{where}: given {value!r}, expected a list such as {setting.default or ['text']}"
             )
         return None
     if isinstance(setting.default, str):
@@ -325,6 +379,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     def state(self) -> Path:
         """The folder for everything Gyroscope writes, absolute."""
         return Path(self.root, self.settings["state"]).resolve()
+
+    def log_folder(self, model: str) -> Path:
+        """Where the prediction log of a model is kept, absolute."""
+        return self.state / "log" / model
+
+    def spool_folder(self, model: str) -> Path:
+        """Where records of a model wait while its log cannot be written, absolute.
+
+        Each state folder has its own, so that its servers and commands find the same one.
+        """
+        root = Path(self.root, self.settings["spool"] or tempfile.gettempdir())
+        digest = hashlib.blake2b(str(self.state).encode(), digest_size=8).hexdigest()
+        return root / f"gyroscope-{os.getuid()}-{digest}" / model
 
     def model(self, name: str | None) -> ModelConfig:
         """The model called ``name``, or the only one if ``name`` is None.

@@ -38,6 +38,7 @@ class Action(StrEnum):
     ROLL_BACK = "roll back"
     PAUSE = "pause"
     RESUME = "resume"
+    ERASE = "erase"  # all that the prediction log holds of one subject
 
 
 class Status(StrEnum):

@@ -12,6 +12,7 @@ GyroscopeError                 exit 1
 ├── BundleError                a bundle that is damaged, too new or not faithful
 ├── ConflictError              somebody else changed the state first
 └── LogError                   the prediction log cannot accept or read a record
+    └── UnwritableError        its disk takes nothing now; trying again can help
 """
 
 from __future__ import annotations
@@ -67,6 +68,10 @@ class ConflictError(GyroscopeError):
 
 class LogError(GyroscopeError):
     """The prediction log cannot accept or read a record."""
+
+
+class UnwritableError(LogError):
+    """The disk of the prediction log takes nothing now; trying again can help."""
 
 
 class FieldProblem(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from gyroscope.testing.worlds import CALM, logged, tiny_bundle
 def test_rows_of_every_version_score_the_same_bits_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gyroscope.loop.verification._ROWS_AT_ONCE", 70)
+    monkeypatch.setattr("gyroscope.loop.logged._ROWS_AT_ONCE", 70)
     serve(world, CALM.events(0, 2))
     promote(world, MODEL, register(world, tiny_bundle(kind="trees")), actor="test", reason="-")
     serve(world, CALM.events(2, 4))

@@ -169,7 +169,7 @@ def test_a_segment_removed_while_it_is_read_is_named(
     assert log.known(["a"])
     (segment,) = tmp_path.iterdir()
     size = {segment.name: segment.stat().st_size}
-    monkeypatch.setattr("gyroscope.prediction_log.catalog.Catalog._sizes", lambda _: size)
+    monkeypatch.setattr("gyroscope.prediction_log.catalog.segment_sizes", lambda _: size)
     segment.unlink()
     with pytest.raises(LogError, match=rf"{segment.name} cannot be read"):
         log.read()

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from gyroscope.findings import Window
 from gyroscope.prediction_log import FileLog, catalog, reader
-from gyroscope.prediction_log.index import Column, KeyIndex, microseconds, moment
+from gyroscope.prediction_log.index import Column, KeyIndex
+from gyroscope.prediction_log.moments import microseconds, moment
 from gyroscope.prediction_log.segments import HEADER_BYTES
 from gyroscope.testing.prediction_log import at, label, prediction
 

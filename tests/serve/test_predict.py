@@ -92,6 +92,38 @@ def test_explain_says_how_many_contributions_to_list(served: Served, k: int) -> 
     assert ("base" in one, "base" in many, "rest" in one) == (k > 0,) * 3
 
 
+def test_all_contributions_are_listed_if_all_are_asked_for(served: Served) -> None:
+    answer = served.predict({"rows": [ROW], "explain": "all"}).json()
+    [prediction] = answer["predictions"]
+    assert len(prediction["contributions"]) == N_FEATURES
+    assert prediction["rest"] == 0
+
+
+@given(row=rows, k=st.integers(1, N_FEATURES))
+@settings(deadline=None, max_examples=30)
+def test_in_probability_base_contributions_and_rest_add_up_to_the_probability(
+    churn: Served, row: dict[str, Any], k: int
+) -> None:
+    answer = churn.predict({"row": row, "explain": k, "space": "probability"}).json()
+    total = sum(one["contribution"] for one in answer["contributions"])
+    assert answer["base"] + total + answer["rest"] == pytest.approx(answer["probability"], abs=1e-9)
+
+
+def test_a_prediction_is_put_into_words_if_asked_for(served: Served) -> None:
+    one = served.predict({"row": ROW, "sentence": True}).json()
+    many = served.predict({"rows": [ROW, ROW], "sentence": True, "explain": 1}).json()
+    assert one["sentence"].startswith("Probability of churned yes: ")
+    assert [p["sentence"] for p in many["predictions"]] == [one["sentence"]] * 2
+    assert "sentence" not in served.predict().json()
+
+
+def test_there_is_no_sentence_without_contributions(served: Served) -> None:
+    answer = served.predict({"row": ROW, "sentence": True, "explain": 0})
+    assert answer.status_code == 422
+    [problem] = answer.json()["error"]["problems"]
+    assert (problem["field"], problem["expected"]) == ("explain", "1 to 6, the number of features")
+
+
 @pytest.mark.parametrize("k", [-1, N_FEATURES + 1, 10**30])
 def test_more_contributions_than_features_are_refused(served: Served, k: int) -> None:
     answer = served.predict({"row": ROW, "explain": k})

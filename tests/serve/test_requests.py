@@ -22,7 +22,14 @@ values = (
     | st.sampled_from([":", '"'])
 )
 rows = st.dictionaries(names, values, max_size=4)
-explains = st.fixed_dictionaries({}, optional={"explain": st.none() | st.integers(-5, 5)})
+explains = st.fixed_dictionaries(
+    {},
+    optional={
+        "explain": st.none() | st.integers(-5, 5) | st.just("all"),
+        "space": st.sampled_from(["margin", "probability"]),
+        "sentence": st.booleans(),
+    },
+)
 bodies = st.builds(
     lambda given, explain, indent, escaped: json.dumps(
         {**given, **explain}, indent=indent, ensure_ascii=escaped

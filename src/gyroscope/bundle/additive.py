@@ -20,6 +20,7 @@ class AdditiveScorer:
     """
 
     kind = "additive"
+    explains = True
 
     def __init__(
         self,
@@ -35,6 +36,12 @@ class AdditiveScorer:
         self._tables = list(tables)
         if not len(slopes) == len(missing) == len(expected) == len(self._tables):
             raise ValueError("the arrays of an additive scorer differ in length")
+        # All tables end to end: one look-up for all categories of a row.
+        coded = [(j, table) for j, table in enumerate(self._tables) if table is not None]
+        self._coded = np.array([j for j, _ in coded], dtype=np.intp)
+        self._lengths = np.array([len(table) for _, table in coded], dtype=np.intp)
+        self._starts = np.cumsum(self._lengths) - self._lengths
+        self._flat = np.concatenate([np.empty(0), *(table for _, table in coded)])
 
     def margins(self, X: Matrix) -> Vector:
         terms = np.empty((X.shape[0], X.shape[1] + 1))
@@ -51,22 +58,24 @@ class AdditiveScorer:
             raise ValueError(f"expected {len(self._slopes)} columns, got {X.shape[1]}")
         absent = np.isnan(X)
         terms = np.where(absent, self._missing, X * self._slopes)
-        for j, table in enumerate(self._tables):
-            if table is not None:
-                here = ~absent[:, j]
-                terms[here, j] = table[X[here, j].astype(np.intp)]
+        if self._coded.size:
+            missing = absent[:, self._coded]
+            codes = np.where(missing, 0.0, X[:, self._coded]).astype(np.intp)
+            if ((codes < 0) | (codes >= self._lengths)).any():
+                raise IndexError("a row holds a category code that no table of the scorer knows")
+            found = self._flat[self._starts + codes]
+            terms[:, self._coded] = np.where(missing, self._missing[self._coded], found)
         return terms
 
     def arrays(self) -> Arrays:
         lengths = [-1 if table is None else len(table) for table in self._tables]
-        flat = [table for table in self._tables if table is not None]
         return {
             "intercept": np.array([self._intercept]),
             "slopes": self._slopes,
             "missing": self._missing,
             "expected": self._expected,
             "table_lengths": np.array(lengths, dtype=np.int64),
-            "tables": np.concatenate(flat) if flat else np.empty(0),
+            "tables": self._flat,
         }
 
     @classmethod

@@ -28,13 +28,14 @@ class Scorer(Protocol):
     """
 
     kind: str  # name in the bundle
+    explains: bool  # whether it has contributions
 
     def margins(self, X: Matrix) -> Vector:
         """Raw margins, ``float64[n]``, of encoded rows ``float64[n, p]``."""
         ...
 
     def contributions(self, X: Matrix) -> Contributions:
-        """Exact Shapley values of the margins."""
+        """Exact Shapley values of the margins; NotImplementedError unless it explains."""
         ...
 
     def arrays(self) -> Arrays:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,10 @@ import numpy as np
 
 import gyroscope
 from gyroscope.bundle.additive import AdditiveScorer
-from gyroscope.bundle.base import Contributions, Matrix, Scorer, Vector
+from gyroscope.bundle.base import Arrays, Contributions, Matrix, Scorer, Vector
 from gyroscope.bundle.environment import Environment
+from gyroscope.bundle.estimator import EstimatorScorer
+from gyroscope.bundle.explanation import Space, in_probability
 from gyroscope.bundle.links import Link, LinkKind
 from gyroscope.bundle.reference import Reference
 from gyroscope.bundle.safe_arrays import checked_arrays
@@ -31,6 +34,7 @@ from gyroscope.bundle.verified import (
     each_name_once,
     read_verified,
 )
+from gyroscope.bundle.wording import Wording
 from gyroscope.data.contract import Contract
 from gyroscope.data.encoder import Encoder
 from gyroscope.data.framing import array_in, array_out
@@ -50,9 +54,10 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
-_SCORERS: dict[str, type[AdditiveScorer] | type[TreeScorer]] = {
+_SCORERS: dict[str, type[AdditiveScorer] | type[TreeScorer] | type[EstimatorScorer]] = {
     AdditiveScorer.kind: AdditiveScorer,
     TreeScorer.kind: TreeScorer,
+    EstimatorScorer.kind: EstimatorScorer,
 }
 
 
@@ -98,6 +103,11 @@ class Bundle:
         """A probability at or above it is labelled positive."""
         return self.manifest.threshold
 
+    @property
+    def explains(self) -> bool:
+        """Whether there are contributions; only estimators of the user's own have none."""
+        return self.scorer.explains
+
     def margins(self, X: Matrix) -> Vector:
         """Margins ``float64[n]`` of encoded rows ``float64[n, p]``, in ``link.unit``."""
         return self.link.margin(self.scorer.margins(X))
@@ -109,12 +119,18 @@ class Bundle:
         """
         return self.link.probability(self.margins(X))
 
-    def contributions(self, X: Matrix) -> Contributions:
-        """Exact Shapley values of the margins."""
+    def contributions(self, X: Matrix, *, space: Space = "margin") -> Contributions:
+        """Exact Shapley values of the margins, or their share of the probabilities."""
         raw = self.scorer.contributions(X)
-        return Contributions(
+        found = Contributions(
             values=raw.values * self.link.scale, base=raw.base * self.link.scale + self.link.shift
         )
+        return found if space == "margin" else in_probability(found, self.margins(X), self.link)
+
+    @cached_property
+    def wording(self) -> Wording:
+        """Puts predictions into words."""
+        return Wording(self.contract, self.reference.columns)
 
     def save(self, folder: Path, *, signer: Signer | None = None, run: str = "") -> None:
         """Write the bundle to ``folder``, all of it or nothing; raises OSError if there is one.
@@ -149,22 +165,32 @@ class Bundle:
             shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
 
     @classmethod
-    def load(cls, folder: Path, *, trusted: Mapping[str, str] | None = None) -> Bundle:
+    def load(
+        cls,
+        folder: Path,
+        *,
+        trusted: Mapping[str, str] | None = None,
+        trusted_types: Sequence[str] = (),
+    ) -> Bundle:
         """Verify and read the bundle in ``folder``.
 
         ``trusted`` has the names of the keys that may have signed it, by key, as
         :meth:`gyroscope.bundle.keys.Keys.trusted` gives them. Servers always pass it; without it
-        the bundle must be intact, but may be anybody's or unsigned.
+        the bundle must be intact, but may be anybody's or unsigned. ``trusted_types`` are those of
+        the setting of that name, for estimators of the user's own.
 
         Raises:
             BundleError: the bundle is absent, damaged, made by a newer release, unsigned or signed
                 by a key that is not trusted.
         """
-        return cls.parse(read_bundle(folder, trusted=trusted), folder)
+        verified = read_bundle(folder, trusted=trusted)
+        return cls.parse(verified, folder, trusted_types=trusted_types)
 
     @classmethod
     @np.errstate(all="ignore")  # what does not work out is not finite, and refused
-    def parse(cls, verified: Verified, folder: Path) -> Bundle:
+    def parse(
+        cls, verified: Verified, folder: Path, *, trusted_types: Sequence[str] = ()
+    ) -> Bundle:
         """Read the bundle from verified files; raises BundleError if they make none."""
         from safetensors import SafetensorError
         from safetensors.numpy import load
@@ -184,7 +210,7 @@ class Bundle:
             bundle = cls(
                 manifest=manifest,
                 contract=msgspec.json.decode(each_name_once(contents[_CONTRACT]), type=Contract),
-                scorer=_SCORERS[manifest.scorer].from_arrays(_part(arrays, "scorer")),
+                scorer=_scorer(manifest.scorer, _part(arrays, "scorer"), trusted_types),
                 link=Link.from_arrays(manifest.link, _part(arrays, "link")),
                 reference=msgspec.json.decode(
                     each_name_once(contents[_REFERENCE]), type=Reference, dec_hook=array_in
@@ -204,9 +230,12 @@ class Bundle:
         """
         codes = [len(column.categories) for column in self.contract.features]
         X = np.array([np.full(len(codes), np.nan), codes])
+        if not self.explains:  # the user's own need not take what is no row of the contract
+            X = np.zeros((1, len(codes)))
         if not (np.isfinite(self.margins(X)).all() and np.isfinite(self.probabilities(X)).all()):
             raise ValueError("it does not score rows of its own contract")
-        self.contributions(X)  # collects the paths of trees, which takes a while
+        if self.explains:
+            self.contributions(X)
 
 
 def read_bundle(folder: Path, *, trusted: Mapping[str, str] | None = None) -> Verified:
@@ -217,6 +246,12 @@ def read_bundle(folder: Path, *, trusted: Mapping[str, str] | None = None) -> Ve
 def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     start = f"{prefix}."
     return {n.removeprefix(start): array for n, array in arrays.items() if n.startswith(start)}
+
+
+def _scorer(kind: str, arrays: Arrays, trusted_types: Sequence[str]) -> Scorer:
+    if kind == EstimatorScorer.kind:
+        return EstimatorScorer.from_arrays(arrays, trusted_types=trusted_types)
+    return _SCORERS[kind].from_arrays(arrays)
 
 
 def _pretty(record: msgspec.Struct) -> bytes:

@@ -22,6 +22,7 @@ class TreeScorer:
     """
 
     kind = "trees"
+    explains = True
 
     def __init__(self, nodes: Nodes, *, base: float, single: bool) -> None:
         self._nodes = nodes

@@ -13,6 +13,7 @@ from gyroscope.cli.demo import demo
 from gyroscope.cli.drift import drift
 from gyroscope.cli.init import init
 from gyroscope.cli.job import job
+from gyroscope.cli.log import log
 from gyroscope.cli.predict import predict
 from gyroscope.cli.report import report
 from gyroscope.cli.settings import settings
@@ -61,6 +62,8 @@ app.add_typer(keys.app, name="keys")
 
 for command in INTERNAL:
     app.command(hidden=True)(command)
+
+app.add_typer(log)
 
 
 def _version(wanted: bool) -> None:

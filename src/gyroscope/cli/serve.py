@@ -74,6 +74,7 @@ def api(
     from gyroscope.config import load_config
     from gyroscope.loop.supervisor import stop_with_parent
     from gyroscope.serve.http import Limits
+    from gyroscope.serve.logs import Spooling
     from gyroscope.serve.server import run
 
     stop_with_parent()
@@ -86,6 +87,12 @@ def api(
         limits=Limits(
             body_bytes=int(settings["max_body_mb"] * 1_000_000), rows=settings["max_rows"]
         ),
+        trusted_types=settings["trusted_types"],
+        spooling=Spooling(
+            folder=config.spool_folder,
+            bytes=int(settings["spool_mb"] * 1_000_000),
+            when_full=settings["when_spool_full"],
+        ),
     )
 
 
@@ -95,6 +102,7 @@ def pilot(workspace: WorkspaceOption = HERE) -> None:
     from gyroscope.loop.fly import fly, stop_event
     from gyroscope.loop.locks import locked
     from gyroscope.loop.supervisor import stop_with_parent
+    from gyroscope.loop.upkeep import Upkeep
 
     stop_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
@@ -104,7 +112,8 @@ def pilot(workspace: WorkspaceOption = HERE) -> None:
         while again:
             space = Workspace(workspace)
             pilots = [space.pilot(model) for model in space.config.models]
-            again = fly(space.world, pilots, stopping)
+            upkeep = Upkeep(space.command("log", "compact"), space.config.settings["compact_every"])
+            again = fly(space.world, pilots, stopping, upkeep)
             space.close()
 
 

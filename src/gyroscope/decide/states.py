@@ -186,6 +186,10 @@ def _resume(care: Care, decision: Decision) -> dict[str, Any]:
     return {"paused": False}
 
 
+def _erase(care: Care, decision: Decision) -> dict[str, Any]:
+    return {}
+
+
 _CHANGES = {
     Action.QUARANTINE: _quarantine,
     Action.RELEASE: _release,
@@ -200,4 +204,5 @@ _CHANGES = {
     Action.ROLL_BACK: _roll_back,
     Action.PAUSE: _pause,
     Action.RESUME: _resume,
+    Action.ERASE: _erase,
 }

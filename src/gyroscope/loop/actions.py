@@ -20,6 +20,7 @@ from gyroscope.decisions import Action, Care, Decision, Recorded, Status, decisi
 from gyroscope.errors import ConflictError, NotFoundError, UsageError
 from gyroscope.loop.jobs import RETRAIN
 from gyroscope.loop.training import Retraining
+from gyroscope.loop.upkeep import complete_erasure
 from gyroscope.loop.world import World
 from gyroscope.model import CHALLENGER, PREVIOUS
 from gyroscope.promote.promotion import MOVES, Promoter, champion_of
@@ -146,6 +147,8 @@ class Actor:
             world.registry.set_alias(model, CHALLENGER, decision.version)
         elif decision.action is Action.REJECT:
             world.registry.remove_alias(model, CHALLENGER)
+        elif decision.action is Action.ERASE:
+            complete_erasure(world, model)
 
     def _submit(self, decision: Decision, care: Care) -> None:
         assert care.champion is not None  # the policy retrains only what serves

@@ -14,6 +14,7 @@ from gyroscope.config import FILE, load_config
 from gyroscope.errors import GyroscopeError, UsageError
 from gyroscope.loop.changes import DatabaseChanges
 from gyroscope.loop.pilot import Pilot
+from gyroscope.loop.upkeep import Upkeep
 from gyroscope.loop.world import World
 
 _SHORTEST_IDLE_S, _LONGEST_IDLE_S = 0.02, 2.0  # between turns of a model without work, doubling
@@ -25,10 +26,13 @@ _PUBLISH_S, _PUBLISH_AGAIN_S = 10.0, 2.0  # between looks without a sign of chan
 _log = logging.getLogger("gyroscope.pilot")
 
 
-def fly(world: World, pilots: Sequence[Pilot], stopping: threading.Event) -> bool:
+def fly(
+    world: World, pilots: Sequence[Pilot], stopping: threading.Event, upkeep: Upkeep | None = None
+) -> bool:
     """Give every model its turns until told to stop, or until the settings file has changed.
 
-    An error holds up only its own model, which is tried again later.
+    An error holds up only its own model, which is tried again later. The prediction logs are kept
+    up meanwhile, unless ``upkeep`` is None.
 
     Returns:
         Whether the settings have changed, to others that can be used.
@@ -47,6 +51,8 @@ def fly(world: World, pilots: Sequence[Pilot], stopping: threading.Event) -> boo
             if time.monotonic() >= beat_at:
                 world.store.beat("pilot")
                 beat_at = time.monotonic() + _BEAT_S
+            if upkeep is not None:
+                upkeep.look()
             moved = aliases.any()
             for turn in turns:
                 if not stopping.is_set():
@@ -56,6 +62,8 @@ def fly(world: World, pilots: Sequence[Pilot], stopping: threading.Event) -> boo
     finally:
         ended.set()
         publisher.join()
+        if upkeep is not None:
+            upkeep.close()
         aliases.close()
     return not stopping.is_set()
 

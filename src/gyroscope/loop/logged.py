@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -11,11 +12,14 @@ from numpy.typing import NDArray
 from gyroscope.data.contract import Contract
 from gyroscope.data.encoder import Encoder
 from gyroscope.findings import Window
+from gyroscope.loop.clock import moment
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log.base import PredictionLog
 
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+
+_ROWS_AT_ONCE = 20_000  # so that a long log needs no more memory than a short one
 
 
 class LoggedRows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -36,6 +40,34 @@ class LoggedRows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def labelled(self) -> Mask:
         """Rows whose label has arrived."""
         return ~np.isnan(self.y)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A prediction with all labels that have arrived for it, by arrival: the last one counts."""
+
+    prediction: Prediction
+    labels: tuple[Label, ...]
+
+
+def records_of(log: PredictionLog, subject: str) -> list[Record]:
+    """All predictions with an id or about an entity, by event time; reads the whole log."""
+    found = [
+        prediction
+        for window in stretches(log)
+        for prediction in log.read(window).predictions
+        if subject in (prediction.id, prediction.entity)
+    ]
+    return [Record(prediction=p, labels=log.arrivals(p.id)) for p in found]
+
+
+def stretches(log: PredictionLog) -> Iterator[Window]:
+    """Windows that follow one another and hold the whole log, about as many rows in each."""
+    span = log.span()
+    if span is None:
+        return
+    starts = [moment(time) for time in sorted(set(log.times()[::_ROWS_AT_ONCE].tolist()))]
+    for start, end in pairwise([*starts, span.end]):
+        yield Window(start, end)
 
 
 def labelled_rows(log: PredictionLog, contract: Contract, window: Window | None) -> LoggedRows:

@@ -14,6 +14,7 @@ from gyroscope.findings import Window
 from gyroscope.loop.actions import Actor
 from gyroscope.loop.world import World
 from gyroscope.model import PREVIOUS, ModelVersion
+from gyroscope.prediction_log.erasure import Erasure, erasures, order_erasure
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +83,30 @@ def resume(world: World, model: str, *, actor: str, reason: str) -> Recorded:
     """Let the pilot act again."""
     order = Order(model=model, actor=actor, reason=reason)
     return _by_hand(world, model, lambda care: _decision(world, order, Action.RESUME))
+
+
+def erase(world: World, model: str, subject: str, *, actor: str, reason: str) -> Erasure:
+    """Erase all that the prediction log holds of one subject, as of now.
+
+    The record of the decision says that it was done and why, never whose records they were.
+
+    Args:
+        world: the outside.
+        model: whose log.
+        subject: id of a prediction, or of the entity that predictions are about.
+        actor: who decides.
+        reason: goes on record; it should not name the subject.
+
+    Raises:
+        LogError: the log cannot be read or written; what was ordered is completed by the pilot, or
+            by compacting the log.
+    """
+    order = Order(model=model, actor=actor, reason=reason)
+    acting = Actor(world)
+    with acting.alone(model) as care:
+        order_erasure(world.log_folder(model), subject)
+        acting.carry_out(care, care, (_decision(world, order, Action.ERASE),))
+    return erasures(world.log_folder(model))[-1]
 
 
 def retrain(world: World, model: str, *, actor: str, reason: str) -> Recorded:

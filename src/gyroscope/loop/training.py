@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.config import ModelConfig
+from gyroscope.bundle.estimator import ALLOW_LIST
+from gyroscope.config import Config, ModelConfig
 from gyroscope.data.checks import check_table
 from gyroscope.data.contract import Contract, contract_from_mapping
 from gyroscope.data.sources import read_table
@@ -25,6 +26,8 @@ from gyroscope.findings import Finding, Window
 from gyroscope.loop.clock import EARLIEST
 from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.world import World
+from gyroscope.train.families.base import ModelFamily
+from gyroscope.train.families.own_estimator import OwnEstimator
 from gyroscope.train.pipeline import Evaluated, Pipeline, Progress, Task, Trained
 from gyroscope.validate.base import Evaluation
 from gyroscope.validate.gates import default_gates, run_gates
@@ -57,6 +60,7 @@ def train_first(world: World, model: str, progress: Progress) -> Trained:
         contract=contract,
         settings=config.settings,
         rows=loaded.rows,
+        own=own_estimator(world.config, model),
         checks=checks,
         tags={BASE_SNAPSHOT: loaded.rows.digest, "purpose": "train"},
     )
@@ -108,6 +112,7 @@ def retrain(world: World, model: str, order: Retraining, progress: Progress) -> 
         spans=_spans(world.config.model(model), rows, since, order),
         since=since,
         champion=champion,
+        own=own_estimator(world.config, model),
         tags={BASE_SNAPSHOT: snapshot, "purpose": "retrain"},
     )
     trained = make_pipeline(world, progress).run(task)
@@ -121,6 +126,14 @@ def retrain(world: World, model: str, order: Retraining, progress: Progress) -> 
         span=trained.evaluated.candidate.span,
         gates=trained.gates,
     )
+
+
+def own_estimator(config: Config, model: str) -> ModelFamily | None:
+    """The family of the estimator that the setting of a model names, if it does."""
+    file = config.model(model).settings["estimator"]
+    if not file:
+        return None
+    return OwnEstimator(config.root / file, config.settings[ALLOW_LIST])
 
 
 def make_pipeline(world: World, progress: Progress) -> Pipeline:

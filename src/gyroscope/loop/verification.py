@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 import msgspec
 import numpy as np
 
-from gyroscope.findings import Window
-from gyroscope.loop.clock import moment
-from gyroscope.loop.logged import labelled_rows
+from gyroscope.loop.logged import labelled_rows, stretches
 from gyroscope.loop.world import World
-from gyroscope.prediction_log.base import PredictionLog
-
-_ROWS_AT_ONCE = 20_000  # so that a long log needs no more memory than a short one
 
 
 class Replayed(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +24,7 @@ def replay_scores(world: World, model: str) -> Replayed:
         BundleError: its bundle was altered.
     """
     log, n, different = world.log(model), 0, 0
-    for window in _stretches(log):
+    for window in stretches(log):
         versions = sorted({prediction.version for prediction in log.read(window).predictions})
         for version in versions:
             bundle = world.bundle(model, version)
@@ -42,13 +34,3 @@ def replay_scores(world: World, model: str) -> Replayed:
             n += len(logged)
             different += int((again.view(np.int64) != logged.view(np.int64)).sum())
     return Replayed(rows=n, different=different)
-
-
-def _stretches(log: PredictionLog) -> Iterator[Window]:
-    """Windows that follow one another and hold the whole log, about as many rows in each."""
-    span = log.span()
-    if span is None:
-        return
-    starts = [moment(time) for time in sorted(set(log.times()[::_ROWS_AT_ONCE].tolist()))]
-    for start, end in pairwise([*starts, span.end]):
-        yield Window(start, end)

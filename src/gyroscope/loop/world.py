@@ -41,6 +41,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         """Where training sets are kept."""
         return self.config.state / "snapshots"
 
+    def log_folder(self, model: str) -> Path:
+        """Where the prediction log of a model is kept."""
+        return self.config.log_folder(model)
+
     def acting_on(self, model: str) -> AbstractContextManager[None]:
         """The right to act on a model, which one process has at a time; waits for it.
 

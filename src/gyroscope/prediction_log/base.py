@@ -35,6 +35,18 @@ def span_of(first: datetime, last: datetime) -> Window:
     return Window(first, min(last, _LAST_MOMENT - _MICROSECOND) + _MICROSECOND)
 
 
+class Appends(Protocol):
+    """What takes records."""
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Write predictions, all or none; raises LogError."""
+        ...
+
+    def append_labels(self, labels: Sequence[Label]) -> None:
+        """Write arrivals of labels, all or none; raises LogError."""
+        ...
+
+
 class PredictionLog(Protocol):
     """The append-only record of one model's predictions and of the labels that came later.
 
@@ -63,6 +75,10 @@ class PredictionLog(Protocol):
         last to arrive counts. Equal arrivals count in the order written. Labels for unknown ids
         are ignored.
         """
+        ...
+
+    def arrivals(self, prediction_id: str) -> tuple[Label, ...]:
+        """All labels that have arrived for a prediction, corrected ones too, by arrival."""
         ...
 
     def known(self, prediction_ids: Sequence[str]) -> set[str]:

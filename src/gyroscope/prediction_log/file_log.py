@@ -28,8 +28,9 @@ class FileLog:
 
     Each process that appends writes its own segment files, so writers need no lock between them;
     of records with equal arrival, those in the segment that was begun first count as written first.
-    A reader keeps 50 to 120 bytes for each row in memory and scans only what is new since it last
-    looked; the first look scans everything.
+    :func:`gyroscope.prediction_log.compaction.compact` moves segments into Parquet files meanwhile.
+    A reader keeps 48 bytes for each row in memory and scans only what is new since it last looked;
+    the first look, and the first after a compaction, scans ids and times of everything.
 
     Args:
         folder: where the segments are; made at the first append.
@@ -74,6 +75,11 @@ class FileLog:
         """
         with self._reading:
             return self._opened_reader().read(window, as_of)
+
+    def arrivals(self, prediction_id: str) -> tuple[Label, ...]:
+        """See :meth:`PredictionLog.arrivals`."""
+        with self._reading:
+            return self._opened_reader().arrivals(prediction_id)
 
     def known(self, prediction_ids: Sequence[str]) -> set[str]:
         """See :meth:`PredictionLog.known`."""

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from gyroscope.errors import LogError
 from gyroscope.model import Label, Prediction
-from gyroscope.prediction_log.base import PredictionLog
+from gyroscope.prediction_log.base import Appends
 
 _Row = TypeVar("_Row")
 
@@ -23,7 +23,7 @@ class GroupCommit:
     sync. So there is no timer: groups are small when there is little to do and grow with the load.
     """
 
-    def __init__(self, log: PredictionLog) -> None:
+    def __init__(self, log: Appends) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prediction-log")
         self._predictions = _Gatherer(log.append, self._thread)
         self._labels = _Gatherer(log.append_labels, self._thread)
@@ -36,12 +36,12 @@ class GroupCommit:
             LogError: none of these predictions was written; those of other tasks may have been.
         """
         self._check_open()
-        await self._predictions.append(predictions)
+        await self._predictions.add(predictions)
 
     async def append_labels(self, labels: Sequence[Label]) -> None:
         """Return when the labels are durable, all of them; raises like :meth:`append`."""
         self._check_open()
-        await self._labels.append(labels)
+        await self._labels.add(labels)
 
     async def close(self) -> None:
         """Wait until all that was handed in is written; the log itself stays open."""
@@ -75,13 +75,14 @@ class _Gatherer(Generic[_Row]):
         self._lock = threading.Lock()  # between the event loop and the writing thread
         self._gathering: _Group[_Row] | None = None
 
-    async def append(self, rows: Sequence[_Row]) -> None:
+    def add(self, rows: Sequence[_Row]) -> asyncio.Future[None]:
+        """Done when the rows are written."""
         with self._lock:
             group = self._gathering or self._new_group()
             written = group.loop.create_future()
             group.appends.append(rows)
             group.waiting.append(written)
-        await written
+        return written
 
     async def finish(self) -> None:
         """Wait until the group that is gathering has been taken up and written."""

@@ -7,28 +7,17 @@ chance that any two share a key is 3e-8.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from gyroscope.findings import Window
+from gyroscope.prediction_log.moments import DAY_US, microseconds, moment
 from gyroscope.prediction_log.records import Head
 
 Integers = npt.NDArray[np.int64]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def microseconds(moment: datetime) -> int:
-    """Microseconds since 1970, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def moment(since_1970: int) -> datetime:
-    """The time in UTC that :func:`microseconds` made the number of."""
-    return _EPOCH + since_1970 * _MICROSECOND
 
 
 def keys_of(ids: Iterable[str]) -> Integers:
@@ -39,8 +28,8 @@ def keys_of(ids: Iterable[str]) -> Integers:
 class Column:
     """A growing array of integers."""
 
-    def __init__(self) -> None:
-        self._data = np.empty(1024, dtype=np.int64)
+    def __init__(self, dtype: npt.DTypeLike = np.int64) -> None:
+        self._data = np.empty(1024, dtype=dtype)
         self._length = 0
 
     @property
@@ -52,7 +41,7 @@ class Column:
         """Append values."""
         length = self._length + len(values)
         if length > len(self._data):
-            data = np.empty(max(length, 2 * len(self._data)), dtype=np.int64)
+            data = np.empty(max(length, 2 * len(self._data)), dtype=self._data.dtype)
             data[: self._length] = self.values
             self._data = data
         self._data[self._length : length] = values
@@ -96,23 +85,64 @@ class KeyIndex:
         return np.concatenate(positions), np.concatenate(rows)
 
 
+class RowArrays(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What the index keeps of some rows, arrays of shape (rows,)."""
+
+    keys: Integers  # of ids
+    times: Integers  # microseconds since 1970
+    arrivals: Integers  # microseconds since 1970
+    records: Integers  # number of the record that holds the row now
+    positions: Integers  # in that record
+    origins: Integers  # number of the segment that the row was first written to
+    places: Integers  # in that segment, among the rows of its kind
+
+
 class Batch:
-    """Rows of some records on their way into the index."""
+    """Rows of one segment on their way into the index."""
 
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.times: list[datetime] = []
-        self.arrivals: list[datetime] = []
-        self.records: list[int] = []  # number of each record
-        self.counts: list[int] = []  # rows in each record
+    def __init__(self, origin: int, first_place: int) -> None:
+        self._origin = origin
+        self._place = first_place
+        self._ids: list[str] = []
+        self._times: list[datetime] = []
+        self._arrivals: list[datetime] = []
+        self._records: list[int] = []
+        self._positions: list[int] = []
+        self._places: list[int] = []
 
-    def add(self, record: int, head: Head) -> None:
-        """Put in all rows of a record."""
-        self.ids += head.ids
-        self.times += head.times
-        self.arrivals += head.arrivals
-        self.records.append(record)
-        self.counts.append(len(head.ids))
+    def add(self, record: int, head: Head, kept: Sequence[int] | None = None) -> None:
+        """Put in the rows of a record, or only those at some positions."""
+        n = len(head.ids)
+        if kept is None:
+            kept = range(n)
+            self._ids += head.ids
+            self._times += head.times
+            self._arrivals += head.arrivals
+        else:
+            self._ids += [head.ids[i] for i in kept]
+            self._times += [head.times[i] for i in kept]
+            self._arrivals += [head.arrivals[i] for i in kept]
+        self._records += [record] * len(kept)
+        self._positions += kept
+        self._places += [self._place + i for i in kept]
+        self._place += n
+
+    @property
+    def next_place(self) -> int:
+        """The place of the next row of the segment."""
+        return self._place
+
+    def arrays(self) -> RowArrays:
+        """All rows put in."""
+        return RowArrays(
+            keys=keys_of(self._ids),
+            times=_integers([microseconds(time) for time in self._times]),
+            arrivals=_integers([microseconds(arrival) for arrival in self._arrivals]),
+            records=_integers(self._records),
+            positions=_integers(self._positions),
+            origins=np.full(len(self._ids), self._origin, dtype=np.int64),
+            places=_integers(self._places),
+        )
 
 
 class Rows:
@@ -120,19 +150,24 @@ class Rows:
 
     def __init__(self) -> None:
         self._keys = KeyIndex()
-        self._times = Column()  # microseconds since 1970
-        self._arrivals = Column()  # microseconds since 1970
-        self._records = Column()  # number of the record
-        self._positions = Column()  # in the record
+        self._times = Column()
+        self._arrivals = Column()
+        self._records = Column(np.int32)
+        self._positions = Column(np.int32)
+        self._origins = Column(np.int32)
+        self._places = Column(np.int32)
 
-    def extend(self, batch: Batch) -> None:
-        """Index the rows of a batch."""
-        counts = np.array(batch.counts, dtype=np.int64)
-        self._keys.extend(keys_of(batch.ids))
-        self._times.extend([microseconds(time) for time in batch.times])
-        self._arrivals.extend([microseconds(arrival) for arrival in batch.arrivals])
-        self._records.extend(np.repeat(np.array(batch.records, dtype=np.int64), counts))
-        self._positions.extend(_ranges(np.zeros_like(counts), counts))
+    def extend(self, rows: RowArrays) -> None:
+        """Index more rows."""
+        if not len(rows.keys):
+            return
+        self._keys.extend(rows.keys)
+        self._times.extend(rows.times)
+        self._arrivals.extend(rows.arrivals)
+        self._records.extend(rows.records)
+        self._positions.extend(rows.positions)
+        self._origins.extend(rows.origins)
+        self._places.extend(rows.places)
 
     def span(self) -> tuple[datetime, datetime] | None:
         """Earliest and latest event time; None without rows."""
@@ -151,6 +186,18 @@ class Rows:
         start, end = microseconds(window.start), microseconds(window.end)
         return np.flatnonzero((times >= start) & (times < end))
 
+    def days(self, *, by_arrival: bool) -> Integers:
+        """The UTC day of each row, by event time or by arrival, in days since 1970."""
+        return (self._arrivals if by_arrival else self._times).values // DAY_US
+
+    def origins(self, rows: Integers) -> Integers:
+        """Numbers of the segments that the rows were first written to, shape (rows,)."""
+        return self._origins.values[rows]
+
+    def places(self, rows: Integers) -> Integers:
+        """Places of the rows in those segments, shape (rows,)."""
+        return self._places.values[rows]
+
     def records(self, rows: Integers) -> Integers:
         """Numbers of the records that hold the rows, shape (rows,)."""
         return self._records.values[rows]
@@ -165,31 +212,42 @@ class Rows:
         found[self._keys.matches(keys)[0]] = True
         return found
 
-    def first(self, keys: Integers, segment_order: Integers) -> Integers:
+    def first(self, keys: Integers, origin_ranks: Integers) -> Integers:
         """For each key the row that arrived first; of several, the one written first.
 
-        ``segment_order`` has for each record the rank of its segment, shape (records,). Returns
-        row numbers of shape (keys,), -1 for a key without rows.
+        ``origin_ranks`` has the rank of each segment, shape (origins,). Returns row numbers of
+        shape (keys,), -1 for a key without rows.
         """
-        asked, rows = self._ranked(*self._keys.matches(keys), segment_order)
+        asked, rows = self._ranked(*self._keys.matches(keys), origin_ranks)
         return _pick(asked[::-1], rows[::-1], len(keys))
 
-    def last(self, keys: Integers, segment_order: Integers, as_of: datetime | None) -> Integers:
+    def last(self, keys: Integers, origin_ranks: Integers, as_of: datetime | None) -> Integers:
         """Like :meth:`first`, the row that arrived last, but no later than ``as_of``."""
         asked, rows = self._keys.matches(keys)
         if as_of is not None:
             in_time = self._arrivals.values[rows] <= microseconds(as_of)
             asked, rows = asked[in_time], rows[in_time]
-        asked, rows = self._ranked(asked, rows, segment_order)
+        asked, rows = self._ranked(asked, rows, origin_ranks)
         return _pick(asked, rows, len(keys))
 
+    def all(self, keys: Integers, origin_ranks: Integers) -> Integers:
+        """All rows of some keys, by key, then by arrival, then as written, shape (found,)."""
+        return self._ranked(*self._keys.matches(keys), origin_ranks)[1]
+
+    def written_order(self, rows: Integers, origin_ranks: Integers) -> Integers:
+        """Rows in the order in which they were written, segment by segment, shape (rows,)."""
+        return rows[np.lexsort((self.places(rows), origin_ranks[self.origins(rows)]))]
+
     def _ranked(
-        self, asked: Integers, rows: Integers, segment_order: Integers
+        self, asked: Integers, rows: Integers, origin_ranks: Integers
     ) -> tuple[Integers, Integers]:
-        records = self.records(rows)
-        written = (self.positions(rows), records, segment_order[records])
+        written = (self.places(rows), origin_ranks[self.origins(rows)])
         order = np.lexsort((*written, self._arrivals.values[rows], asked))
         return asked[order], rows[order]
+
+
+def _integers(values: Sequence[int]) -> Integers:
+    return np.array(values, dtype=np.int64)
 
 
 def _pick(asked: Integers, rows: Integers, n: int) -> Integers:

@@ -11,6 +11,7 @@ from gyroscope.errors import LogError
 from gyroscope.findings import Window
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log.base import Joined, span_of
+from gyroscope.prediction_log.moments import microseconds
 from gyroscope.prediction_log.records import encode_labels, encode_predictions
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ class MemoryLog:
         found.sort(key=lambda p: (p.time, p.id))
         return Joined(predictions=tuple(found), labels=tuple(last.get(p.id) for p in found))
 
+    def arrivals(self, prediction_id: str) -> tuple[Label, ...]:
+        """See :meth:`PredictionLog.arrivals`."""
+        with self._lock:
+            self._check_open()
+            labels = [x for x in self._labels if x.prediction_id == prediction_id]
+        return tuple(sorted(labels, key=_arrival))
+
     def known(self, prediction_ids: Sequence[str]) -> set[str]:
         """See :meth:`PredictionLog.known`."""
         with self._lock:
@@ -64,8 +72,6 @@ class MemoryLog:
     def times(self, window: Window | None = None) -> NDArray[np.int64]:
         """See :meth:`PredictionLog.times`."""
         import numpy as np
-
-        from gyroscope.prediction_log.index import microseconds
 
         with self._lock:
             self._check_open()

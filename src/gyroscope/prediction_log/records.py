@@ -57,6 +57,16 @@ class PredictionRecord(Head, frozen=True, kw_only=True, array_like=True, tag=1):
     rows: list[tuple[Any, ...]]
 
 
+class PredictionCheck(Head, frozen=True, kw_only=True, array_like=True, tag=1):
+    """A :class:`PredictionRecord` of which all is decoded but the values of the rows."""
+
+    version: int
+    schema: bytes
+    scores: list[float]
+    entities: list[str | None]
+    rows: msgspec.Raw
+
+
 class LabelHead(Head, frozen=True, kw_only=True, array_like=True, tag=2):
     """A :class:`LabelRecord` without what its index does not need."""
 
@@ -83,7 +93,11 @@ def _big_integer(code: int, data: memoryview) -> int:
 _encoder = msgspec.msgpack.Encoder()
 RecordHead = Schema | PredictionHead | LabelHead
 _predictions = msgspec.msgpack.Decoder(PredictionRecord, ext_hook=_big_integer)
+_checks = msgspec.msgpack.Decoder(PredictionCheck)
 _labels = msgspec.msgpack.Decoder(LabelRecord, ext_hook=_big_integer)
+_values: msgspec.msgpack.Decoder[dict[int, Any]] = msgspec.msgpack.Decoder(
+    dict[int, Any], ext_hook=_big_integer
+)
 _heads: msgspec.msgpack.Decoder[RecordHead] = msgspec.msgpack.Decoder(RecordHead)
 
 
@@ -122,7 +136,7 @@ def encode_predictions(predictions: Sequence[Prediction]) -> list[Encoded]:
     encoded = []
     for (_, columns), run in groupby(predictions, lambda p: (p.version, p.columns)):
         for some in _pieces(list(run)):
-            payload = _payload(some, _prediction_record, decode_predictions)
+            payload = _payload(some, _prediction_record, _check_predictions)
             encoded.append(Encoded(payload=payload, columns=columns))
     return encoded
 
@@ -130,9 +144,19 @@ def encode_predictions(predictions: Sequence[Prediction]) -> list[Encoded]:
 def encode_labels(labels: Sequence[Label]) -> list[Encoded]:
     """The records of labels, in order; raises like :func:`encode_predictions`."""
     return [
-        Encoded(payload=_payload(some, _label_record, decode_labels))
+        Encoded(payload=_payload(some, _label_record, _labels.decode))
         for some in _pieces(list(labels))
     ]
+
+
+def pack_values(values: dict[int, Value]) -> bytes:
+    """Values by number, exactly."""
+    return _encoder.encode({number: _extended(value) for number, value in values.items()})
+
+
+def unpack_values(packed: bytes) -> dict[int, Value]:
+    """What :func:`pack_values` packed; raises msgspec.MsgspecError for anything else."""
+    return _values.decode(packed)
 
 
 def predictions_at(
@@ -172,7 +196,14 @@ def _pieces(rows: list[_Row]) -> Iterator[list[_Row]]:
         yield rows[start : start + ROWS_PER_RECORD]
 
 
+def _check_predictions(payload: bytes) -> None:
+    # Whatever was encoded as the value of a row can be decoded, and that is most of the work.
+    _checks.decode(payload)
+
+
 def _prediction_record(predictions: list[Prediction]) -> PredictionRecord:
+    if not all(isinstance(p.row, tuple) for p in predictions):
+        raise TypeError("Expected `tuple` as row")
     return PredictionRecord(
         ids=[p.id for p in predictions],
         times=[p.time for p in predictions],
@@ -197,16 +228,16 @@ def _label_record(labels: list[Label]) -> LabelRecord:
 def _payload(
     rows: list[_Row],
     record_of: Callable[[list[_Row]], _Record],
-    decode: Callable[[bytes], _Record],
+    check: Callable[[bytes], object],
 ) -> bytes:
     """Encode and read back: one value of a wrong type would make all its record unreadable."""
     try:
         payload = _encode(record_of(rows))
-        decode(payload)
+        check(payload)
     except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
         if len(rows) > 1:
             for row in rows:  # the first that cannot be encoded alone is the one to name
-                _payload([row], record_of, decode)
+                _payload([row], record_of, check)
         raise LogError(f"{_name(rows[0])} cannot be logged: {error}") from None
     return payload
 

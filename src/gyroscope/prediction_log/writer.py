@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import secrets
+import stat
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gyroscope.errors import LogError, UsageError
+from gyroscope.errors import UnwritableError, UsageError
 from gyroscope.prediction_log import segments
 from gyroscope.prediction_log.records import Encoded, encode_schema
 
 SUFFIX = ".segment"
+
+SEALED_MODE = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH  # nobody appends to such a segment
 
 _WRITER_NAME = re.compile(r"[A-Za-z0-9_]{1,64}")
 _ADVICE = {
@@ -28,6 +32,8 @@ _ADVICE = {
     errno.ENOTDIR: "make it a folder",
     errno.EEXIST: "make it a folder",
 }
+
+_LOOK_S = 0.005  # between two tries to seal a segment
 
 _sync = getattr(os, "fdatasync", os.fsync)  # fdatasync is missing on macOS
 
@@ -55,14 +61,16 @@ class SegmentWriter:
         """Write records, all or none.
 
         Raises:
-            LogError: says what to do; nothing was acknowledged and the next append may succeed.
+            UnwritableError: says what to do; nothing was acknowledged and the next append may
+                succeed.
         """
         try:
-            self._current().write(records)
+            while not self._current().write(records):
+                self.close()  # somebody has sealed or deleted it
         except OSError as error:
             self._give_up()
             advice = _ADVICE.get(error.errno or 0, "see whether its disk is sound")
-            raise LogError(
+            raise UnwritableError(
                 f"the prediction log in {self._folder} cannot be written "
                 f"({error.strerror or error}): {advice}. "
                 "Nothing of this append was acknowledged; the next one is tried afresh"
@@ -86,10 +94,10 @@ class SegmentWriter:
             self.close()  # this process is a fork, and the file is its parent's
         elif segment is not None and not segment.is_whole:
             self._give_up()  # an append was interrupted
-        elif segment is not None and (segment.size >= self._segment_bytes or segment.is_unlinked):
+        elif segment is not None and segment.size >= self._segment_bytes:
             self.close()
         if self._segment is None:
-            _make_folder(self._folder)
+            make_folder(self._folder)
             self._segment = _Segment(self._folder / self._new_name(), fsync=self._fsync)
         return self._segment
 
@@ -113,24 +121,26 @@ class _Segment:
         self._uses: dict[tuple[str, ...], int] = {}  # records that refer to a schema
         self._file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o666)
 
-    @property
-    def is_unlinked(self) -> bool:
-        """Whether somebody deleted the file, so that what is written to it is lost."""
-        return os.fstat(self._file).st_nlink == 0
+    def write(self, records: Sequence[Encoded]) -> bool:
+        """Append records, on disk when it returns if ``fsync``; raises OSError.
 
-    def write(self, records: Sequence[Encoded]) -> None:
-        """Append records, on disk when it returns if ``fsync``; raises OSError."""
-        data = self._framed(records)
-        self.is_whole = False
-        written = os.write(self._file, data)
-        while written < len(data):  # a full disk takes a part first and says why the next time
-            written += os.write(self._file, data[written:])
-        if self._fsync:
-            _sync(self._file)
-            if self.size == 0:
-                _sync_folder(self._path.parent)
-        self.size += len(data)
-        self.is_whole = True
+        Returns False, and writes nothing, if somebody has sealed or deleted the file.
+        """
+        with _locked(self._file):
+            if not _takes_appends(self._file):
+                return False
+            data = self._framed(records)
+            self.is_whole = False
+            written = os.write(self._file, data)
+            while written < len(data):  # a full disk takes a part first and says why the next time
+                written += os.write(self._file, data[written:])
+            if self._fsync:
+                _sync(self._file)
+                if self.size == 0:
+                    sync_folder(self._path.parent)
+            self.size += len(data)
+            self.is_whole = True
+        return True
 
     def undo(self) -> None:
         """Take back what a failed append left in the file, as far as the disk allows.
@@ -168,14 +178,63 @@ class _Segment:
         return uses & (uses - 1) == 0
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def _locked(file: int) -> Iterator[None]:
+    """Nobody seals the segment within the block: see :func:`seal`."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _takes_appends(file: int) -> bool:
+    state = os.fstat(file)
+    return state.st_nlink > 0 and bool(state.st_mode & stat.S_IWUSR)
+
+
+def seal(path: Path, *, wait_s: float = 10.0) -> bool:
+    """See to it that a segment grows no more; whoever writes it begins another.
+
+    A writer holds the kernel's lock on its segment only during an append, so this waits for one
+    append at most and holds up the next for microseconds.
+
+    Args:
+        path: the segment.
+        wait_s: how long to wait for an append under way, seconds.
+
+    Returns:
+        Whether it is sealed: not if an append took longer.
+
+    Raises:
+        OSError: the file is gone, or is another user's.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + wait_s
+        while _takes_appends(file):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(_LOOK_S)
+            else:
+                os.fchmod(file, SEALED_MODE)
+        return True
+    finally:
+        os.close(file)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that survives a power failure, with those above it; raises OSError."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make new names in a folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

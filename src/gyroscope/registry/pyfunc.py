@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.estimator import ALLOW_LIST
 from gyroscope.bundle.keys import Keys
 from gyroscope.errors import RowError
 
 KEYS_VARIABLE = "GYROSCOPE_TRUSTED_KEYS"
+TYPES_VARIABLE = f"GYROSCOPE_{ALLOW_LIST.upper()}"
 
 
 class BundleModel:
@@ -56,7 +59,12 @@ def _array(column: Any) -> Any:
 
 
 def _load_pyfunc(path: str) -> BundleModel:
-    """Called by MLflow with the folder of the bundle."""
+    """Called by MLflow with the folder of the bundle.
+
+    Types beside those of scikit-learn, for estimators of the user's own, are trusted if the
+    environment variable of the setting names them.
+    """
     folder = os.environ.get(KEYS_VARIABLE)
     trusted = Keys(Path(folder)).trusted() if folder else None
-    return BundleModel(Bundle.load(Path(path), trusted=trusted))
+    types = tuple(yaml.safe_load(os.environ.get(TYPES_VARIABLE, "[]")))
+    return BundleModel(Bundle.load(Path(path), trusted=trusted, trusted_types=types))

@@ -14,17 +14,18 @@ Time = Annotated[datetime, Meta(tz=True)]
 
 
 class FeatureContribution(Struct, frozen=True, kw_only=True):
-    """What one feature adds to the margin of a row: its exact Shapley value."""
+    """What one feature adds to the margin of a row, its exact Shapley value, or to its score."""
 
     feature: str
     value: Value  # as sent
-    contribution: float  # in the unit of the margin
+    contribution: float  # in the unit of the margin, or a probability if that was asked for
 
 
 class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The prediction for one row of many.
 
-    base (of the answer) + the contributions + rest = margin.
+    base (of the answer) + the contributions + rest = margin, or the probability if that was asked
+    for.
     """
 
     prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
@@ -34,6 +35,7 @@ class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     margin: float | UnsetType = UNSET
     contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
     rest: float | UnsetType = UNSET  # sum over all features not listed
+    sentence: str | UnsetType = UNSET  # the prediction in words, if asked for
 
 
 class ManyPredictions(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -42,12 +44,15 @@ class ManyPredictions(Struct, frozen=True, kw_only=True, omit_defaults=True):
     model: str
     version: int
     threshold: float
-    base: float | UnsetType = UNSET  # margin before anything is known of a row
+    base: float | UnsetType = UNSET  # margin, or probability, before anything is known of a row
     predictions: tuple[RowPrediction, ...]
 
 
 class OnePrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to "row". base + the contributions + rest = margin."""
+    """The answer to "row".
+
+    base + the contributions + rest = margin, or the probability if that was asked for.
+    """
 
     model: str
     version: int
@@ -57,9 +62,10 @@ class OnePrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     label: str  # positive at or above the threshold
     threshold: float
     margin: float | UnsetType = UNSET
-    base: float | UnsetType = UNSET  # margin before anything is known of a row
+    base: float | UnsetType = UNSET  # margin, or probability, before anything is known of a row
     contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
     rest: float | UnsetType = UNSET  # sum over all features not listed
+    sentence: str | UnsetType = UNSET  # the prediction in words, if asked for
 
 
 class LabelsAccepted(Struct, frozen=True, kw_only=True):
@@ -93,6 +99,7 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
     family: str
     threshold: float  # a probability at or above it is labelled positive
     unit: str  # of margins and contributions
+    explains: bool  # whether there are contributions; none for an estimator of the user's own
     metrics: dict[str, float]  # on the test rows
     snapshot: str  # digest of the training data
     trained_from: str | None

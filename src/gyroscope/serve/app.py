@@ -33,7 +33,7 @@ from gyroscope.serve.http import (
     request_id_of,
 )
 from gyroscope.serve.lazy_control import LazyControl
-from gyroscope.serve.logs import ServerLogs
+from gyroscope.serve.logs import ServerLogs, Spooling
 from gyroscope.serve.watch import Watch, health
 
 logger = logging.getLogger(__name__)
@@ -54,16 +54,28 @@ def create_app(
     limits: Limits = DEFAULT_LIMITS,
     guard: Guard = LOOPBACK_ONLY,
     access_log: bool = False,
+    trusted_types: Sequence[str] = (),
+    spooling: Spooling | None = None,
 ) -> Application:
     """The ASGI application that serves what is deployed under the folder ``state``.
 
     ``models`` are the names to serve; None serves every model that is or will be deployed there.
-    With ``access_log`` one line of JSON for each request goes to the logger ``gyroscope.access``.
+    ``trusted_types`` may be built beside those of scikit-learn when a bundle is loaded. With
+    ``access_log`` one line of JSON for each request goes to the logger ``gyroscope.access``.
+    Without ``spooling`` requests are refused while the disk of the log takes nothing.
 
     Raises:
         UsageError: a name that no model can have.
     """
-    return Application(state, models, limits=limits, guard=guard, access_log=access_log)
+    return Application(
+        state,
+        models,
+        limits=limits,
+        guard=guard,
+        access_log=access_log,
+        trusted_types=trusted_types,
+        spooling=spooling,
+    )
 
 
 class Application:
@@ -77,10 +89,12 @@ class Application:
         limits: Limits,
         guard: Guard,
         access_log: bool,
+        trusted_types: Sequence[str],
+        spooling: Spooling | None,
     ) -> None:
         self.state = state
-        self.models = ModelTable(state, models)
-        self._logs = ServerLogs(state)
+        self.models = ModelTable(state, models, trusted_types)
+        self._logs = ServerLogs(state, spooling)
         self.watch = Watch(self.models)
         self._limits = limits
         self._guard = guard

@@ -42,9 +42,11 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
 class ServedModel:
     """One model: its champion, the version before it, and why a newer one was refused."""
 
-    def __init__(self, name: str, folder: Path, keys: Keys) -> None:
+    def __init__(
+        self, name: str, folder: Path, keys: Keys, trusted_types: Sequence[str] = ()
+    ) -> None:
         self.name = name
-        self._keys = keys
+        self._keys, self._trusted_types = keys, trusted_types
         self.champion: Champion | None = None
         self.previous: Champion | None = None
         self.refused = ""  # why the deployed version does not serve; empty if it does
@@ -101,10 +103,19 @@ class ServedModel:
         for known in (self.champion, self.previous):
             if known is not None and known.deployed == deployed:
                 return msgspec.structs.replace(known, since=datetime.now(UTC))
-        bundle = Bundle.load(Path(deployed.bundle), trusted=self._keys.trusted())
+        bundle = Bundle.load(
+            Path(deployed.bundle), trusted=self._keys.trusted(), trusted_types=self._trusted_types
+        )
         if bundle.manifest.model != self.name:
             raise BundleError(
                 f"bundle {deployed.bundle} is of model {bundle.manifest.model}, not {self.name}"
+            )
+        if not bundle.explains:
+            logger.warning(
+                "model %s: version %d is an estimator of your own: scikit-learn scores it, about a "
+                "hundred times slower than the families of Gyroscope, and it is not explained",
+                self.name,
+                deployed.version,
             )
         return Champion(
             deployed=deployed,
@@ -137,9 +148,11 @@ class ModelTable:
     meanwhile, since a model is added by replacing the whole mapping.
     """
 
-    def __init__(self, state: Path, names: Sequence[str] | None) -> None:
+    def __init__(
+        self, state: Path, names: Sequence[str] | None, trusted_types: Sequence[str] = ()
+    ) -> None:
         self._serving = state / "serving"
-        self._keys = Keys(keys_folder(state))
+        self._keys, self._trusted_types = Keys(keys_folder(state)), trusted_types
         self._named = names is not None
         self._models = {name: self._model(checked_model_name(name)) for name in names or ()}
 
@@ -176,7 +189,7 @@ class ModelTable:
         return [name for name in names if _is_model_name(name)]
 
     def _model(self, name: str) -> ServedModel:
-        return ServedModel(name, self._serving / name, self._keys)
+        return ServedModel(name, self._serving / name, self._keys, self._trusted_types)
 
 
 def _is_model_name(name: str) -> bool:

@@ -132,6 +132,7 @@ def _details(model: ServedModel) -> ModelDetails:
         family=manifest.family,
         threshold=champion.bundle.threshold,
         unit=champion.bundle.link.unit,
+        explains=champion.bundle.explains,
         metrics=manifest.metrics,
         snapshot=manifest.snapshot,
         trained_from=manifest.trained_from,

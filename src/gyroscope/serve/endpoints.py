@@ -89,7 +89,7 @@ class Endpoints:
         champion = self._models[call.model].current()
         request = await self._json_request(call)
         if request.explain is None:
-            request = msgspec.structs.replace(request, explain=len(champion.features))
+            request = msgspec.structs.replace(request, explain="all")
         asked = _Asked(call, champion, datetime.now(UTC), _encode_explanation)
         return _answer(await self._score(asked, request))
 
@@ -137,7 +137,8 @@ class Endpoints:
         self, asked: _Asked, request: PredictRequest, ids: Sequence[str] | None = None
     ) -> Scored:
         k = contributions_wanted(asked.champion, request)
-        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if k else _ROWS_AT_ONCE)
+        slow = k > 0 or not asked.champion.bundle.explains
+        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)
         many = many or len(asked.call.body) > _BYTES_AT_ONCE or asked.encode is arrow_answer
         work = partial(score, ids=ids, encode=asked.encode)
         return await self._run(many, partial(work, asked.champion, request, k, asked.arrival))

@@ -5,29 +5,65 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+
+import msgspec
 
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log import FileLog, GroupCommit
+from gyroscope.prediction_log.spool import SpooledLog, SpoolState, WhenFull
 
 _PROBE = bytes(4096)  # a whole block: a full disk refuses it
+
+
+class Spooling(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of records while the disk of the log takes nothing."""
+
+    folder: Callable[[str], Path]  # of the spool, by model
+    bytes: int = 64_000_000  # that it may hold, for each model
+    when_full: WhenFull = "refuse"
 
 
 class ModelLog:
     """The log of one model, for the tasks of the event loop."""
 
-    def __init__(self, folder: Path) -> None:
-        self._log = FileLog(folder)
+    def __init__(self, folder: Path, spool: Path | None, rules: Spooling | None) -> None:
+        self._log: FileLog | SpooledLog
+        if spool is None or rules is None:
+            self._log = FileLog(folder)
+        else:
+            self._log = SpooledLog(
+                folder, spool, spool_bytes=rules.bytes, when_full=rules.when_full
+            )
         self._appends = GroupCommit(self._log)
+        self._last_arrival = datetime.min.replace(tzinfo=UTC)
 
     async def append(self, predictions: Sequence[Prediction]) -> None:
         """Return when the predictions are durable; raises LogError."""
         await self._appends.append(predictions)
 
     async def append_labels(self, labels: Sequence[Label]) -> None:
-        """Return when the labels are durable; raises LogError."""
+        """Return when the labels are durable; raises LogError.
+
+        None arrives before one that this server has had already, even if the clock was set back
+        meanwhile: the last to arrive counts.
+        """
+        if not labels:
+            return
+        earliest = min(label.arrival for label in labels)
+        if earliest < self._last_arrival:
+            labels = [
+                msgspec.structs.replace(label, arrival=max(label.arrival, self._last_arrival))
+                for label in labels
+            ]
+        self._last_arrival = max(label.arrival for label in labels)
         await self._appends.append_labels(labels)
+
+    def spool(self) -> SpoolState | None:
+        """How it stands with the spool, if there is one; the disk is tried."""
+        return self._log.state() if isinstance(self._log, SpooledLog) else None
 
     async def known(self, prediction_ids: Sequence[str]) -> set[str]:
         """Which of these ids predictions have, of any process; raises LogError."""
@@ -42,15 +78,20 @@ class ModelLog:
 class ServerLogs:
     """Opens the log of a model at its first use."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, spooling: Spooling | None = None) -> None:
         self._folder = state / "log"
+        self._spooling = spooling
         self._open: dict[str, ModelLog] = {}
 
     def of(self, model: str) -> ModelLog:
         """The log of a model that this server has."""
         log = self._open.get(model)
         if log is None:
-            log = self._open[model] = ModelLog(self._folder / model)
+            log = self._open[model] = ModelLog(
+                self._folder / model,
+                None if self._spooling is None else self._spooling.folder(model),
+                self._spooling,
+            )
         return log
 
     async def close(self) -> None:
@@ -58,7 +99,31 @@ class ServerLogs:
         for log in self._open.values():
             await log.close()
 
-    def problem(self, model: str) -> str:
+    def health(self, model: str) -> tuple[list[str], list[str]]:
+        """What keeps predictions of a model from being answered, and what is wrong although not."""
+        spool = self.of(model).spool()
+        problem = self._problem(model)
+        if spool is None:
+            return ([problem] if problem else []), []
+        warnings = []
+        if problem and not spool.is_full:
+            warnings.append(
+                f"{problem}; records go to the spool, which holds "
+                f"{spool.spooled_bytes / 1e6:.1f} MB"
+            )
+        elif spool.spooled_bytes:
+            warnings.append(f"the spool of model {model} is not yet carried home: {spool.reason}")
+        if spool.unlogged:
+            warnings.append(
+                f"{spool.unlogged} records of model {model} were served and are on no record, "
+                "since the spool was full"
+            )
+        refuses = self._spooling is not None and self._spooling.when_full == "refuse"
+        if problem and spool.is_full and refuses:
+            return [f"{problem}; the spool is full"], warnings
+        return [], warnings
+
+    def _problem(self, model: str) -> str:
         """Why the log of a model cannot be written, empty if it can: tried by flushing a block.
 
         The file for it has no name, so readers of the log do not meet it.

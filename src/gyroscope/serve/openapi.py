@@ -6,12 +6,13 @@ import inspect
 import math
 import re
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from gyroscope.bundle.explanation import Space
 from gyroscope.data.codec import EXACT_INTEGERS, plain_number
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.model import Value
@@ -190,22 +191,39 @@ def _rows_asked(champion: Champion, limits: Limits, default: str) -> tuple[Json,
     """The schemas of a body with one row and with many, and examples of both."""
     name, contract = champion.deployed.model, champion.bundle.contract
     row = ref(f"{name}.Row")
-    explain = {
-        "type": ["integer", "null"],
-        "minimum": 0,
-        "maximum": len(contract.features),
-        "description": "How many features to list with their contribution to the margin, in "
-        f"{champion.bundle.link.unit}; {default} if not given.",
-    }
-    one = _object({"row": row, "explain": explain}, ["row"])
+    options = _explain_options(champion, default)
+    one = _object({"row": row, **options}, ["row"])
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": limits.rows}
-    many = _object({"rows": rows, "explain": explain}, ["rows"])
+    many = _object({"rows": rows, **options}, ["rows"])
     example = example_row(contract)
     examples = {
         "one": {"summary": "One row", "value": {"row": example}},
         "many": {"summary": "Many rows", "value": {"rows": [example, example], "explain": 2}},
     }
     return one, many, examples
+
+
+def _explain_options(champion: Champion, default: str) -> Json:
+    """What may stand beside the rows: how to explain them."""
+    number = {"type": "integer", "minimum": 0, "maximum": len(champion.features)}
+    return {
+        "explain": {
+            "oneOf": [number, {"enum": ["all", None]}],
+            "description": f"How many features to list with their contribution; {default} if not "
+            "given.",
+        },
+        "space": {
+            "enum": list(get_args(Space)),
+            "default": "margin",
+            "description": "What the contributions add up to: the margin, in "
+            f"{champion.bundle.link.unit}, or the probability.",
+        },
+        "sentence": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether to put each prediction into words; explain must not be 0 then.",
+        },
+    }
 
 
 def _labels(champion: Champion, limits: Limits) -> Json:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from gyroscope.bundle.explanation import Space
 from gyroscope.data.codec import EXACT_INTEGERS
 from gyroscope.errors import FieldProblem, RequestError
 from gyroscope.model import Value
@@ -19,7 +20,9 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: list[dict[str, Value]]
     single: bool  # given as "row", so answered without a list
-    explain: int | None = None  # contributions wanted for each row; None for the default
+    explain: int | Literal["all"] | None = None  # contributions wanted of a row; None: the default
+    space: Space = "margin"  # what the contributions add up to
+    sentence: bool = False  # put each prediction into words
     problems: tuple[FieldProblem, ...] = ()  # values no contract can accept; null in ``rows``
 
 
@@ -32,9 +35,12 @@ _PlainRow = dict[str, str | _PlainInteger | _PlainFloat | bool | None]
 class _PlainPredict(msgspec.Struct, forbid_unknown_fields=True):
     row: _PlainRow | UnsetType = UNSET
     rows: list[_PlainRow] | UnsetType = UNSET
-    explain: int | UnsetType | None = UNSET
+    explain: int | Literal["all"] | UnsetType | None = UNSET
+    space: Space | UnsetType = UNSET
+    sentence: bool | UnsetType = UNSET
 
 
+_OPTIONS = ("explain", "space", "sentence")  # of a prediction request, beside its rows
 _plain_predict = msgspec.json.Decoder(_PlainPredict)
 
 
@@ -62,10 +68,13 @@ def _fast_predict(body: bytes) -> PredictRequest | None:
         return None
     single = given.row is not UNSET
     rows: Any = [given.row] if single else given.rows
-    if not _names_are_unique(body, rows, 1 if given.explain is UNSET else 2):
+    options = {}
+    if not (given.explain is given.space is given.sentence is UNSET):
+        found = ((name, getattr(given, name)) for name in _OPTIONS)
+        options = {name: value for name, value in found if value is not UNSET}
+    if not _names_are_unique(body, rows, 1 + len(options)):
         return None
-    explain = None if given.explain is UNSET else given.explain
-    return PredictRequest(rows=rows, single=single, explain=explain)
+    return PredictRequest(rows=rows, single=single, **options)
 
 
 def _names_are_unique(body: bytes, rows: list[dict[str, Value]], outer_names: int) -> bool:
@@ -89,22 +98,33 @@ def _names_are_unique(body: bytes, rows: list[dict[str, Value]], outer_names: in
 
 def _exact_predict(body: bytes) -> PredictRequest:
     reader = ExactReader()
-    fields = reader.fields_of(parse_json(body), {"row", "rows", "explain"}, 'with "row" or "rows"')
+    fields = reader.fields_of(parse_json(body), {"row", "rows", *_OPTIONS}, 'with "row" or "rows"')
     reader.refuse()
     if ("row" in fields) == ("rows" in fields):
         raise RequestError(422, 'give either "row", an object, or "rows", a list of objects')
     single = "row" in fields
     given = [fields["row"]] if single else reader.items_of(fields["rows"], "rows")
-    explain = fields.get("explain")
-    if isinstance(explain, float) and explain.is_integer():  # 3.0 is a whole number in JSON
-        explain = int(explain)
-    if explain is not None and (isinstance(explain, bool) or not isinstance(explain, int)):
-        reader.fault("explain", explain, "a whole number of contributions")
+    options = {name: fields[name] for name in _OPTIONS if name in fields}
+    _check_options(reader, options)
     rows = [reader.row(i, row) for i, row in enumerate(given)]
     reader.refuse()
     return PredictRequest(
-        rows=rows, single=single, explain=explain, problems=tuple(reader.value_problems)
+        rows=rows, single=single, problems=tuple(reader.value_problems), **options
     )
+
+
+def _check_options(reader: ExactReader, options: dict[str, Any]) -> None:
+    """Note what is wrong with the options of a prediction request."""
+    explain = options.get("explain")
+    if isinstance(explain, float) and explain.is_integer():  # 3.0 is a whole number in JSON
+        options["explain"] = explain = int(explain)
+    if explain not in (None, "all") and (isinstance(explain, bool) or not isinstance(explain, int)):
+        reader.fault("explain", explain, 'a whole number of contributions, or "all"')
+    space, sentence = options.get("space", "margin"), options.get("sentence", False)
+    if space not in get_args(Space):
+        reader.fault("space", space, " or ".join(f'"{name}"' for name in get_args(Space)))
+    if not isinstance(sentence, bool):
+        reader.fault("sentence", sentence, "true or false")
 
 
 def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[GivenLabel]:

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from gyroscope.bundle.base import Contributions, Matrix, Vector
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.explanation import in_probability
 from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Prediction, Value
 from gyroscope.serve.answers import (
@@ -42,6 +43,7 @@ class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
     contributions: Contributions
     order: np.ndarray  # intp[n, p]: features of each row by absolute contribution, largest first
     k: int  # how many to list
+    sentences: list[str]  # on each row; empty if not asked for
 
 
 def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
@@ -51,13 +53,31 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
         RequestError: status 422, more than there are features or fewer than none.
     """
     n_features = len(champion.features)
+    if not champion.bundle.explains:
+        return _none_wanted(request)
     if request.explain is None:
-        return min(CONTRIBUTIONS_OF_ONE_ROW, n_features) if request.single else 0
-    if not 0 <= request.explain <= n_features:
-        expected = f"0 to {n_features}, the number of features"
+        usual = min(CONTRIBUTIONS_OF_ONE_ROW, n_features)
+        return usual if request.single or request.sentence else 0
+    if request.explain == "all":
+        return n_features
+    least = 1 if request.sentence else 0  # there is no sentence without contributions
+    if not least <= request.explain <= n_features:
+        expected = f"{least} to {n_features}, the number of features"
         problem = FieldProblem(field="explain", given="a number out of range", expected=expected)
         raise RequestError(422, "the request cannot be answered", [problem])
     return request.explain
+
+
+def _none_wanted(request: PredictRequest) -> int:
+    """No contributions; raises RequestError if the request asks for some, or for a sentence."""
+    if request.explain or request.sentence:
+        problem = FieldProblem(
+            field="explain" if request.explain else "sentence",
+            given="a wish for an explanation",
+            expected="nothing: this version is an estimator of the user's own, and has none",
+        )
+        raise RequestError(422, "the request cannot be answered", [problem])
+    return 0
 
 
 def score(
@@ -86,7 +106,12 @@ def score(
     _check_finite(margins, contributions)
     ids = time_sorted_ids(len(request.rows)) if ids is None else ids
     predictions = _predictions(champion, request.rows, ids, probabilities, arrival)
-    explanation = None if contributions is None else _explanation(contributions, k)
+    explanation = None
+    if contributions is not None:
+        sentences = _sentences(bundle, request, X, probabilities, contributions)
+        if request.space == "probability":
+            contributions = in_probability(contributions, margins, bundle.link)
+        explanation = _explanation(contributions, k, sentences)
     build = _one_answer if request.single else _many_answers
     answer = build(champion, request.rows, predictions, margins, explanation)
     return Scored(predictions=predictions, answer=encode(answer))
@@ -167,9 +192,27 @@ def _predictions(
     ]
 
 
-def _explanation(contributions: Contributions, k: int) -> _Explanation:
+def _sentences(
+    bundle: Bundle,
+    request: PredictRequest,
+    X: Matrix,
+    probabilities: Vector,
+    contributions: Contributions,
+) -> list[str]:
+    """A sentence on each row, if they were asked for."""
+    if not request.sentence:
+        return []
+    base = float(bundle.link.probability(np.array([contributions.base]))[0])
+    of_rows = zip(request.rows, X, contributions.values, probabilities.tolist(), strict=True)
+    return [
+        bundle.wording.sentence(row, x, values, base=base, probability=p)
+        for row, x, values, p in of_rows
+    ]
+
+
+def _explanation(contributions: Contributions, k: int, sentences: list[str]) -> _Explanation:
     order = np.argsort(-np.abs(contributions.values), axis=1, kind="stable")
-    return _Explanation(contributions=contributions, order=order, k=k)
+    return _Explanation(contributions=contributions, order=order, k=k, sentences=sentences)
 
 
 def _one_answer(
@@ -193,6 +236,7 @@ def _one_answer(
         base=UNSET if explanation is None else explanation.contributions.base,
         contributions=listed,
         rest=rest,
+        sentence=_sentence(explanation, 0),
     )
 
 
@@ -216,6 +260,7 @@ def _many_answers(
                 margin=UNSET if explanation is None else float(margins[i]),
                 contributions=listed,
                 rest=rest,
+                sentence=_sentence(explanation, i),
             )
         )
     return ManyPredictions(
@@ -240,6 +285,12 @@ def _listed(
         for j in order[: explanation.k]
     )
     return listed, math.fsum(values[j] for j in order[explanation.k :])
+
+
+def _sentence(explanation: _Explanation | None, i: int) -> str | UnsetType:
+    if explanation is None or not explanation.sentences:
+        return UNSET
+    return explanation.sentences[i]
 
 
 def _label(bundle: Bundle, probability: float) -> str:

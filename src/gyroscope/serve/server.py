@@ -15,6 +15,7 @@ from gyroscope.serve.address import ADDRESS_FILE
 from gyroscope.serve.app import create_app
 from gyroscope.serve.guard import LOOPBACK_HOSTS, Guard, is_loopback
 from gyroscope.serve.http import DEFAULT_LIMITS, Limits
+from gyroscope.serve.logs import Spooling
 
 KEY_VARIABLE = "GYROSCOPE_API_KEY"
 
@@ -29,11 +30,14 @@ def run(
     models: Sequence[str] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     access_log: bool = False,
+    trusted_types: Sequence[str] = (),
+    spooling: Spooling | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; every acknowledged record is on the disk when it returns.
 
     Port 0 takes a free one; ``<state>/server.json`` says which while the server accepts requests.
-    If GYROSCOPE_API_KEY is set, requests must carry it.
+    If GYROSCOPE_API_KEY is set, requests must carry it. ``trusted_types`` are those of
+    :func:`gyroscope.serve.app.create_app`.
 
     Raises:
         UsageError: the address cannot be bound, or strangers could reach a server without key.
@@ -42,7 +46,15 @@ def run(
     guard = _guard(host, os.environ.get(KEY_VARIABLE) or None)
     state.mkdir(parents=True, exist_ok=True)
     listening = _bound(host, port)
-    app = create_app(state, models, limits=limits, guard=guard, access_log=access_log)
+    app = create_app(
+        state,
+        models,
+        limits=limits,
+        guard=guard,
+        access_log=access_log,
+        trusted_types=trusted_types,
+        spooling=spooling,
+    )
     if access_log:
         _log_lines_to_stderr()
     from gyroscope.serve.listener import Listener  # uvicorn takes long to import

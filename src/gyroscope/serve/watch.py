@@ -68,5 +68,8 @@ def readiness(models: ModelTable, logs: ServerLogs, watch: Watch) -> Readiness:
                 f"model {model.name}: version {model.champion.version} goes on serving, "
                 f"a newer one was refused: {model.refused}"
             )
-    problems += [problem for name in names if (problem := logs.problem(name))]
+    for name in names:
+        log_problems, log_warnings = logs.health(name)
+        problems += log_problems
+        warnings += log_warnings
     return Readiness(ready=not problems, problems=tuple(problems), warnings=tuple(warnings))

@@ -32,6 +32,7 @@ GATE = (
 )
 FAR = 1e-6  # p-values about which windows are flagged, once they are corrected for all columns
 FEWEST_PARTS = 8  # fewer say too little about the variance between them
+_KINDS = 4  # of dispersions of a column: shift, spread, shares, missing
 _FEW_CELLS = 60  # whose eigenvalues are found all at once; of more only the largest, step by step
 _ROUNDING = 1e-24  # of squares: a variance below so much of the largest is none
 _ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
@@ -161,9 +162,9 @@ def _of_shares(counts: FloatArray, *, sizes: int) -> list[tuple[Dispersion, ...]
     # Independent rows give a chi-square with df for each share.
     top = (squares / np.where(enough, 1 - share, 1.0)).max(axis=2, initial=0.0)
     together = squares.sum(axis=2)
-    surprising = (
-        tail(top / np.maximum(df, 1), df) * cells < GATE
-    )  # of several, Bonferroni's largest
+    # Of several shares Bonferroni's largest, as it will be one of several dispersions itself.
+    chance = tail(top / np.maximum(df, 1), df) * cells
+    surprising = chance * sizes * _KINDS < GATE
     free = np.maximum(cells - (kept.sum(axis=2, where=enough) > 1 - 1e-12), 1)
 
     def found(column: int, size: int) -> Dispersion:

@@ -169,6 +169,15 @@ class PredictionLogContract:
         log.append_labels([label("a", "first", hour=8), label("b", "second", hour=9)])
         assert [found and found.label for found in log.read().labels] == ["second", "second"]
 
+    def test_all_arrivals_of_labels_are_kept(self, log: PredictionLog) -> None:
+        """Corrected ones too, by arrival, and among equal arrivals by the order written."""
+        log.append([prediction("a")])
+        log.append_labels([label("a", "third", hour=9), label("b", "other", hour=7)])
+        log.append_labels([label("a", "second", hour=8), label("a", "fourth", hour=9)])
+        found = [arrived.label for arrived in log.arrivals("a")]
+        assert found == ["second", "third", "fourth"]
+        assert log.arrivals("c") == ()
+
     def test_as_of_hides_labels_that_arrived_later(self, log: PredictionLog) -> None:
         """What was known at a moment can be seen again; the moment itself is included."""
         log.append([prediction("a")])
@@ -252,6 +261,7 @@ class PredictionLogContract:
             log.span,
             log.times,
             lambda: log.known(["a"]),
+            lambda: log.arrivals("a"),
         ):
             with pytest.raises(LogError, match="closed"):
                 use()

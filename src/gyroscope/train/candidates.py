@@ -17,7 +17,7 @@ from gyroscope.data.training_set import TrainingSet
 from gyroscope.errors import DataError
 from gyroscope.stats.metrics import LOWER_IS_BETTER, metrics
 from gyroscope.train.calibration import Calibration, calibrate
-from gyroscope.train.families.base import Fitted, Sample, family
+from gyroscope.train.families.base import Fitted, ModelFamily, Sample, family
 from gyroscope.train.fidelity import check_fidelity
 
 RECALIBRATION = "recalibration"  # the champion with a new link
@@ -61,6 +61,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     families: Sequence[str]
     spans: Mapping[str, NDArray[np.bool_]]  # name to a mask over ``rows``
     champion: Bundle | None = None  # recalibrated as one more candidate
+    own: ModelFamily | None = None  # the user's, tried as one more family
     seed: int = 0
     most_rows: int = 200_000  # fitted on at most; more rows add time and little else
 
@@ -78,8 +79,11 @@ def fit_candidates(plan: Plan) -> Iterator[Candidate]:
         train = plan.split.train[mask[plan.split.train]]
         if min(plan.rows.y[train].sum(), (1 - plan.rows.y[train]).sum()) < _FEWEST:
             continue
+        thinned = _thinned(train, plan.most_rows)
         for name in plan.families:
-            yield _fit(plan, name, span, _thinned(train, plan.most_rows))
+            yield _fit(plan, family(name), span, thinned)
+        if plan.own is not None:
+            yield _fit(plan, plan.own, span, thinned)
     if plan.champion is not None:
         yield _recalibrated(plan, plan.champion)
 
@@ -96,8 +100,8 @@ def best(candidates: Sequence[Candidate], metric: str) -> Candidate:
     return min(candidates, key=lambda candidate: sign * candidate.metrics[metric])
 
 
-def _fit(plan: Plan, name: str, span: str, train: NDArray[np.intp]) -> Candidate:
-    began = time.perf_counter()
+def _fit(plan: Plan, maker: ModelFamily, span: str, train: NDArray[np.intp]) -> Candidate:
+    began, name = time.perf_counter(), maker.name
     rows, validation = plan.rows, plan.split.validation
     sample = Sample(
         X=rows.X[train],
@@ -107,7 +111,7 @@ def _fit(plan: Plan, name: str, span: str, train: NDArray[np.intp]) -> Candidate
         y_stop=rows.y[validation],
         columns=plan.contract.features,
     )
-    fitted = family(name).fit(sample, seed=plan.seed)
+    fitted = maker.fit(sample, seed=plan.seed)
     fidelity = check_fidelity(name, fitted, sample.X_stop)
     named = _Named(family=name, span=span, rows=len(train), fidelity=fidelity, began=began)
     return _candidate(plan, named, fitted)

@@ -27,6 +27,8 @@ def check_fidelity(name: str, fitted: Fitted, X: Matrix) -> float:
     worst = float(np.abs(ours - fitted.probabilities(X)).max(initial=0.0))
     if not worst <= fitted.tolerance:
         raise BundleError(f"{name}: probabilities differ from the library's by {worst:.2g}{_NEXT}")
+    if not fitted.scorer.explains:
+        return worst
     explained = X[:_MOST_EXPLAINED]
     found = fitted.scorer.contributions(explained)
     scale = 1 + float(np.abs(margins).max(initial=0.0))

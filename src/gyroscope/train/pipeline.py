@@ -27,7 +27,7 @@ from gyroscope.stats.intervals import Estimate
 from gyroscope.stats.metrics import metrics
 from gyroscope.stats.thresholds import cost_threshold, f1_threshold
 from gyroscope.train.candidates import Candidate, Plan, best, fit_candidates
-from gyroscope.train.families.base import families_to_try
+from gyroscope.train.families.base import ModelFamily, families_to_try
 from gyroscope.train.plots import evaluation_figures
 from gyroscope.train.reference import make_reference
 
@@ -49,6 +49,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     spans: Mapping[str, NDArray[np.bool_]] = {}  # name to a mask over ``rows``; all rows if empty
     since: float | None = None  # retraining: the newest rows, from here on (seconds), decide
     champion: Bundle | None = None  # recalibrated as one more candidate
+    own: ModelFamily | None = None  # the user's, tried as one more family
     tags: Mapping[str, str] = {}
 
 
@@ -151,11 +152,13 @@ class Pipeline:
             families=families_to_try(task.settings),
             spans=task.spans or {"all rows": np.ones(len(task.rows), dtype=bool)},
             champion=task.champion,
+            own=task.own,
             seed=task.settings["seed"],
             most_rows=task.settings["most_rows"],
         )
         found = []
-        with self._step(run, "candidates", f"{len(plan.families)} families") as step:
+        n_families = len(plan.families) + (plan.own is not None)
+        with self._step(run, "candidates", f"{n_families} families") as step:
             for candidate in fit_candidates(plan):
                 found.append(candidate)
                 loss = candidate.metrics["log_loss"]
@@ -231,7 +234,9 @@ class Pipeline:
 
 
 def importance(bundle: Bundle, rows: TrainingSet) -> dict[str, float]:
-    """Mean absolute Shapley value of each feature over some of the rows."""
+    """Mean absolute Shapley value of each feature over some of the rows; none without them."""
+    if not bundle.explains:
+        return {}
     some = np.linspace(0, len(rows) - 1, min(_EXPLAINED_ROWS, len(rows))).astype(np.intp)
     sizes = np.abs(bundle.contributions(rows.X[some]).values).mean(axis=0)
     return {c.name: float(s) for c, s in zip(bundle.contract.features, sizes, strict=True)}

@@ -23,7 +23,7 @@ def evaluation_figures(
         "precision_recall.png": _precision_recall(y, p),
         "calibration.png": _calibration(y, p),
         "confusion_matrix.png": _confusion(y, p, threshold),
-        "importance.png": _importance(importance),
+        **({"importance.png": _importance(importance)} if importance else {}),
     }
 
 

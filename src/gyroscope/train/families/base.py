@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -21,10 +21,17 @@ from gyroscope.errors import ConfigError, MissingExtraError
 FAMILIES = {
     "base_rate": "gyroscope.train.families.base_rate:BaseRate",
     "logistic_regression": "gyroscope.train.families.logistic_regression:LogisticRegression",
+    "decision_tree": "gyroscope.train.families.decision_tree:DecisionTree",
     "random_forest": "gyroscope.train.families.random_forest:RandomForest",
+    "gradient_boosting": "gyroscope.train.families.gradient_boosting:GradientBoosting",
+    "hist_gradient_boosting": (
+        "gyroscope.train.families.hist_gradient_boosting:HistGradientBoosting"
+    ),
     "lightgbm": "gyroscope.train.families.lightgbm:LightGBM",
     "xgboost": "gyroscope.train.families.xgboost:XGBoost",
+    "catboost": "gyroscope.train.families.catboost:CatBoost",
 }
+EXTRAS = {"xgboost": "XGBoost", "catboost": "CatBoost"}  # families that need an extra
 
 
 _ROWS_A_THREAD = 100_000
@@ -75,8 +82,8 @@ def family(name: str) -> ModelFamily:
     try:
         made: ModelFamily = getattr(importlib.import_module(module), attribute)()
     except ModuleNotFoundError as error:
-        if error.name == "xgboost":
-            raise MissingExtraError("XGBoost", "xgboost") from None
+        if name in EXTRAS and error.name == name:
+            raise MissingExtraError(EXTRAS[name], name) from None
         raise
     return made
 
@@ -86,7 +93,7 @@ def families_to_try(settings: Settings) -> list[str]:
     names: list[str] = settings["candidates"]
     if settings.sources["candidates"] != "default":
         return names
-    return [name for name in names if name != "xgboost" or find_spec("xgboost") is not None]
+    return [name for name in names if name not in EXTRAS or find_spec(name) is not None]
 
 
 def categorical(columns: tuple[Column, ...]) -> list[int]:
@@ -124,12 +131,14 @@ class CategoryRanks:
     A tree that splits on this rank finds the best two-way grouping of the categories (Breiman et
     al. 1984, Classification and Regression Trees, theorem 4.5), so libraries without category
     splits can use them; the split is stored as the set of codes on its left side.
+
+    ``ranked`` are the positions of the categories to rank; all if not given.
     """
 
-    def __init__(self, sample: Sample) -> None:
+    def __init__(self, sample: Sample, ranked: Sequence[int] | None = None) -> None:
         self._ranks: dict[int, NDArray[np.int64]] = {}
         prior = float(np.average(sample.y, weights=sample.weight))
-        for j in categorical(sample.columns):
+        for j in categorical(sample.columns) if ranked is None else ranked:
             size = n_codes(sample.columns[j])
             here = ~np.isnan(sample.X[:, j])
             codes = sample.X[here, j].astype(np.intp)

@@ -1,0 +1,149 @@
+"""The user's own scikit-learn estimator, kept and loaded by skops.
+
+The one scorer that is not arrays of numbers: loading it builds objects, of types that scikit-learn
+is known for and of those the operator allows, never of those the file asks for.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gyroscope.bundle.base import Arrays, Contributions, Matrix, Vector
+from gyroscope.errors import BundleError, MissingExtraError
+
+ALLOW_LIST = "trusted_types"  # the setting that names further types
+_HARMLESS = {"numpy.dtype"}  # read from an empty array; skops would have it named
+_STEPS = 2.0**23  # of the grid on which probabilities lie
+NOISE = 1e-11  # by which the answer to a row may differ from batch to batch
+_NO_TIME = (1980, 1, 1, 0, 0, 0)  # of the files in an archive: equal estimators give equal bytes
+
+
+class EstimatorScorer:
+    """``predict_proba`` of an estimator, on a grid, so that a row gets the same bits in any batch.
+
+    The last bits of what an estimator answers depend on the rows it is asked with. Probabilities
+    are rounded to multiples of 2^-23, and a row that lies too near to the middle between two of
+    them is asked alone.
+
+    Slower than the other scorers by two orders of magnitude, and not explained: an estimator of any
+    kind has no exact Shapley values that could be had in less than all subsets of features.
+    """
+
+    kind = "estimator"
+    explains = False
+
+    def __init__(self, content: bytes, *, trusted_types: Sequence[str]) -> None:
+        """Load what :func:`stored_estimator` gave; raises like :func:`loaded_estimator`."""
+        self._content = content
+        self._estimator = loaded_estimator(content, trusted_types)
+
+    def margins(self, X: Matrix) -> Vector:
+        """Probabilities ``float64[n]``; NaN where the estimator refuses the row."""
+        if len(X) > 1:
+            try:
+                steps = self._estimator.predict_proba(X)[:, 1] * _STEPS
+            except ValueError:  # of some row
+                steps = np.full(len(X), np.nan)
+            unsure = ~(np.abs(steps - np.floor(steps) - 0.5) > NOISE * _STEPS)
+            steps[unsure] = [self._alone(row) for row in X[unsure]]
+        else:
+            steps = np.array([self._alone(row) for row in X], dtype=np.float64)
+        margins: Vector = np.round(steps) / _STEPS
+        return margins
+
+    def _alone(self, row: Vector) -> float:
+        try:
+            return float(self._estimator.predict_proba(row[None])[0, 1]) * _STEPS
+        except ValueError:
+            return np.nan
+
+    def contributions(self, X: Matrix) -> Contributions:
+        raise NotImplementedError("an estimator of your own is not explained; see explains")
+
+    def arrays(self) -> Arrays:
+        return {"skops": np.frombuffer(self._content, dtype=np.uint8)}
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, NDArray[np.generic]], *, trusted_types: Sequence[str] = ()
+    ) -> Self:
+        return cls(arrays["skops"].tobytes(), trusted_types=trusted_types)
+
+
+def loaded_estimator(content: bytes, trusted_types: Sequence[str]) -> Any:
+    """The estimator in the bytes of a skops file.
+
+    ``trusted_types`` are full names of types allowed beside those that skops trusts by itself:
+    most of scikit-learn, NumPy and SciPy, but none that reads memory where its arrays say, such
+    as trees.
+
+    Raises:
+        MissingExtraError: skops is not installed.
+        BundleError: the bytes are no skops file, or need a type that is not allowed.
+    """
+    skops = _skops()
+    try:
+        untrusted = skops.get_untrusted_types(data=content)
+        refused = [name for name in untrusted if name not in {*_HARMLESS, *trusted_types}]
+        if refused:
+            raise BundleError(
+                f"the estimator needs types that are not trusted: {', '.join(refused)}; loading "
+                "them runs code on what the file says: if you know types and file, name them in "
+                f"the setting {ALLOW_LIST}"
+            )
+        return skops.loads(content, trusted=untrusted)
+    except (zipfile.BadZipFile, LookupError, ValueError, TypeError, ImportError) as error:
+        raise BundleError(f"the estimator cannot be read by skops: {error}") from None
+
+
+def stored_estimator(estimator: Any) -> bytes:
+    """The estimator as a skops file, the same bytes for equal estimators.
+
+    Raises:
+        MissingExtraError: skops is not installed.
+    """
+    dumped = zipfile.ZipFile(io.BytesIO(_skops().dumps(estimator)))
+    schema = json.loads(dumped.read("schema.json"))
+    numbers: dict[Any, int] = {}
+    for node in _nodes(schema):  # skops tells objects and files apart by their address in memory
+        node["__id__"] = numbers.setdefault(node["__id__"], len(numbers))
+    files: dict[str, str] = {}
+    for node in _nodes(schema):
+        if "file" in node:
+            name = node["file"]
+            node["file"] = files.setdefault(name, f"{len(files)}.{name.rpartition('.')[2]}")
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, new in files.items():
+            archive.writestr(zipfile.ZipInfo(new, _NO_TIME), dumped.read(name))
+        archive.writestr(zipfile.ZipInfo("schema.json", _NO_TIME), json.dumps(schema))
+    return written.getvalue()
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """All objects of a skops schema that have an id, in their order."""
+    if isinstance(schema, dict):
+        if "__id__" in schema:
+            yield schema
+        for value in schema.values():
+            yield from _nodes(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from _nodes(value)
+
+
+def _skops() -> Any:
+    try:
+        import skops.io
+    except ModuleNotFoundError as error:
+        if error.name != "skops":
+            raise
+        raise MissingExtraError("skops", "estimator") from None
+    return skops.io

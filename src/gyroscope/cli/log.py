@@ -1,0 +1,115 @@
+"""``gyro log``: upkeep of the prediction log, and what it holds of one subject."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gyroscope.cli.options import (
+    HERE,
+    JsonOption,
+    ModelArgument,
+    ReasonOption,
+    WorkspaceOption,
+    console,
+    person,
+    print_json,
+    table,
+)
+
+log = typer.Typer(
+    name="log", help="Keep up the prediction log; show or erase records.", no_args_is_help=True
+)
+
+IdOption = Annotated[str, typer.Option("--id", help="Id of a prediction, or of an entity.")]
+
+
+@log.command()
+def compact(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Name of the model; all of them if left out.", show_default=False),
+    ] = None,
+    workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
+) -> None:
+    """Move the log into Parquet files and remove what is older than keep_log.
+
+    The pilot does that by itself every compact_every. Servers and the pilot go on meanwhile.
+    """
+    from gyroscope.app import Workspace
+    from gyroscope.loop.upkeep import keep_up
+
+    space = Workspace(workspace)
+    names = list(space.config.models) if model is None else [space.model(model)]
+    done = {name: keep_up(space.world, name) for name in names}
+    space.close()
+    if json:
+        print_json(done)
+        return
+    for name, one in done.items():
+        told = (
+            f"{name}: {one.rows:,} records of {one.segments} segments are in "
+            f"{one.files} Parquet files now"
+        )
+        if one.left:
+            told += f"; {one.left} segments stay, damaged or in use: see gyro verify"
+        if one.expired_files:
+            told += f"; {one.expired_files} files of old days removed"
+        console().print(f"{told}.")
+
+
+@log.command()
+def erase(
+    id: IdOption,
+    model: ModelArgument = None,
+    reason: ReasonOption = "asked for by hand",
+    workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
+) -> None:
+    """Erase all predictions with this id or about this entity, and their labels."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.manual import erase as carry_out
+
+    space = Workspace(workspace)
+    name = space.model(model)
+    erased = carry_out(space.world, name, id, actor=person(), reason=reason)
+    space.close()
+    if json:
+        print_json(erased)
+        return
+    console().print(
+        f"{name}: {erased.predictions:,} predictions and {erased.labels:,} labels erased; "
+        "on record is that it was done, not whose they were."
+    )
+
+
+@log.command()
+def show(
+    id: IdOption,
+    model: ModelArgument = None,
+    workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
+) -> None:
+    """Show all predictions with this id or about this entity, with every label that came."""
+    from gyroscope.app import Workspace
+    from gyroscope.loop.logged import records_of
+
+    space = Workspace(workspace)
+    found = records_of(space.log(space.model(model)), id)
+    space.close()
+    if json:
+        print_json(found)
+        return
+    out = console()
+    for record in found:
+        p = record.prediction
+        out.print(f"Prediction {p.id} of version {p.version}, score {p.score:.4f}, {p.time}")
+        fields = table("", ("field", "value"))
+        for name, value in zip(p.columns, p.row, strict=True):
+            fields.add_row(name, str(value))
+        out.print(fields)
+        for label in record.labels:
+            out.print(f"Label {label.label} of {label.time}, arrived {label.arrival}")
+    out.print(f"{len(found)} predictions")

@@ -1,0 +1,101 @@
+"""Upkeep of the prediction logs: into Parquet files, old records out, erasures completed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+
+import msgspec
+
+from gyroscope.loop.executors import NICENESS
+from gyroscope.loop.locks import locked
+from gyroscope.loop.world import World
+from gyroscope.prediction_log import erasure
+from gyroscope.prediction_log.compaction import Compacted, compact, expire
+from gyroscope.prediction_log.erasure import Erasure
+
+_WAIT_S = 600.0  # for another process that compacts the same log
+
+_log = logging.getLogger("gyroscope.upkeep")
+
+
+def keep_up(world: World, model: str) -> Compacted:
+    """Compact the log of a model, complete an erasure cut short, and remove what is too old.
+
+    Raises:
+        LogError: a file of the log cannot be read or written; nothing is lost.
+    """
+    folder = world.log_folder(model)
+    with _alone(world, model):
+        spool = world.config.spool_folder(model)
+        erasure.complete_erasure(folder, spool)
+        done = compact(folder, spool=spool)
+        keep: timedelta | None = world.config.model(model).settings["keep_log"]
+        if keep is not None:
+            expired = expire(folder, world.now(model) - keep)
+            done = msgspec.structs.replace(done, expired_files=expired.expired_files)
+    return done
+
+
+def complete_erasure(world: World, model: str) -> Erasure | None:
+    """Erase what was ordered; see :func:`gyroscope.prediction_log.erasure.complete_erasure`."""
+    with _alone(world, model):
+        return erasure.complete_erasure(world.log_folder(model), world.config.spool_folder(model))
+
+
+def _alone(world: World, model: str) -> AbstractContextManager[None]:
+    path = world.config.state / "locks" / f"{model}.log.lock"
+    return locked(path, wait_s=_WAIT_S, doing=f"compacting the log of model {model}")
+
+
+class Upkeep:
+    """Has the logs kept up by a process of its own, every so often.
+
+    Args:
+        command: that does it once, for all models, and ends.
+        every: from one beginning to the next, at least; the first comes that much after the start.
+    """
+
+    def __init__(self, command: Sequence[str], every: timedelta) -> None:
+        self._command = ("nice", "-n", str(NICENESS), *command)
+        self._every_s = every.total_seconds()
+        self._due = time.monotonic() + self._every_s
+        self._process: subprocess.Popen[str] | None = None
+
+    def look(self) -> None:
+        """Start the process if it is due, and warn if it has failed."""
+        if self._process is not None and self._process.poll() is not None:
+            self._end(self._process)
+            self._process = None
+        if self._process is None and time.monotonic() >= self._due:
+            self._due = time.monotonic() + self._every_s
+            try:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                _log.warning("the prediction logs could not be compacted: %s", error)
+
+    def close(self) -> None:
+        """Stop the process; the next one goes on where it was."""
+        if self._process is not None:
+            self._process.terminate()
+            self._end(self._process)
+            self._process = None
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        _, said = process.communicate()
+        if process.returncode > 0:
+            _log.warning("the prediction logs could not be compacted: %s", said.strip()[-2000:])

@@ -1,0 +1,127 @@
+"""CatBoost; needs the extra ``catboost``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from gyroscope.bundle.base import Matrix, Vector
+from gyroscope.bundle.links import Link
+from gyroscope.bundle.nodes import Nodes
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, threads, within_float32
+from gyroscope.train.families.node_table import NodeTable
+
+_MOST_TREES = 200
+_PATIENCE = 20
+_PARAMETERS: dict[str, float | int | str] = {
+    "loss_function": "Logloss",
+    "boosting_type": "Plain",
+    "learning_rate": 0.1,
+    "depth": 6,
+}
+
+
+class CatBoost:
+    """Boosted oblivious trees, which ask one question a level, stopped early on later rows.
+
+    Categories are split by their rank, as for the other libraries; its own encodings of categories
+    are no trees.
+    """
+
+    name = "catboost"
+
+    def __init__(self) -> None:
+        """Raises ModuleNotFoundError if the library is not installed."""
+        import catboost
+
+        self._library = catboost
+
+    def fit(self, sample: Sample, *, seed: int) -> Fitted:
+        """Fit with at most 200 trees of 64 leaves."""
+        ranks = CategoryRanks(sample)
+
+        def seen(X: Matrix, **labels: Vector) -> Any:
+            return self._library.Pool(ranks(within_float32(X)).astype(np.float32), **labels)
+
+        model = self._library.CatBoost(
+            {
+                **_PARAMETERS,
+                "iterations": _MOST_TREES,
+                "random_seed": seed,
+                "thread_count": threads(len(sample.y)),
+                "allow_writing_files": False,
+                "logging_level": "Silent",
+            }
+        )
+        model.fit(
+            seen(sample.X, label=sample.y, weight=sample.weight),
+            eval_set=seen(sample.X_stop, label=sample.y_stop),
+            early_stopping_rounds=_PATIENCE,
+            use_best_model=True,
+        )
+
+        def probabilities(X: Matrix) -> Vector:
+            found: Vector = model.predict(seen(X), prediction_type="Probability")[:, 1]
+            return found
+
+        def contributions(X: Matrix) -> Matrix:
+            found: Matrix = model.get_feature_importance(seen(X), type="ShapValues")
+            return found[:, :-1]
+
+        written = _written(model)
+        [bias] = written["scale_and_bias"][1]
+        return Fitted(
+            scorer=TreeScorer(catboost_nodes(written, ranks), base=float(bias), single=True),
+            link=Link(kind="logistic"),
+            probabilities=probabilities,
+            contributions=contributions,
+            parameters={**_PARAMETERS, "trees": model.tree_count_},
+        )
+
+
+def _written(model: Any) -> dict[str, Any]:
+    """The model in the library's JSON."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.json")
+        model.save_model(str(path), format="json")
+        written: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return written
+
+
+def catboost_nodes(written: dict[str, Any], ranks: CategoryRanks) -> Nodes:
+    """The oblivious trees of ``CatBoost.save_model(format="json")`` as one node table.
+
+    Bit i of the position of a leaf says whether the row is above the border of split i. The last
+    split is the root, as in the library's own Shapley values, which depend on it.
+    """
+    table = NodeTable()
+    scale = float(written["scale_and_bias"][0])
+    features = written["features_info"]["float_features"]
+    missing_left = [info["nan_value_treatment"] != "AsTrue" for info in features]
+    for tree in written["oblivious_trees"]:
+        values = scale * np.array(tree["leaf_values"])
+        weights = np.array(tree["leaf_weights"])
+        splits = tree["splits"] or []
+        stack = [(0, len(splits), table.add_root())]
+        while stack:
+            first, depth, position = stack.pop()  # of the leaves below, 2^depth of them
+            if depth == 0:
+                table.leaf(position, value=float(values[first]), cover=float(weights[first]))
+                continue
+            split, half = splits[depth - 1], 1 << (depth - 1)
+            feature = features[split["float_feature_index"]]["flat_feature_index"]
+            left, right = table.split(
+                position,
+                feature=feature,
+                threshold=float(np.float32(split["border"])),
+                missing_left=missing_left[split["float_feature_index"]],
+                cover=float(weights[first : first + 2 * half].sum()),
+                left_codes=ranks.left_codes(feature, split["border"]),
+            )
+            stack += [(first, depth - 1, left), (first + half, depth - 1, right)]
+    return table.nodes()

@@ -1,0 +1,50 @@
+"""A single decision tree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gyroscope.bundle.base import Matrix, Vector
+from gyroscope.bundle.links import Link
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, within_float32
+from gyroscope.train.families.sklearn_trees import share_nodes
+
+_MOST_LEAVES = 64  # as many rules as a person still reads
+
+
+class DecisionTree:
+    """One tree of at most 64 leaves: the model that can be drawn."""
+
+    name = "decision_tree"
+
+    def fit(self, sample: Sample, *, seed: int) -> Fitted:
+        """Fit; a leaf holds a hundredth of the rows at least, or 50, or its share says little."""
+        from sklearn.tree import DecisionTreeClassifier
+
+        ranks = CategoryRanks(sample)
+
+        def seen(X: Matrix) -> Matrix:
+            return ranks(within_float32(X))
+
+        settings: dict[str, Any] = {
+            "max_leaf_nodes": _MOST_LEAVES,
+            "min_samples_leaf": min(50, max(3, len(sample.y) // 100)),
+        }
+        tree = DecisionTreeClassifier(random_state=seed, **settings)
+        with np.errstate(over="ignore", invalid="ignore"):  # in its sums of very large numbers
+            tree.fit(seen(sample.X), sample.y, sample_weight=sample.weight)
+
+        def probabilities(X: Matrix) -> Vector:
+            with np.errstate(over="ignore", invalid="ignore"):  # in the same sums
+                found: Vector = tree.predict_proba(seen(X))[:, 1]
+            return found
+
+        return Fitted(
+            scorer=TreeScorer(share_nodes([tree], ranks), base=0.0, single=True),
+            link=Link(kind="identity"),
+            probabilities=probabilities,
+            parameters=settings,
+        )
