@@ -14,6 +14,8 @@ from tests.serve.test_server import Process
 @pytest.mark.slow
 def test_schemathesis_finds_nothing(state: Path, tmp_path: Path) -> None:
     process = Process(state)
+    with process.client() as client:
+        assert client.get("/openapi.json").status_code == 200  # the first waits for FastAPI
     command = [
         *(str(Path(sys.executable).with_name("st")), "run"),
         f"http://127.0.0.1:{process.port}/openapi.json",

@@ -1,4 +1,4 @@
-"""The control routes, made when the first of them is asked for.
+"""The control routes, made while predictions are answered already.
 
 FastAPI takes longer to import than all else of the server together, and predictions need none of
 it.
@@ -21,10 +21,18 @@ class LazyControl:
         self._models, self._limits = models, limits
         self._making: asyncio.Task[ASGIApp] | None = None
 
+    def start(self) -> None:
+        """Begin to make the routes, in a thread."""
+        self._making = asyncio.create_task(asyncio.to_thread(self._made))
+
+    async def stop(self) -> None:
+        """Wait for that thread."""
+        if self._making is not None:
+            await asyncio.gather(self._making, return_exceptions=True)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request; the first ones wait about a second, and nobody else does."""
-        if self._making is None:
-            self._making = asyncio.create_task(asyncio.to_thread(self._made))
+        """Answer a request, as soon as the routes are made."""
+        assert self._making is not None
         app = await asyncio.shield(self._making)  # one client that leaves may not cancel it
         await app(scope, receive, send)
 
