@@ -62,13 +62,15 @@ class Client:
         explain: int | Literal["all"] = 0,
         space: Literal["margin", "probability"] = "margin",
         sentence: bool = False,
+        of_class: str | None = None,
         request_id: str | None = None,
     ) -> list[dict[str, Any]]:
         """Predictions for rows, in their order, each with its ``prediction_id``.
 
         ``explain`` says how many contributions to list. Then there are also ``base`` and ``rest``,
         which with the contributions add up to the margin, or in the other ``space`` to the
-        probability, and with ``sentence`` the prediction in words.
+        probability, and with ``sentence`` the prediction in words. Of several classes the most
+        probable one of each row is explained, or ``of_class``.
 
         NaN and the missing values of pandas are sent as null; scalars of NumPy as what they hold.
         ``request_id`` is any text, new if not given; with the same one for the same rows a program
@@ -81,6 +83,7 @@ class Client:
         asked: dict[str, Any] = {"rows": _plain_rows(rows), "explain": explain}
         if explain:
             asked |= {"space": space, "sentence": sentence}
+            asked |= {} if of_class is None else {"class": of_class}
         headers = {_KEY: request_id or uuid.uuid4().hex}
         answer = self._post(f"/v1/models/{model}/predict", asked, headers=headers)
         predictions: list[dict[str, Any]] = answer["predictions"]
@@ -92,8 +95,9 @@ class Client:
     ) -> Any:
         """Predictions for the rows of a ``pyarrow.Table``, as another with the same rows.
 
-        Its columns are prediction_id, time, probability and label. See :meth:`predict` for the
-        rest; raises RequestError.
+        Its columns are prediction_id, time, probability and label, with several classes also
+        probabilities; or value in place of the last two. See :meth:`predict` for the rest; raises
+        RequestError.
         """
         import pyarrow as pa
 
@@ -116,13 +120,20 @@ class Client:
         return pa.ipc.open_stream(response.content).read_all()
 
     def explain(
-        self, model: str, rows: Sequence[Mapping[str, Any]], *, features: int | None = None
+        self,
+        model: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        features: int | None = None,
+        of_class: str | None = None,
     ) -> dict[str, Any]:
         """What would be predicted for rows, and why; nothing goes on record.
 
-        ``features`` are listed for each row, all of them if not given; raises as :meth:`predict`.
+        ``features`` are listed for each row, all of them if not given; ``of_class`` and errors are
+        those of :meth:`predict`.
         """
-        body = {"rows": _plain_rows(rows), "explain": features}
+        body: dict[str, Any] = {"rows": _plain_rows(rows), "explain": features}
+        body |= {} if of_class is None else {"class": of_class}
         return self._post(f"/v1/models/{model}/explain", body)
 
     def label(self, model: str, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gyroscope.data.contract import Contract
+from gyroscope.data.contract import Contract, Task
 from gyroscope.model import Value
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -24,15 +24,19 @@ class FeatureContribution(Struct, frozen=True, kw_only=True):
 class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The prediction for one row of many.
 
-    base (of the answer) + the contributions + rest = margin, or the probability if that was asked
-    for.
+    base (of the row, or else of the answer) + the contributions + rest = margin, or the probability
+    if that was asked for.
     """
 
     prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
     time: Time  # event time: the time column of the row, else when it arrived
-    probability: float  # of the positive class, calibrated
-    label: str  # positive at or above the threshold
+    probability: float | UnsetType = UNSET  # of the positive class, or of the label; calibrated
+    label: str | UnsetType = UNSET  # positive from the threshold on, or the most probable class
+    probabilities: dict[str, float] | UnsetType = UNSET  # of all classes, if there are several
+    value: float | UnsetType = UNSET  # the number predicted, if the target is one
+    explained: str | UnsetType = UNSET  # which of several classes the following are about
     margin: float | UnsetType = UNSET
+    base: float | UnsetType = UNSET  # only if several classes may be explained in one answer
     contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
     rest: float | UnsetType = UNSET  # sum over all features not listed
     sentence: str | UnsetType = UNSET  # the prediction in words, if asked for
@@ -43,7 +47,7 @@ class ManyPredictions(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     model: str
     version: int
-    threshold: float
+    threshold: float | UnsetType = UNSET  # only of two classes
     base: float | UnsetType = UNSET  # margin, or probability, before anything is known of a row
     predictions: tuple[RowPrediction, ...]
 
@@ -58,9 +62,12 @@ class OnePrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int
     prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
     time: Time  # event time: the time column of the row, else when it arrived
-    probability: float  # of the positive class, calibrated
-    label: str  # positive at or above the threshold
-    threshold: float
+    probability: float | UnsetType = UNSET  # of the positive class, or of the label; calibrated
+    label: str | UnsetType = UNSET  # positive from the threshold on, or the most probable class
+    probabilities: dict[str, float] | UnsetType = UNSET  # of all classes, if there are several
+    value: float | UnsetType = UNSET  # the number predicted, if the target is one
+    threshold: float | UnsetType = UNSET  # only of two classes
+    explained: str | UnsetType = UNSET  # which of several classes the following are about
     margin: float | UnsetType = UNSET
     base: float | UnsetType = UNSET  # margin, or probability, before anything is known of a row
     contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
@@ -97,7 +104,8 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
     previous_version: int | None  # what a rollback goes to
     serving_since: Time  # when this process began to serve the version
     family: str
-    threshold: float  # a probability at or above it is labelled positive
+    task: Task  # binary, multiclass or regression
+    threshold: float | None  # a probability at or above it is labelled positive; binary only
     unit: str  # of margins and contributions
     explains: bool  # whether there are contributions; none for an estimator of the user's own
     metrics: dict[str, float]  # on the test rows

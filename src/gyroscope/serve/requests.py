@@ -23,6 +23,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True):
     explain: int | Literal["all"] | None = None  # contributions wanted of a row; None: the default
     space: Space = "margin"  # what the contributions add up to
     sentence: bool = False  # put each prediction into words
+    of_class: str | None = None  # which of several classes to explain; None: the most probable
     problems: tuple[FieldProblem, ...] = ()  # values no contract can accept; null in ``rows``
 
 
@@ -38,9 +39,11 @@ class _PlainPredict(msgspec.Struct, forbid_unknown_fields=True):
     explain: int | Literal["all"] | UnsetType | None = UNSET
     space: Space | UnsetType = UNSET
     sentence: bool | UnsetType = UNSET
+    of_class: str | UnsetType = msgspec.field(default=UNSET, name="class")
 
 
-_OPTIONS = ("explain", "space", "sentence")  # of a prediction request, beside its rows
+# Of a prediction request, beside its rows: names in JSON, and here.
+_OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
 _plain_predict = msgspec.json.Decoder(_PlainPredict)
 
 
@@ -69,8 +72,8 @@ def _fast_predict(body: bytes) -> PredictRequest | None:
     single = given.row is not UNSET
     rows: Any = [given.row] if single else given.rows
     options = {}
-    if not (given.explain is given.space is given.sentence is UNSET):
-        found = ((name, getattr(given, name)) for name in _OPTIONS)
+    if not (given.explain is given.space is given.sentence is given.of_class is UNSET):
+        found = ((name, getattr(given, name)) for name in _OPTIONS.values())
         options = {name: value for name, value in found if value is not UNSET}
     if not _names_are_unique(body, rows, 1 + len(options)):
         return None
@@ -104,7 +107,7 @@ def _exact_predict(body: bytes) -> PredictRequest:
         raise RequestError(422, 'give either "row", an object, or "rows", a list of objects')
     single = "row" in fields
     given = [fields["row"]] if single else reader.items_of(fields["rows"], "rows")
-    options = {name: fields[name] for name in _OPTIONS if name in fields}
+    options = {ours: fields[name] for name, ours in _OPTIONS.items() if name in fields}
     _check_options(reader, options)
     rows = [reader.row(i, row) for i, row in enumerate(given)]
     reader.refuse()
@@ -125,6 +128,8 @@ def _check_options(reader: ExactReader, options: dict[str, Any]) -> None:
         reader.fault("space", space, " or ".join(f'"{name}"' for name in get_args(Space)))
     if not isinstance(sentence, bool):
         reader.fault("sentence", sentence, "true or false")
+    if not isinstance(options.get("of_class", ""), str):
+        reader.fault("class", options["of_class"], "a class of the target, as a text")
 
 
 def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[GivenLabel]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +13,10 @@ from msgspec import UNSET, UnsetType
 
 from gyroscope.bundle.base import Contributions, Matrix, Vector
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.class_scorers import ClassContributions, Integers
 from gyroscope.bundle.explanation import in_probability
+from gyroscope.bundle.links import Link
+from gyroscope.data.codec import label_text
 from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Prediction, Value
 from gyroscope.serve.answers import (
@@ -40,10 +44,21 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
 class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why each row got its margin."""
 
-    contributions: Contributions
+    values: Matrix  # float64[n, p], contributions
+    bases: list[float]  # of each row
+    margins: list[float]
+    classes: list[str]  # that each row is explained for; empty unless there are several
     order: np.ndarray  # intp[n, p]: features of each row by absolute contribution, largest first
     k: int  # how many to list
     sentences: list[str]  # on each row; empty if not asked for
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    """Encoded rows and what was made of them."""
+
+    X: Matrix
+    margins: Vector
+    scores: Vector
 
 
 def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
@@ -53,6 +68,7 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
         RequestError: status 422, more than there are features or fewer than none.
     """
     n_features = len(champion.features)
+    _check_options(champion.bundle, request)
     if not champion.bundle.explains:
         return _none_wanted(request)
     if request.explain is None:
@@ -66,6 +82,25 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
         problem = FieldProblem(field="explain", given="a number out of range", expected=expected)
         raise RequestError(422, "the request cannot be answered", [problem])
     return request.explain
+
+
+def _check_options(bundle: Bundle, request: PredictRequest) -> None:
+    """Raise RequestError if the request asks for what models of this task have not."""
+    contract, problems = bundle.contract, []
+    if request.of_class is not None and _class_number(bundle, request.of_class) is None:
+        expected = f"one of {', '.join(contract.classes)}" if contract.classes else "nothing"
+        problems.append(FieldProblem(field="class", given="another class", expected=expected))
+    if contract.task == "regression" and request.space != "margin":
+        given, expected = "another space", '"margin": a number has no probability'
+        problems.append(FieldProblem(field="space", given=given, expected=expected))
+    if problems:
+        raise RequestError(422, "the request cannot be answered", problems)
+
+
+def _class_number(bundle: Bundle, name: str) -> int | None:
+    """The position of a class, in whichever spelling; None for no class of the model."""
+    names = [label_text(known) for known in bundle.contract.classes]
+    return names.index(label_text(name)) if label_text(name) in names else None
 
 
 def _none_wanted(request: PredictRequest) -> int:
@@ -101,19 +136,14 @@ def score(
     X = _encoded(bundle, request)
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         margins = bundle.margins(X)
-        probabilities = bundle.link.probability(margins)
-        contributions = bundle.contributions(X) if k else None
-    _check_finite(margins, contributions)
+        scores = bundle.link.probability(margins)
+        explain = _explain_classes if bundle.contract.classes else _explain
+        explanation = explain(bundle, request, _Rows(X, margins, scores), k) if k else None
+    _check_finite(margins, explanation)
     ids = time_sorted_ids(len(request.rows)) if ids is None else ids
-    predictions = _predictions(champion, request.rows, ids, probabilities, arrival)
-    explanation = None
-    if contributions is not None:
-        sentences = _sentences(bundle, request, X, probabilities, contributions)
-        if request.space == "probability":
-            contributions = in_probability(contributions, margins, bundle.link)
-        explanation = _explanation(contributions, k, sentences)
+    predictions = _predictions(champion, request.rows, ids, scores, arrival)
     build = _one_answer if request.single else _many_answers
-    answer = build(champion, request.rows, predictions, margins, explanation)
+    answer = build(champion, request.rows, predictions, explanation)
     return Scored(predictions=predictions, answer=encode(answer))
 
 
@@ -142,13 +172,14 @@ def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
     return X
 
 
-def _check_finite(margins: Vector, contributions: Contributions | None) -> None:
+def _check_finite(margins: Vector, explanation: _Explanation | None) -> None:
     """Refuse rows whose numbers are so large that the score overflows."""
-    finite = np.isfinite(margins)
-    if finite.all() and (contributions is None or np.isfinite(contributions.values).all()):
+    every = np.isfinite(margins)
+    if every.all() and (explanation is None or np.isfinite(explanation.values).all()):
         return
-    if contributions is not None:
-        finite &= np.isfinite(contributions.values).all(axis=1)
+    finite = np.asarray(every.reshape(len(margins), -1).all(axis=1))
+    if explanation is not None:
+        finite &= np.isfinite(explanation.values).all(axis=1)
     raise RowError(
         [
             FieldProblem(
@@ -166,10 +197,12 @@ def _predictions(
     champion: Champion,
     rows: Sequence[dict[str, Value]],
     ids: Sequence[str],
-    probabilities: Vector,
+    scores: Vector,
     arrival: datetime,
 ) -> list[Prediction]:
-    encoder = champion.bundle.encoder
+    encoder, of_rows = champion.bundle.encoder, scores.tolist()
+    if champion.bundle.contract.classes:
+        of_rows = list(map(tuple, of_rows))
     return [
         Prediction(
             id=prediction_id,
@@ -186,40 +219,76 @@ def _predictions(
             rows,
             encoder.event_times(rows),
             encoder.entities(rows),
-            probabilities.tolist(),
+            of_rows,
             strict=True,
         )
     ]
 
 
-def _sentences(
-    bundle: Bundle,
-    request: PredictRequest,
-    X: Matrix,
-    probabilities: Vector,
-    contributions: Contributions,
-) -> list[str]:
-    """A sentence on each row, if they were asked for."""
-    if not request.sentence:
-        return []
-    base = float(bundle.link.probability(np.array([contributions.base]))[0])
-    of_rows = zip(request.rows, X, contributions.values, probabilities.tolist(), strict=True)
-    return [
-        bundle.wording.sentence(row, x, values, base=base, probability=p)
-        for row, x, values, p in of_rows
-    ]
+def _explain(bundle: Bundle, request: PredictRequest, rows: _Rows, k: int) -> _Explanation:
+    """Why each row got its one margin."""
+    assert isinstance(bundle.link, Link)
+    X, margins, scores = rows.X, rows.margins, rows.scores
+    found = bundle.contributions(X)
+    sentences = []
+    if request.sentence:
+        base = float(bundle.link.probability(np.array([found.base]))[0])
+        of_rows = zip(request.rows, X, found.values, scores.tolist(), strict=True)
+        sentences = [
+            bundle.wording.sentence(row, x, values, base=base, score=score)
+            for row, x, values, score in of_rows
+        ]
+    if request.space == "probability":
+        found = in_probability(found, margins, bundle.link)
+    return _Explanation(
+        values=found.values,
+        bases=[found.base] * len(X),
+        margins=margins.tolist(),
+        classes=[],
+        order=_by_size(found),
+        k=k,
+        sentences=sentences,
+    )
 
 
-def _explanation(contributions: Contributions, k: int, sentences: list[str]) -> _Explanation:
-    order = np.argsort(-np.abs(contributions.values), axis=1, kind="stable")
-    return _Explanation(contributions=contributions, order=order, k=k, sentences=sentences)
+def _explain_classes(bundle: Bundle, request: PredictRequest, given: _Rows, k: int) -> _Explanation:
+    """Why each row got the margin of one class: the one asked for, or the most probable."""
+    X, margins, scores = given.X, given.margins, given.scores
+    classes, rows = scores.argmax(axis=1), np.arange(len(X))
+    if request.of_class is not None:
+        classes[:] = _class_number(bundle, request.of_class)
+    found = bundle.class_contributions(X, classes, space=request.space)
+    names = [bundle.contract.classes[c] for c in classes.tolist()]
+    sentences = []
+    if request.sentence:
+        of_rows = zip(request.rows, X, found.values, scores[rows, classes], strict=True)
+        sentences = [
+            bundle.wording.sentence(row, x, values, base=base, score=float(score), of_class=name)
+            for (row, x, values, score), name, base in zip(
+                of_rows, names, bundle.class_bases[classes].tolist(), strict=True
+            )
+        ]
+    return _Explanation(
+        values=found.values,
+        bases=found.base.tolist(),
+        margins=margins[rows, classes].tolist(),
+        classes=names,
+        order=_by_size(found),
+        k=k,
+        sentences=sentences,
+    )
+
+
+def _by_size(contributions: Contributions | ClassContributions) -> Integers:
+    """The features of each row by absolute contribution, largest first, ``intp[n, p]``."""
+    order: Integers = np.argsort(-np.abs(contributions.values), axis=1, kind="stable")
+    return order
 
 
 def _one_answer(
     champion: Champion,
     rows: Sequence[dict[str, Value]],
     predictions: Sequence[Prediction],
-    margins: Vector,
     explanation: _Explanation | None,
 ) -> OnePrediction:
     bundle, prediction = champion.bundle, predictions[0]
@@ -229,11 +298,11 @@ def _one_answer(
         version=champion.version,
         prediction_id=prediction.id,
         time=prediction.time,
-        probability=prediction.score,
-        label=_label(bundle, prediction.score),
-        threshold=bundle.threshold,
-        margin=UNSET if explanation is None else float(margins[0]),
-        base=UNSET if explanation is None else explanation.contributions.base,
+        **_outcome(bundle, prediction.score),
+        threshold=_threshold(bundle),
+        explained=_explained(explanation, 0),
+        margin=UNSET if explanation is None else explanation.margins[0],
+        base=UNSET if explanation is None else explanation.bases[0],
         contributions=listed,
         rest=rest,
         sentence=_sentence(explanation, 0),
@@ -244,10 +313,10 @@ def _many_answers(
     champion: Champion,
     rows: Sequence[dict[str, Value]],
     predictions: Sequence[Prediction],
-    margins: Vector,
     explanation: _Explanation | None,
 ) -> ManyPredictions:
     bundle = champion.bundle
+    of_rows = explanation is not None and bool(explanation.classes)  # bases
     answers = []
     for i, prediction in enumerate(predictions):
         listed, rest = _listed(champion.features, rows[i], explanation, i)
@@ -255,9 +324,10 @@ def _many_answers(
             RowPrediction(
                 prediction_id=prediction.id,
                 time=prediction.time,
-                probability=prediction.score,
-                label=_label(bundle, prediction.score),
-                margin=UNSET if explanation is None else float(margins[i]),
+                **_outcome(bundle, prediction.score),
+                explained=_explained(explanation, i),
+                margin=UNSET if explanation is None else explanation.margins[i],
+                base=explanation.bases[i] if explanation is not None and of_rows else UNSET,
                 contributions=listed,
                 rest=rest,
                 sentence=_sentence(explanation, i),
@@ -266,10 +336,37 @@ def _many_answers(
     return ManyPredictions(
         model=champion.deployed.model,
         version=champion.version,
-        threshold=bundle.threshold,
-        base=UNSET if explanation is None else explanation.contributions.base,
+        threshold=_threshold(bundle),
+        base=UNSET if explanation is None or of_rows else explanation.bases[0],
         predictions=tuple(answers),
     )
+
+
+def _outcome(bundle: Bundle, score: float | tuple[float, ...]) -> dict[str, Any]:
+    """What a score says, as fields of the answer."""
+    if isinstance(score, tuple):
+        probabilities = dict(zip(bundle.contract.classes, score, strict=True))
+        label = bundle.label(score)
+        return {
+            "probability": probabilities[label],
+            "label": label,
+            "probabilities": probabilities,
+        }
+    if bundle.contract.task == "regression":
+        return {"value": score}
+    return {"probability": score, "label": bundle.label(score)}
+
+
+def _threshold(bundle: Bundle) -> float | UnsetType:
+    threshold = bundle.manifest.threshold
+    return UNSET if threshold is None else threshold
+
+
+def _explained(explanation: _Explanation | None, i: int) -> str | UnsetType:
+    """The class that row ``i`` is explained for, if there are several."""
+    if explanation is None or not explanation.classes:
+        return UNSET
+    return explanation.classes[i]
 
 
 def _listed(
@@ -278,7 +375,7 @@ def _listed(
     """The largest contributions to the margin of row ``i``, and the sum of the others."""
     if explanation is None:
         return UNSET, UNSET
-    values = explanation.contributions.values[i].tolist()
+    values = explanation.values[i].tolist()
     order = explanation.order[i].tolist()
     listed = tuple(
         FeatureContribution(feature=features[j], value=row[features[j]], contribution=values[j])
@@ -291,8 +388,3 @@ def _sentence(explanation: _Explanation | None, i: int) -> str | UnsetType:
     if explanation is None or not explanation.sentences:
         return UNSET
     return explanation.sentences[i]
-
-
-def _label(bundle: Bundle, probability: float) -> str:
-    contract = bundle.contract
-    return (contract.positive if probability >= bundle.threshold else contract.negative)[0]
