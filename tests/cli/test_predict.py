@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +18,13 @@ import pytest
 from tests.serve.conftest import CONTRACT, ROW, deploy, small_bundle
 from tests.serve.test_server import Process, wait_until
 
+from gyroscope.bundle.keys import Keys
 from gyroscope.cli import predict as command
 from gyroscope.data.chunks import Chunks
 from gyroscope.data.infer import Inferred
 from gyroscope.data.sources import read_parts, read_table
 from gyroscope.data.workspace_file import write_model
-from gyroscope.errors import DataError, GyroscopeError, UsageError
+from gyroscope.errors import BundleError, DataError, GyroscopeError, UsageError
 from gyroscope.prediction_log import FileLog
 
 N = 250
@@ -81,7 +83,7 @@ def test_a_bundle_predicts_every_row_in_order(
     else:
         write_csv(tmp_path / given, rows())
     output = tmp_path / wanted
-    command.predict(tmp_path / given, output, bundle=bundle)
+    command.predict(tmp_path / given, output, bundle=bundle, unsigned=True)
     found = read_table(output)
     assert found.column_names == ["customer", "probability", "prediction"]
     assert found["customer"].to_pylist() == [f"c{i}" for i in range(N)]
@@ -89,6 +91,22 @@ def test_a_bundle_predicts_every_row_in_order(
     labels = ["yes" if p >= 0.5 else "no" for p in expected()]
     assert found["prediction"].to_pylist() == labels
     assert sorted(path.name for path in tmp_path.glob("*out*")) == [wanted]
+
+
+def test_a_bundle_predicts_only_if_the_workspace_trusts_who_signed_it_or_anybody_will_do(
+    tmp_path: Path, bundle: Path
+) -> None:
+    given, output = write_csv(tmp_path / "rows.csv", rows(3)), tmp_path / "out.csv"
+    (tmp_path / "gyroscope.yaml").write_text("workspace:\nmodels:\n")
+    with pytest.raises(BundleError, match="is unsigned"):
+        command.predict(given, output, bundle=bundle, workspace=tmp_path)
+    signed = tmp_path / "signed"
+    small_bundle(1).save(signed, signer=Keys(tmp_path / ".gyroscope" / "keys").signer())
+    command.predict(given, output, bundle=signed, workspace=tmp_path)
+    shutil.rmtree(tmp_path / ".gyroscope")
+    with pytest.raises(BundleError, match="is signed by an unknown key"):
+        command.predict(given, output, bundle=signed, workspace=tmp_path)
+    command.predict(given, output, bundle=signed, workspace=tmp_path, unsigned=True)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -100,7 +118,9 @@ def test_a_value_that_does_not_fit_is_named_by_its_row_before_anything_is_predic
     ages[220] = -1
     pq.write_table(rows().set_column(0, "age", pa.array(ages)), tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"row 221, age: given -1"):
-        command.predict(tmp_path / "rows.parquet", tmp_path / "out.csv", bundle=bundle)
+        command.predict(
+            tmp_path / "rows.parquet", tmp_path / "out.csv", bundle=bundle, unsigned=True
+        )
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -120,11 +140,11 @@ def test_only_what_is_missing_is_predicted_again(
 
     monkeypatch.setattr(Chunks, "write", stopped_at_the_third)
     with pytest.raises(OSError, match=r"^$"):
-        command.predict(given, output, bundle=bundle)
+        command.predict(given, output, bundle=bundle, unsigned=True)
     assert not output.exists()
-    command.predict(given, output, bundle=bundle)
+    command.predict(given, output, bundle=bundle, unsigned=True)
     assert written == [0, 1, 2, 2]
-    command.predict(given, output, bundle=bundle)
+    command.predict(given, output, bundle=bundle, unsigned=True)
     assert written == [0, 1, 2, 2, 0, 1, 2], "a job that was finished is begun anew"
 
 
@@ -148,7 +168,7 @@ def test_two_commands_do_not_write_one_file(tmp_path: Path, bundle: Path) -> Non
         locked(tmp_path / ".out.csv.lock", wait_s=0, doing="writing out.csv"),
         pytest.raises(GyroscopeError, match=r"is writing .*out\.csv already"),
     ):
-        command.predict(given, tmp_path / "out.csv", bundle=bundle)
+        command.predict(given, tmp_path / "out.csv", bundle=bundle, unsigned=True)
 
 
 def test_an_output_of_no_known_kind_is_refused(tmp_path: Path) -> None:
@@ -239,7 +259,7 @@ def test_a_large_file_takes_little_memory(tmp_path: Path, bundle: Path) -> None:
         file.write(header + b"\n")
         for _ in range(30):
             file.write(body)
-    ran = run(command.CHUNK_ROWS, given, tmp_path / "out.parquet", bundle=bundle)
+    ran = run(command.CHUNK_ROWS, given, tmp_path / "out.parquet", bundle=bundle, unsigned=True)
     peak_kb = 0
     while ran.poll() is None:
         status = Path(f"/proc/{ran.pid}/status").read_text()

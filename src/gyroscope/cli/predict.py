@@ -18,6 +18,7 @@ from gyroscope.cli.options import HERE, WorkspaceOption, console
 from gyroscope.errors import DataError, RequestError, UsageError
 
 if TYPE_CHECKING:
+    from gyroscope.bundle.trust import Trust
     from gyroscope.client import Client
     from gyroscope.data.chunks import Chunks
     from gyroscope.data.contract import Contract
@@ -43,11 +44,20 @@ def predict(
         Path | None,
         typer.Option(help="Folder of a bundle to predict with; no server, nothing on record."),
     ] = None,
+    unsigned: Annotated[
+        bool,
+        typer.Option(
+            "--unsigned",
+            help="Take that bundle even if no key that the workspace trusts has signed it; never "
+            "an estimator of somebody's own.",
+        ),
+    ] = False,
 ) -> None:
     """Predict the rows of a file, by the running server or by a bundle.
 
     A command that was killed goes on where it was when it is given again.
     """
+    from gyroscope.bundle.trust import trust_in
     from gyroscope.loop.locks import locked
 
     _check_output(data, output)
@@ -57,7 +67,7 @@ def predict(
             if bundle is None:
                 n = _by_server(data, output, model, workspace, url)
             else:
-                n = _by_bundle(data, output, bundle)
+                n = _by_bundle(data, output, bundle, None if unsigned else trust_in(workspace))
         finally:
             lock.unlink()
     console().print(f"{n:,} predictions are in {output}")
@@ -124,11 +134,15 @@ class _Asking:
             return self._server.predict(self._model, rows, request_id=again)
 
 
-def _by_bundle(data: Path, output: Path, bundle: Path) -> int:
+def _by_bundle(data: Path, output: Path, bundle: Path, trust: Trust | None) -> int:
+    """Without ``trust`` the bundle may be anybody's."""
     from gyroscope.bundle.bundle import Bundle
     from gyroscope.bundle.verified import MANIFEST
 
-    loaded = Bundle.load(bundle)
+    if trust is None:
+        loaded = Bundle.load(bundle)
+    else:
+        loaded = Bundle.load(bundle, trusted=trust.keys, trusted_types=trust.types)
     contract = loaded.contract
     negative, positive = contract.negative[0], contract.positive[0]
 
