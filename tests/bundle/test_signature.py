@@ -272,6 +272,7 @@ def test_what_is_no_key_is_refused(keys: Keys, tmp_path: Path) -> None:
 def test_a_damaged_private_key_is_named_and_kept(keys: Keys, content: bytes) -> None:
     keys.folder.mkdir()
     (keys.folder / "signing.key").write_bytes(content)
+    (keys.folder / "signing.key").chmod(0o600)
     with pytest.raises(ConfigError, match=r"signing\.key holds no private key"):
         keys.signer()
     assert (keys.folder / "signing.key").read_bytes() == content
