@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,12 @@ from gyroscope.cli.options import (
     person,
     print_json,
     table,
+    visible,
 )
+from gyroscope.errors import GyroscopeError
+
+if TYPE_CHECKING:
+    from gyroscope.prediction_log.compaction import Compacted
 
 log = typer.Typer(
     name="log", help="Keep up the prediction log; show or erase records.", no_args_is_help=True
@@ -36,18 +41,32 @@ def compact(
 ) -> None:
     """Move the log into Parquet files and remove what is older than keep_log.
 
-    The pilot does that by itself every compact_every. Servers and the pilot go on meanwhile.
+    The pilot does that by itself every compact_every. Servers and the pilot go on meanwhile. A log
+    that cannot be moved holds up no other: each is told, and the exit code is 1.
     """
     from gyroscope.app import Workspace
     from gyroscope.loop.upkeep import keep_up
 
     space = Workspace(workspace)
     names = list(space.config.models) if model is None else [space.model(model)]
-    done = {name: keep_up(space.world, name) for name in names}
+    done: dict[str, Compacted] = {}
+    failed: dict[str, dict[str, str]] = {}
+    for name in names:
+        try:
+            done[name] = keep_up(space.world, name)
+        except (GyroscopeError, OSError) as error:
+            failed[name] = {"error": str(error)}
+            typer.echo(visible(f"gyro: {name}: {error}"), err=True)
     space.close()
     if json:
-        print_json(done)
-        return
+        print_json({**done, **failed})
+    else:
+        _tell(done)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(done: dict[str, Compacted]) -> None:
     for name, one in done.items():
         told = (
             f"{name}: {one.rows:,} records of {one.segments} segments are in "

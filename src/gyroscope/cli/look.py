@@ -110,7 +110,7 @@ def decisions(
             decision.action,
             recorded.status,
             decision.actor,
-            decision.reason,
+            f"{decision.reason} ({recorded.note})" if recorded.note else decision.reason,
         )
     console().print(shown)
     space.close()
