@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +20,12 @@ from tests.serve.test_server import Process, wait_until
 
 from gyroscope.bundle.keys import Keys
 from gyroscope.cli import predict as command
+from gyroscope.client import Client
 from gyroscope.data.chunks import Chunks
 from gyroscope.data.infer import Inferred
 from gyroscope.data.sources import read_parts, read_table
 from gyroscope.data.workspace_file import write_model
-from gyroscope.errors import BundleError, DataError, GyroscopeError, UsageError
+from gyroscope.errors import BundleError, DataError, GyroscopeError, RequestError, UsageError
 from gyroscope.prediction_log import FileLog
 
 N = 250
@@ -169,6 +170,44 @@ def test_two_commands_do_not_write_one_file(tmp_path: Path, bundle: Path) -> Non
         pytest.raises(GyroscopeError, match=r"is writing .*out\.csv already"),
     ):
         command.predict(given, tmp_path / "out.csv", bundle=bundle, unsigned=True)
+
+
+class ForgetfulServer:
+    """Answers 409 to the first ``forgotten`` keys of a request, as if their versions were gone."""
+
+    def __init__(self, forgotten: int) -> None:
+        self._forgotten = forgotten
+        self.keys: list[str] = []
+
+    def predict(self, model: str, rows: list[Any], *, request_id: str) -> list[dict[str, Any]]:
+        self.keys.append(request_id)
+        if len(self.keys) <= self._forgotten:
+            raise RequestError(409, "version 1 serves no longer")
+        answer = {"prediction_id": "p", "probability": 0.5, "label": "yes"}
+        return [answer for _ in rows]
+
+
+def asking(folder: Path, server: ForgetfulServer) -> command._Asking:
+    job = command._Job(write_csv(folder / "rows.csv", rows(2)), folder / "out.csv", CONTRACT, {})
+    job.chunks = Chunks(folder / "out.csv.part", {})
+    return command._Asking(cast("Client", server), "churn", job)
+
+
+@pytest.mark.parametrize("gone", [0, 1, 3])
+def test_rows_whose_versions_are_gone_are_predicted_anew_under_further_keys(
+    tmp_path: Path, gone: int
+) -> None:
+    server = ForgetfulServer(gone)
+    assert asking(tmp_path, server)(0, 1, rows(2))["prediction_id"] == ["p", "p"]
+    assert len(set(server.keys)) == gone + 1
+    again = ForgetfulServer(gone)
+    asking(tmp_path, again)(0, 1, rows(2))
+    assert again.keys == server.keys, "the server knows a command that is given again"
+
+
+def test_trying_further_keys_ends(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"20 versions .* remove .*out\.csv\.part to begin"):
+        asking(tmp_path, ForgetfulServer(100))(0, 1, rows(2))
 
 
 def test_an_output_of_no_known_kind_is_refused(tmp_path: Path) -> None:

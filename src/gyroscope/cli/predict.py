@@ -29,6 +29,7 @@ CHUNK_ROWS = 10_000  # kept together; what a killed command has to do again, at 
 _MOST_CELLS = 25_000  # in a request, so that wide rows keep to the size of body that is accepted
 _ANSWERED = ("prediction_id", "probability", "prediction")  # columns of the output
 _CONFLICT = 409  # status
+_MOST_VERSIONS = 20  # that may have come and gone between two tries of one command
 
 Predictor = Callable[[int, int, Any], dict[str, list[Any]]]  # number and first row of a chunk, rows
 
@@ -123,15 +124,20 @@ class _Asking:
         }
 
     def _send(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        # The same each time that the command is given, so that the server knows what it did.
+        # The same each time that the command is given, so that the server knows what it did; with
+        # another ending each time that the version which answered then serves no longer.
         request_id = f"{self._prefix}-{next(self._requests)}"
-        try:
-            return self._server.predict(self._model, rows, request_id=request_id)
-        except RequestError as refused:
-            if refused.status != _CONFLICT:
-                raise
-            again = f"{request_id}-again"  # the version that answered serves no longer
-            return self._server.predict(self._model, rows, request_id=again)
+        for ending in ("", *(f"-again-{n}" for n in range(1, _MOST_VERSIONS))):
+            try:
+                return self._server.predict(self._model, rows, request_id=f"{request_id}{ending}")
+            except RequestError as refused:
+                if refused.status != _CONFLICT:
+                    raise
+        folder = self._job.chunks.folder
+        raise DataError(
+            f"{_MOST_VERSIONS} versions have begun to answer these rows, and none serves any "
+            f"longer: remove {folder} to begin the file anew"
+        )
 
 
 def _by_bundle(data: Path, output: Path, bundle: Path, trust: Trust | None) -> int:
