@@ -266,7 +266,8 @@ def _plain_row(i: int, row: Mapping[str, Any]) -> dict[str, Any]:
             plain[name] = _plain(value)
         except ValueError:
             expected = "a text, a finite number, true, false or null"
-            problem = FieldProblem(row=i, field=name, given=repr(value)[:40], expected=expected)
+            given = f"a value of type {type(value).__name__}"
+            problem = FieldProblem(row=i, field=name, given=given, expected=expected)
             raise RowError([problem]) from None
     return plain
 

@@ -24,6 +24,15 @@ Vector = NDArray[np.float64]
 MISSING = math.nan
 EXACT_INTEGERS = 2**53  # from here on a float64 cannot tell neighbouring integers apart
 _NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    dict: "an object",
+    list: "a list",
+}
 
 
 class Codec:
@@ -238,6 +247,15 @@ def shorten(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= 40 else text[:37] + "..."
     return repr(text) if isinstance(value, str) else text
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a few words that do not tell it: for messages that others may read."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is not finite"
+    if isinstance(value, str) and not value.strip():
+        return "a blank text"
+    return _KINDS.get(type(value)) or f"a value of type {type(value).__name__}"
 
 
 def _read_time(text: str, form: str | None) -> datetime:

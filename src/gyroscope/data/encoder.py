@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.arrow import EncodedColumn, encode_column
-from gyroscope.data.codec import MISSING, Codec, label_text, shorten
+from gyroscope.data.codec import MISSING, Codec, kind_of, label_text, shorten
 from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
@@ -96,7 +96,7 @@ class Encoder:
                     else "no such field; it is not in the contract"
                 )
                 problems.append(
-                    FieldProblem(row=i, field=name, given=shorten(row[name]), expected=expected)
+                    FieldProblem(row=i, field=name, given=kind_of(row[name]), expected=expected)
                 )
         for codec in self._checked:
             value = row.get(codec.column.name)
@@ -245,7 +245,7 @@ def _column_of(table: Any, column: Column) -> Any:
 
 def _problem(i: int, codec: Codec, row: Row) -> FieldProblem:
     name = codec.column.name
-    given = shorten(row[name]) if name in row else "nothing"
+    given = kind_of(row[name]) if name in row else "nothing"
     return FieldProblem(row=i, field=name, given=given, expected=codec.expected)
 
 
