@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from gyroscope.cli.options import HERE, JsonOption, WorkspaceOption, console, print_json, table
+from gyroscope.cli.options import (
+    HERE,
+    JsonOption,
+    WorkspaceOption,
+    console,
+    opened,
+    print_json,
+    table,
+)
 from gyroscope.errors import GyroscopeError, UsageError
 
 if TYPE_CHECKING:
@@ -207,16 +215,15 @@ def export_signature(
 
 def _place(target: str, workspace: Path) -> _Place:
     """The bundle meant by a path, or by a model with alias or version; raises NotFoundError."""
-    from gyroscope.app import Workspace
     from gyroscope.bundle.verified import MANIFEST
 
     if (Path(target) / MANIFEST).exists() or "/" in target or target in (".", ".."):
         return _Place(folder=Path(target), name=target)
     name, _, which = target.partition("@")
-    space = Workspace(workspace)
-    model = space.model(name)
-    version = int(which) if which.isdecimal() else _holder(space, model, which or "champion")
-    folder = space.registry.bundle_folder(model, version)
+    with opened(workspace) as space:
+        model = space.model(name)
+        version = int(which) if which.isdecimal() else _holder(space, model, which or "champion")
+        folder = space.registry.bundle_folder(model, version)
     return _Place(folder=folder, name=f"{model} version {version}", version=version)
 
 

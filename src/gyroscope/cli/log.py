@@ -13,6 +13,7 @@ from gyroscope.cli.options import (
     ReasonOption,
     WorkspaceOption,
     console,
+    opened,
     person,
     print_json,
     table,
@@ -44,20 +45,18 @@ def compact(
     The pilot does that by itself every compact_every. Servers and the pilot go on meanwhile. A log
     that cannot be moved holds up no other: each is told, and the exit code is 1.
     """
-    from gyroscope.app import Workspace
     from gyroscope.loop.upkeep import keep_up
 
-    space = Workspace(workspace)
-    names = list(space.config.models) if model is None else [space.model(model)]
-    done: dict[str, Compacted] = {}
-    failed: dict[str, dict[str, str]] = {}
-    for name in names:
-        try:
-            done[name] = keep_up(space.world, name)
-        except (GyroscopeError, OSError) as error:
-            failed[name] = {"error": str(error)}
-            typer.echo(visible(f"gyro: {name}: {error}"), err=True)
-    space.close()
+    with opened(workspace) as space:
+        names = list(space.config.models) if model is None else [space.model(model)]
+        done: dict[str, Compacted] = {}
+        failed: dict[str, dict[str, str]] = {}
+        for name in names:
+            try:
+                done[name] = keep_up(space.world, name)
+            except (GyroscopeError, OSError) as error:
+                failed[name] = {"error": str(error)}
+                typer.echo(visible(f"gyro: {name}: {error}"), err=True)
     if json:
         print_json({**done, **failed})
     else:
@@ -88,13 +87,11 @@ def erase(
     json: JsonOption = False,
 ) -> None:
     """Erase all predictions with this id or about this entity, and their labels."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import erase as carry_out
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    erased = carry_out(space.world, name, id, actor=person(), reason=reason)
-    space.close()
+    with opened(workspace) as space:
+        name = space.model(model)
+        erased = carry_out(space.world, name, id, actor=person(), reason=reason)
     if json:
         print_json(erased)
         return
@@ -112,12 +109,10 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show all predictions with this id or about this entity, with every label that came."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.logged import records_of
 
-    space = Workspace(workspace)
-    found = records_of(space.log(space.model(model)), id)
-    space.close()
+    with opened(workspace) as space:
+        found = records_of(space.log(space.model(model)), id)
     if json:
         print_json(found)
         return

@@ -14,7 +14,7 @@ import typer
 
 from gyroscope.cli import data as files
 from gyroscope.cli.data import ModelOption, Row, UrlOption
-from gyroscope.cli.options import HERE, WorkspaceOption, console
+from gyroscope.cli.options import HERE, WorkspaceOption, console, opened
 from gyroscope.errors import DataError, RequestError, UsageError
 
 if TYPE_CHECKING:
@@ -90,13 +90,11 @@ def _check_output(data: Path, output: Path) -> None:
 def _by_server(
     data: Path, output: Path, model: str | None, workspace: Path, url: str | None
 ) -> int:
-    from gyroscope.app import Workspace
-
-    space = Workspace(workspace)
-    name = space.model(model)
-    with files.client(space, url) as server:
-        job = _Job(data, output, files.contract_of(server, name), {"model": name})
-        return job.run(_Asking(server, name, job))
+    with opened(workspace) as space:
+        name = space.model(model)
+        with files.client(space, url) as server:
+            job = _Job(data, output, files.contract_of(server, name), {"model": name})
+            return job.run(_Asking(server, name, job))
 
 
 class _Asking:
