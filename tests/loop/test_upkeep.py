@@ -36,6 +36,10 @@ def raises(error: Exception) -> Callable[..., None]:
     return fail
 
 
+def until_idle(pilot: Pilot) -> None:
+    assert any(not pilot.tick() for _ in range(1000))
+
+
 def files(world: World) -> set[str]:
     return {path.suffix for path in world.log_folder(MODEL).rglob("*") if path.is_file()}
 
@@ -107,8 +111,7 @@ def test_an_erasure_that_cannot_be_completed_is_told_tried_again_and_grounds_nob
         with pytest.raises(LogError):
             erase(world, MODEL, subject, actor="Grace", reason="asked by letter")
         pilot = Pilot(world, MODEL)
-        while pilot.tick():
-            pass
+        until_idle(pilot)
         assert world.store.care(MODEL).closed_until is not None, "windows are watched"
         pause(world, MODEL, actor="Grace", reason="wait")
         [waiting] = [r for r in world.store.decisions(MODEL) if r.status is not Status.DONE]
@@ -116,8 +119,7 @@ def test_an_erasure_that_cannot_be_completed_is_told_tried_again_and_grounds_nob
         assert waiting.note == "not complete yet, tried again: the disk is full"
         tried = [r.getMessage() for r in caplog.records if "not complete" in r.getMessage()]
         assert len(tried) == 2, "by the pilot, who then waits, and by the person"
-    while pilot.tick():
-        pass
+    until_idle(pilot)
     assert len(records_of(world.log(MODEL), subject)) == 1, "it is not yet time to try again"
     monkeypatch.setattr("gyroscope.loop.actions._ERASE_AGAIN_S", 0.0)
     with monkeypatch.context() as patched:
