@@ -42,13 +42,14 @@ class Endpoints:
     async def predict(self, model: str, body: bytes) -> bytes:
         """Score rows, put them on record, and only then answer."""
         arrival = datetime.now(UTC)
-        champion = self._models[model].current()
+        serving = self._models[model].answering()
+        champion = serving.champion
         large = len(body) > _BYTES_AT_ONCE
         request = await self._run(large, lambda: predict_request(body, self._limits.rows))
         k = contributions_wanted(champion, request)
         slow = k > 0 or not champion.bundle.explains
         many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)
-        scored = await self._run(large or many, lambda: score(champion, request, k, arrival))
+        scored = await self._run(large or many, lambda: score(serving, request, k, arrival))
         await self._logs.of(model).append(scored.predictions)
         return scored.answer
 

@@ -125,7 +125,9 @@ def _predict(champion: Champion, limits: Limits) -> Json:
         "operationId": f"predict_{name}",
         "summary": f"Predict with {name}, version {champion.version}",
         "requestBody": _body({"oneOf": [one, many]}, examples),
-        "responses": responses("The predictions, all by one version, all on record.", either),
+        "responses": responses(
+            "The predictions, all on record, each by the version that serves its entity.", either
+        ),
     }
 
 
