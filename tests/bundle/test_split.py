@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from scipy.stats import binom
@@ -33,7 +34,7 @@ def test_nothing_and_everything_are_shares_too() -> None:
 
 def test_who_has_the_canary_keeps_it_while_the_share_grows() -> None:
     shares = [chosen(percent) for percent in (0, 1, 5, 10, 50, 99, 100)]
-    assert all(smaller <= larger for smaller, larger in zip(shares, shares[1:], strict=False))
+    assert all(smaller <= larger for smaller, larger in pairwise(shares))
 
 
 @pytest.mark.parametrize("other", [{"version": 3}, {"model": "fraud"}])

@@ -119,7 +119,7 @@ def test_no_request_fails_or_is_mixed_while_a_canary_comes_grows_and_goes(served
     possible = {share: expected(share) for share in (0, 10, 60)}
     for percent in (10, 60, None, 10, None):
         split(served.state, percent)
-        wanted, seen = possible[percent or 0], []
+        wanted, seen = possible[percent or 0], list[int]()
         while seen != wanted:
             answer = served.predict(body)
             assert answer.status_code == 200
@@ -174,7 +174,8 @@ def test_servers_of_one_workspace_split_alike_under_load_while_it_comes_and_goes
                     seen = versions(answer.json())
                     assert seen in [expected(share) for share in (0, 30, 60)]
     finally:
-        for server in servers:
+        for client, server in zip(clients, servers, strict=True):
+            client.close()
             server.stop(signal.SIGTERM)
     log = FileLog(state / "log" / "churn")
     span = log.span()
