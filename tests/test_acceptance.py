@@ -23,7 +23,7 @@ import pytest
 
 from gyroscope.app import Workspace
 from gyroscope.loop.locks import holder
-from gyroscope.serve.server import read_address
+from gyroscope.serve.address import read_address
 from gyroscope.testing.waiting import wait_for
 from gyroscope.testing.worlds import CALM, to_table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -21,10 +22,21 @@ class Answering(BaseHTTPRequestHandler):
     status: ClassVar[int] = 200
     answer: ClassVar[bytes] = b'{"predictions": []}'
     received: ClassVar[list[Any]] = []
+    keys: ClassVar[list[str]] = []
+    connections: ClassVar[set[Any]] = set()
+    failures: ClassVar[list[int]] = []  # statuses to answer first; 0 hangs up without an answer
+    protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
         self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-        self.send_response(self.status)
+        self.keys.append(self.headers["Idempotency-Key"])
+        self.connections.add(self.client_address)
+        status = self.failures.pop(0) if self.failures else self.status
+        if status == 0:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(self.answer)))
         self.end_headers()
         self.wfile.write(self.answer)
 
@@ -34,8 +46,18 @@ class Answering(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def other(monkeypatch: pytest.MonkeyPatch) -> type[Answering]:
-    monkeypatch.setattr(Answering, "received", [])
+    for name in ("received", "keys", "failures"):
+        monkeypatch.setattr(Answering, name, [])
+    monkeypatch.setattr(Answering, "connections", set())
     return Answering
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between attempts, which take no time here."""
+    taken: list[float] = []
+    monkeypatch.setattr("gyroscope.client.time.sleep", taken.append)
+    return taken
 
 
 @pytest.fixture
@@ -117,6 +139,70 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "127.0.0.1:9", ""])
-def test_nobody_there_is_one_message(url: str) -> None:
+def test_nobody_there_is_one_message(url: str, pauses: list[float]) -> None:
     with Client(url) as client, pytest.raises(RequestError, match="no answer from"):
         client.get("/v1/models")
+
+
+def test_all_requests_go_over_one_connection(client: Client, other: type[Answering]) -> None:
+    for _ in range(3):
+        client.predict("churn", [{"price": 1}])
+    assert len(other.connections) == 1
+    assert len(set(other.keys)) == 3, "each request has its own key"
+
+
+def test_what_may_pass_is_tried_again_with_the_same_key(
+    client: Client, other: type[Answering], pauses: list[float]
+) -> None:
+    other.failures += [0, 503, 429]
+    assert client.predict("churn", [{"price": 1}], request_id="mine") == []
+    assert other.keys == ["mine"] * 4
+    assert len(pauses) == 3
+    assert all(0 <= pause <= 0.1 * 2**k for k, pause in enumerate(pauses))
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 413, 422, 500])
+def test_what_will_not_pass_is_not_tried_again(
+    client: Client,
+    other: type[Answering],
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    monkeypatch.setattr(other, "answer", b'{"error": {"message": "no"}}')
+    other.failures.append(status)
+    with pytest.raises(RequestError, match="no") as refused:
+        client.predict("churn", [{"price": 1}])
+    assert refused.value.status == status
+    assert len(other.received) == 1
+    assert not pauses
+
+
+def test_a_server_that_stays_away_is_given_up(
+    client: Client, other: type[Answering], pauses: list[float]
+) -> None:
+    other.failures += [0] * 9
+    with pytest.raises(RequestError, match="no answer from"):
+        client.predict("churn", [{"price": 1}])
+    assert len(other.received) == 4
+
+
+def test_a_server_may_say_how_long_to_wait() -> None:
+    import httpx
+
+    from gyroscope.client import _asked_pause
+
+    asked = [("2", 2.0), ("3600", 5.0), ("Thu, 26 Nov 2026 19:00:00 GMT", 0.0)]
+    for header, pause in asked:
+        assert _asked_pause(httpx.Response(503, headers={"retry-after": header})) == pause
+
+
+def test_a_server_that_does_not_answer_in_time_is_given_up(pauses: list[float]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            Client(url, timeout_s=0.02, retries=1) as client,
+            pytest.raises(RequestError, match="no answer from"),
+        ):
+            client.get("/v1/models")
+    assert len(pauses) == 1

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.drift.environments import python_for
+from benchmarks.environments import python_for
 
 ROOT = Path(__file__).parents[2]
+REQUIREMENTS = Path(__file__).parent / "requirements"
 
 
 class Tool(NamedTuple):
@@ -51,7 +52,7 @@ def command(tool: str, folder: Path) -> list[str]:
         PeerError: the environment of the tool cannot be made.
     """
     try:
-        return [python_for(tool), "-m", f"benchmarks.drift.peer_{tool}", str(folder)]
+        return [python_for(tool, REQUIREMENTS), "-m", f"benchmarks.drift.peer_{tool}", str(folder)]
     except subprocess.CalledProcessError as error:
         raise PeerError(f"its environment cannot be made: {error}") from error
 

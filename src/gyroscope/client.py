@@ -4,30 +4,53 @@ from __future__ import annotations
 
 import json
 import math
+import random
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from gyroscope.errors import FieldProblem, RequestError, RowError, UsageError
 
-_TIMEOUT_S = 60.0
+if TYPE_CHECKING:
+    import httpx
+
+_KEY = "Idempotency-Key"
+_JSON, _ARROW = "application/json", "application/vnd.apache.arrow.stream"
+_TRY_AGAIN = (429, 502, 503, 504)  # statuses that may pass
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0  # before another attempt; doubled with each
 
 
 class Client:
-    """Speaks to the server at ``url`` over one kept connection; use it as a context manager.
+    """Speaks to the server at ``url`` over kept connections; use it as a context manager.
 
-    Raises UsageError if ``url`` is none.
+    What may pass, such as a server that is being restarted, is tried again, with longer and longer
+    pauses. Predictions carry a key by which the server knows them again, so that another attempt
+    gets the same prediction and leaves no second record.
+
+    Args:
+        url: of the server, such as ``http://127.0.0.1:8712``.
+        key: of the server, if it has one.
+        timeout_s: for one attempt to connect, to send, or to get the next bytes of the answer.
+        retries: attempts after the first one.
+
+    Raises:
+        UsageError: ``url`` is no address.
     """
 
-    def __init__(self, url: str, *, key: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, key: str | None = None, timeout_s: float = 60.0, retries: int = 3
+    ) -> None:
         import httpx
 
         self.url = url
-        headers = {"Content-Type": "application/json"}
+        self._retries = retries
+        headers = {"Content-Type": _JSON}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
         try:
-            self._http = httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S)
+            self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_s)
         except (httpx.InvalidURL, ValueError) as error:
             raise UsageError(f"{url!r} is not the address of a server: {error}") from None
 
@@ -39,6 +62,7 @@ class Client:
         explain: int | Literal["all"] = 0,
         space: Literal["margin", "probability"] = "margin",
         sentence: bool = False,
+        request_id: str | None = None,
     ) -> list[dict[str, Any]]:
         """Predictions for rows, in their order, each with its ``prediction_id``.
 
@@ -47,56 +71,120 @@ class Client:
         probability, and with ``sentence`` the prediction in words.
 
         NaN and the missing values of pandas are sent as null; scalars of NumPy as what they hold.
+        ``request_id`` is any text, new if not given; with the same one for the same rows a program
+        gets the same predictions within a day, even after it was started again.
 
         Raises:
             RowError: a value is infinite or of a type that JSON has not; nothing was sent.
             RequestError: the server refused them; ``problems`` names the fields.
         """
-        sent = [_plain_row(i, row) for i, row in enumerate(rows)]
-        asked: dict[str, Any] = {"rows": sent, "explain": explain}
+        asked: dict[str, Any] = {"rows": _plain_rows(rows), "explain": explain}
         if explain:
             asked |= {"space": space, "sentence": sentence}
-        answer = self._post(f"/v1/models/{model}/predict", asked)
+        headers = {_KEY: request_id or uuid.uuid4().hex}
+        answer = self._post(f"/v1/models/{model}/predict", asked, headers=headers)
         predictions: list[dict[str, Any]] = answer["predictions"]
         base = {"base": answer["base"]} if "base" in answer else {}
-        return [{**prediction, **base} for prediction in predictions]
+        return [{**base, **prediction} for prediction in predictions]
+
+    def predict_table(
+        self, model: str, table: Any, *, explain: int = 0, request_id: str | None = None
+    ) -> Any:
+        """Predictions for the rows of a ``pyarrow.Table``, as another with the same rows.
+
+        Its columns are prediction_id, time, probability and label. See :meth:`predict` for the
+        rest; raises RequestError.
+        """
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        response = self._response(
+            "POST",
+            f"/v1/models/{model}/predict-batch",
+            params={"explain": explain},
+            content=sink.getvalue().to_pybytes(),
+            headers={
+                "Content-Type": _ARROW,
+                "Accept": _ARROW,
+                _KEY: request_id or uuid.uuid4().hex,
+            },
+        )
+        if response.headers.get("content-type") != _ARROW:
+            raise self._not_ours(response)
+        return pa.ipc.open_stream(response.content).read_all()
+
+    def explain(
+        self, model: str, rows: Sequence[Mapping[str, Any]], *, features: int | None = None
+    ) -> dict[str, Any]:
+        """What would be predicted for rows, and why; nothing goes on record.
+
+        ``features`` are listed for each row, all of them if not given; raises as :meth:`predict`.
+        """
+        body = {"rows": _plain_rows(rows), "explain": features}
+        return self._post(f"/v1/models/{model}/explain", body)
 
     def label(self, model: str, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Send labels: mappings with ``prediction_id``, ``label`` and, if known, ``time``.
 
         Returns what the server accepted and which ids it does not know; raises as :meth:`predict`.
         """
-        sent = [_plain_row(i, label) for i, label in enumerate(labels)]
-        return self._post(f"/v1/models/{model}/labels", {"labels": sent})
+        return self._post(f"/v1/models/{model}/labels", {"labels": _plain_rows(labels)})
 
     def get(self, path: str) -> dict[str, Any]:
         """Any readable resource, such as ``/v1/models``; raises RequestError."""
-        return self._answer("GET", path)
+        return self._json(self._response("GET", path))
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._answer("POST", path, content=json.dumps(body).encode())
+    def _post(self, path: str, body: Mapping[str, Any], **request: Any) -> dict[str, Any]:
+        return self._json(
+            self._response("POST", path, content=json.dumps(body).encode(), **request)
+        )
 
-    def _answer(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        import httpx
-
+    def _response(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The answer of the server if it is no error; raises RequestError."""
+        response = self._attempts(method, path, request)
+        if response.is_success:
+            return response
         try:
-            response = self._http.request(method, path, **request)
-        except httpx.TransportError as failure:
-            raise RequestError(503, f"no answer from {self.url}: {failure}") from None
-        try:
-            answer: dict[str, Any] = response.json()
-            if response.is_success:
-                return answer
-            error = answer["error"]
+            error = response.json()["error"]
             problems = [_problem(problem) for problem in error.get("problems", [])]
             message = _message(error["message"], problems)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise RequestError(
-                502,
-                f"{self.url} answered {response.status_code} in a form that is not Gyroscope's: "
-                "is it the address of the server?",
-            ) from None
+            raise self._not_ours(response) from None
         raise RequestError(response.status_code, message, problems)
+
+    def _attempts(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
+        import httpx
+
+        for attempt in range(self._retries + 1):
+            last = attempt == self._retries
+            try:
+                response = self._http.request(method, path, **request)
+            except httpx.TransportError as failure:
+                if last or isinstance(failure, httpx.UnsupportedProtocol):
+                    raise RequestError(503, f"no answer from {self.url}: {failure}") from None
+                wait = _pause(attempt)
+            else:
+                if last or response.status_code not in _TRY_AGAIN:
+                    return response
+                wait = max(_pause(attempt), _asked_pause(response))
+            time.sleep(wait)
+        raise AssertionError("the last attempt ends the loop")
+
+    def _json(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = response.json()
+        except ValueError:
+            raise self._not_ours(response) from None
+        return answer
+
+    def _not_ours(self, response: httpx.Response) -> RequestError:
+        return RequestError(
+            502,
+            f"{self.url} answered {response.status_code} in a form that is not Gyroscope's: "
+            "is it the address of the server?",
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -112,6 +200,24 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _pause(attempt: int) -> float:
+    """Seconds before the attempt after this one, at random so that clients do not keep step.
+
+    Source: Brooker (2015), "Exponential Backoff And Jitter", full jitter.
+    """
+    return random.uniform(0, min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2**attempt))
+
+
+def _asked_pause(response: httpx.Response) -> float:
+    """The seconds that the server asks to wait, up to the longest pause."""
+    asked = response.headers.get("retry-after", "")
+    return min(_LONGEST_WAIT_S, float(asked)) if asked.isdecimal() else 0.0
+
+
+def _plain_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [_plain_row(i, row) for i, row in enumerate(rows)]
 
 
 def _plain_row(i: int, row: Mapping[str, Any]) -> dict[str, Any]:

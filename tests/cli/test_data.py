@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gyroscope.cli import data as commands
+from gyroscope.cli.predict import predict as predict_command
 from gyroscope.data.contract import Contract
 from gyroscope.data.infer import infer_contract
 from gyroscope.data.sources import read_table
@@ -31,6 +32,7 @@ class StandIn:
         self.contract, self.most = contract, 10_000
         self.refused: tuple[FieldProblem, ...] = ()
         self.rows: list[dict[str, Any]] = []
+        self.url = "http://stand-in"
 
     def __enter__(self) -> Self:
         return self
@@ -49,7 +51,9 @@ class StandIn:
             raise RequestError(422, "refused", self.refused)
         self.rows += rows
 
-    def predict(self, model: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def predict(
+        self, model: str, rows: Sequence[dict[str, Any]], *, request_id: str
+    ) -> list[dict[str, Any]]:
         assert model == MODEL
         self._take(rows)
         return [{"prediction_id": r["x"], "probability": 0.5, "label": "yes"} for r in rows]
@@ -94,7 +98,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 def predict(data: str, output: str) -> None:
-    commands.predict(Path(data), Path(output))
+    predict_command(Path(data), Path(output))
 
 
 def label(data: str, column: str | None = None) -> None:

@@ -143,12 +143,12 @@ class Served:
         self._lifespan = asyncio.create_task(lifespan)
         await self._to_app.put({"type": "lifespan.startup"})
         assert (await self._from_app.get())["type"] == "lifespan.startup.complete"
-        self._client = httpx.AsyncClient(
+        self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self._app), base_url="http://localhost"
         )
 
     async def _stop(self) -> None:
-        await self._client.aclose()
+        await self.client.aclose()
         await self._to_app.put({"type": "lifespan.shutdown"})
         await self._lifespan
 
@@ -164,7 +164,7 @@ class Served:
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         options["headers"] = {**self._headers, **options.get("headers", {})}
-        return self.run(self._client.request(method, path, **options))
+        return self.run(self.client.request(method, path, **options))
 
     def predict(self, body: Any = None, *, model: str = "churn") -> httpx.Response:
         """Ask for a prediction: ``bytes`` are sent as they are, anything else as JSON."""

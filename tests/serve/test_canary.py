@@ -185,3 +185,29 @@ def test_servers_of_one_workspace_split_alike_under_load_while_it_comes_and_goes
         served_by.setdefault(prediction.entity, set()).add(prediction.version)
     ever = [2 if 2 in served_by[name] else 1 for name in NAMES]
     assert ever == expected(60)
+
+
+def test_a_repeated_request_is_answered_by_the_versions_that_answered_it_first(
+    served: Served,
+) -> None:
+    path, asked = "/v1/models/churn/predict", {"rows": ROWS}
+    headers = {"idempotency-key": "once"}
+    start(served, 30)
+    first = served.post(path, json=asked, headers=headers).json()
+    start(served, 100)
+    assert served.post(path, json=asked, headers=headers).json() == first
+    split(served.state, None)
+    served.wait_until(lambda: served.model("churn").answering().canary is None)
+    assert served.post(path, json=asked, headers=headers).status_code == 409
+
+
+def test_arrow_answers_say_who_served_each_row(served: Served) -> None:
+    import pyarrow as pa
+
+    start(served, 30)
+    headers = {"accept": "application/vnd.apache.arrow.stream"}
+    asked = {"rows": ROWS, "explain": 1}
+    answer = served.post("/v1/models/churn/predict-batch", json=asked, headers=headers)
+    table = pa.ipc.open_stream(answer.content).read_all()
+    assert table["version"].to_pylist() == expected(30)
+    assert len(set(table["base"].to_pylist())) == 2

@@ -13,6 +13,8 @@ HEAVY = (
     "scipy",
     "pyarrow",
     "matplotlib",
+    "fastapi",  # and these two when the server runs, not before
+    "uvicorn",
 )
 
 

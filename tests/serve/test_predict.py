@@ -198,9 +198,9 @@ def test_one_row_of_a_large_body_does_not_hold_up_the_event_loop(
 ) -> None:
     scored_in = []
 
-    def noted(*arguments: Any) -> Any:
+    def noted(*arguments: Any, **options: Any) -> Any:
         scored_in.append(threading.current_thread().name.partition("_")[0])
-        return score(*arguments)
+        return score(*arguments, **options)
 
     monkeypatch.setattr("gyroscope.serve.endpoints.score", noted)
     assert served.predict().status_code == 200
@@ -247,7 +247,7 @@ def test_a_score_that_overflows_is_refused_with_its_rows(tmp_path: Path) -> None
 def test_a_fault_of_the_server_is_answered_in_shape_and_logged_without_values(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError(ROW["job"])
 
     monkeypatch.setattr("gyroscope.serve.endpoints.score", broken)

@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyarrow as pa
 import pytest
 from tests.serve.conftest import ROW, deploy, small_bundle
 
+from gyroscope.client import Client
 from gyroscope.errors import UsageError
 from gyroscope.prediction_log import FileLog
-from gyroscope.serve.server import ADDRESS_FILE, read_address, run
+from gyroscope.serve.address import ADDRESS_FILE, read_address
+from gyroscope.serve.server import run
 
 SCRIPT = Path(__file__).with_name("server_process.py")
 PREDICT = "/v1/models/churn/predict"
@@ -276,7 +279,7 @@ def test_a_full_disk_at_the_start_is_an_error_without_a_traceback(
     def full(path: Path, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-    monkeypatch.setattr("gyroscope.serve.server.write_atomically", full)
+    monkeypatch.setattr("gyroscope.serve.listener.write_atomically", full)
     with pytest.raises(OSError, match=r"No space left on device.*server\.json"):
         run(tmp_path)
     assert "Traceback" not in caplog.text
@@ -305,3 +308,26 @@ def test_the_key_of_the_environment_is_asked_for(
         assert client.get("/v1/models").status_code == 401
         key = {"authorization": "Bearer a key for tests"}
         assert client.get("/v1/models", headers=key).status_code == 200
+
+
+def test_the_client_gets_its_predictions_over_a_restart_of_the_server(
+    start: Callable[..., Process],
+) -> None:
+    process = start()
+    port = process.port
+    with Client(f"http://127.0.0.1:{port}", retries=60) as client:
+        [first] = client.predict("churn", [ROW], request_id="mine")
+        process.stop(signal.SIGKILL)
+        starting = threading.Thread(target=start, kwargs={"port": port})
+        starting.start()
+        assert client.predict("churn", [ROW], request_id="mine") == [first]
+        starting.join()
+        columns = {name: [value] for name, value in ROW.items()}
+        [made] = client.predict_table("churn", pa.table(columns), request_id="table").to_pylist()
+        assert (made["probability"], made["label"]) == (first["probability"], first["label"])
+        [explained] = client.explain("churn", [ROW], features=2)["predictions"]
+        assert len(explained["contributions"]) == 2
+    log = FileLog(process.state / "log" / "churn")
+    ids = {prediction.id for prediction in log.read().predictions}
+    log.close()
+    assert ids == {first["prediction_id"], made["prediction_id"]}

@@ -14,6 +14,7 @@ from gyroscope.cli.drift import drift
 from gyroscope.cli.init import init
 from gyroscope.cli.job import job
 from gyroscope.cli.log import log
+from gyroscope.cli.predict import predict
 from gyroscope.cli.report import report
 from gyroscope.cli.settings import settings
 from gyroscope.cli.train import train
@@ -32,7 +33,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     serve.up,
     serve.serve,
     serve.pilot,
-    data.predict,
+    predict,
     data.label,
     look.status,
     look.monitor,

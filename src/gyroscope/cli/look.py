@@ -30,7 +30,7 @@ def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
     """Show every model: its state, champion, open incidents and what the pilot has seen."""
     from gyroscope.app import Workspace
     from gyroscope.loop.locks import holder
-    from gyroscope.serve.server import read_address
+    from gyroscope.serve.address import read_address
 
     space = Workspace(workspace)
     cares = [space.store.care(name) for name in space.config.models]

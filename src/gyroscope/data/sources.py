@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 FALLBACK_ENCODINGS = ("cp1252", "latin-1")  # after UTF-8; the second reads any bytes at all
 
 _BLOCK = 16 << 20  # bytes parsed at a time; a row may not be longer
+_PART_ROWS, _PART_BYTES = 1 << 16, 4 << 20  # of a Parquet file or a text, read at a time
 _HEAD = 1 << 20  # bytes in which the header must end
 _GZIP_MAGIC = b"\x1f\x8b"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
@@ -40,6 +42,21 @@ def read_table(path: Path | str) -> Any:
     files = files_of(Path(path))
     tables = [_read_file(file) for file in files]
     return tables[0] if len(tables) == 1 else _stacked(files, tables)
+
+
+def read_parts(path: Path) -> Iterator[Any]:
+    """The same table as :func:`read_table` reads, in consecutive parts that fit in little memory.
+
+    Raises as :func:`read_table`, also after some parts were given.
+    """
+    for file in files_of(path):
+        name = file.name.lower()
+        if name.endswith(PARQUET_SUFFIXES):
+            yield from _parquet_parts(file)
+        elif name.removesuffix(".gz").endswith(TEXT_SUFFIXES):
+            yield from _Layout(file, _head(file), _encoding_of(file)).parts()
+        else:
+            raise _unknown_kind(file)
 
 
 def files_of(path: Path) -> list[Path]:
@@ -66,8 +83,12 @@ def _read_file(path: Path) -> Any:
             return _read_delimited(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    raise _unknown_kind(path)
+
+
+def _unknown_kind(path: Path) -> UsageError:
     known = ", ".join((*TEXT_SUFFIXES, *PARQUET_SUFFIXES))
-    raise UsageError(f"{path}: unknown kind of file; known endings: {known}, text also with .gz")
+    return UsageError(f"{path}: unknown kind of file; known endings: {known}, text also with .gz")
 
 
 def _stacked(files: Sequence[Path], tables: Sequence[Any]) -> Any:
@@ -102,6 +123,25 @@ def _read_parquet(path: Path) -> Any:
         raise DataError(f"{path} is not a readable Parquet file: {error}") from None
     if table.num_rows == 0:
         raise DataError(f"{path} has columns but no rows")
+    return _with_one_kind_of_missing(table)
+
+
+def _parquet_parts(path: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+            _check_names(path, file.schema_arrow.names)
+            for batch in file.iter_batches(_PART_ROWS, use_threads=False):
+                yield _with_one_kind_of_missing(pa.Table.from_batches([batch]))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file: {error}") from None
+
+
+def _with_one_kind_of_missing(table: Any) -> Any:
+    import pyarrow as pa
+
     for position, field in enumerate(table.schema):
         if pa.types.is_floating(field.type):
             table = table.set_column(position, field, _null_for_nan(table.column(position)))
@@ -128,6 +168,23 @@ def _read_delimited(path: Path) -> Any:
             return _Layout(path, head, encoding).read()
         except UnicodeDecodeError:
             continue
+    raise DataError(f"{path} is not text in a known encoding; save it as UTF-8")
+
+
+def _encoding_of(path: Path) -> str:
+    """The first of the known encodings in which all of the text is text."""
+    for encoding in ("utf-8", *FALLBACK_ENCODINGS):
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            with _unpacked(path) as stream:
+                while block := stream.read(_BLOCK):
+                    decoder.decode(block)
+                decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            continue
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"{path} is damaged: it cannot be unpacked ({error})") from None
+        return encoding
     raise DataError(f"{path} is not text in a known encoding; save it as UTF-8")
 
 
@@ -185,57 +242,97 @@ class _Layout:
         self._check_last_quote(columns[-1])
         return pa.Table.from_arrays(columns, names=self.names)
 
+    def parts(self) -> Iterator[Any]:
+        """The table in consecutive parts of some megabytes; every column is text."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        from pyarrow import csv as arrow_csv
+
+        misfits: list[Any] = []
+        last = None
+        try:
+            with (
+                _unpacked(self.path) as stream,
+                arrow_csv.open_csv(stream, **self._options(misfits, _PART_BYTES)) as reader,
+            ):
+                for batch in reader:
+                    columns = [pc.cast(column, pa.string()) for column in batch.columns]
+                    if batch.num_rows:
+                        last = columns[-1]
+                        yield pa.Table.from_arrays(columns, names=self.names)
+        except pa.ArrowInvalid as error:
+            raise self._misfit(misfits, error) from None
+        except EOFError as error:
+            raise DataError(f"{self.path} is damaged: {error}") from None
+        if last is not None:
+            self._check_last_quote(last)
+
     def _parsed(self) -> Any:
         """The table of raw bytes; misfits are looked for again row by row, to number them."""
         import pyarrow as pa
 
         misfits: list[Any] = []
-
-        def note(row: Any) -> str:
-            misfits.append(row)
-            return "error"
-
+        failure: pa.ArrowInvalid | None = None
         for threads in (True, False):
             misfits.clear()
             try:
-                return self._pass(note, use_threads=threads)
+                return self._pass(misfits, use_threads=threads)
             except pa.ArrowInvalid as error:
+                failure = error
                 if not misfits:
-                    raise DataError(
-                        f"{self.path} cannot be read: {error}; is a double quote never closed?"
-                    ) from None
+                    break
             except EOFError as error:
                 raise DataError(f"{self.path} is damaged: {error}") from None
+        raise self._misfit(misfits, failure)
+
+    def _misfit(self, misfits: Sequence[Any], error: Exception | None) -> DataError:
+        if not misfits:
+            return DataError(
+                f"{self.path} cannot be read: {error}; is a double quote never closed?"
+            )
         row = misfits[0]
-        raise DataError(
+        return DataError(
             f"{self.path}: row {row.number} (the header is row 1) has {row.actual_columns} "
             f"fields where {row.expected_columns} are expected; put fields that hold "
             f"{self.delimiter!r} or a line break in double quotes"
         )
 
-    def _pass(self, note: Callable[[Any], str], *, use_threads: bool) -> Any:
+    def _pass(self, misfits: list[Any], *, use_threads: bool) -> Any:
+        from pyarrow import csv as arrow_csv
+
+        with _unpacked(self.path) as stream:
+            return arrow_csv.read_csv(
+                stream, **self._options(misfits, _BLOCK, use_threads=use_threads)
+            )
+
+    def _options(
+        self, misfits: list[Any], block: int, *, use_threads: bool = False
+    ) -> dict[str, Any]:
+        """How Arrow is to read the file, in blocks; rows that do not fit join ``misfits``."""
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
+        def note(row: Any) -> str:
+            misfits.append(row)
+            return "error"
+
         positions = [str(k) for k in range(len(self.names))]  # names in the file may be anything
-        with _unpacked(self.path) as stream:
-            return arrow_csv.read_csv(
-                stream,
-                read_options=arrow_csv.ReadOptions(
-                    column_names=positions,
-                    skip_rows=self.blank_lines,
-                    skip_rows_after_names=1,
-                    block_size=_BLOCK,
-                    encoding="utf8" if self.encoding == "utf-8" else self.encoding,
-                    use_threads=use_threads,
-                ),
-                parse_options=arrow_csv.ParseOptions(
-                    delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=note
-                ),
-                convert_options=arrow_csv.ConvertOptions(
-                    column_types=dict.fromkeys(positions, pa.binary()), strings_can_be_null=False
-                ),
-            )
+        return {
+            "read_options": arrow_csv.ReadOptions(
+                column_names=positions,
+                skip_rows=self.blank_lines,
+                skip_rows_after_names=1,
+                block_size=block,
+                encoding="utf8" if self.encoding == "utf-8" else self.encoding,
+                use_threads=use_threads,
+            ),
+            "parse_options": arrow_csv.ParseOptions(
+                delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=note
+            ),
+            "convert_options": arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(positions, pa.binary()), strings_can_be_null=False
+            ),
+        }
 
     def _check_last_quote(self, column: Any) -> None:
         """A quote never closed takes all that follows into one field, up to the last line break."""

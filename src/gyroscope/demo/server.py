@@ -11,7 +11,7 @@ from pathlib import Path
 from gyroscope.app import Workspace
 from gyroscope.client import Client
 from gyroscope.errors import GyroscopeError
-from gyroscope.serve.server import read_address
+from gyroscope.serve.address import read_address
 
 _START_S = 60.0
 _LOOK_S = 0.05

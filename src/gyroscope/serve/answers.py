@@ -28,7 +28,7 @@ class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     answer) + the contributions + rest = margin, or the probability if that was asked for.
     """
 
-    prediction_id: str  # to send with the label, when it is known
+    prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
     version: int | UnsetType = UNSET  # with threshold and base: if not those of the answer
     threshold: float | UnsetType = UNSET
     base: float | UnsetType = UNSET
@@ -59,7 +59,7 @@ class OnePrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     model: str
     version: int
-    prediction_id: str  # to send with the label, when it is known
+    prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
     time: Time  # event time: the time column of the row, else when it arrived
     probability: float  # of the positive class, calibrated
     label: str  # positive at or above the threshold

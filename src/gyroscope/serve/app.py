@@ -13,14 +13,17 @@ from starlette.types import Receive, Scope, Send
 
 from gyroscope.errors import LogError, NotFoundError, RequestError, RowError
 from gyroscope.serve.champions import ModelTable
-from gyroscope.serve.control import control_app
-from gyroscope.serve.endpoints import Endpoints
-from gyroscope.serve.guard import LOOPBACK_ONLY, Guard
+from gyroscope.serve.claims import Claims
+from gyroscope.serve.endpoints import BATCH_KINDS, Endpoints
+from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
+    JSON,
     Answer,
+    Call,
     ClientGoneError,
     Limits,
+    MethodError,
     Reply,
     check_content_type,
     error_answer,
@@ -29,13 +32,19 @@ from gyroscope.serve.http import (
     read_body,
     request_id_of,
 )
+from gyroscope.serve.lazy_control import LazyControl
 from gyroscope.serve.logs import ServerLogs, Spooling
-from gyroscope.serve.watch import Watch
+from gyroscope.serve.watch import Watch, health
 
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("gyroscope.access")
 
-Endpoint = Callable[[str, bytes], Awaitable[bytes]]
+
+class Route(msgspec.Struct, frozen=True):
+    """A route of a model that computes."""
+
+    endpoint: Callable[[Call], Awaitable[Answer]]
+    kinds: tuple[str, ...] = (JSON,)  # content types that it reads
 
 
 def create_app(
@@ -70,7 +79,7 @@ def create_app(
 
 
 class Application:
-    """Predictions and labels as plain ASGI; everything that only reads through FastAPI."""
+    """Predictions, labels and health as plain ASGI; everything else that reads through FastAPI."""
 
     def __init__(
         self,
@@ -90,12 +99,14 @@ class Application:
         self._limits = limits
         self._guard = guard
         self._access_log = access_log
-        self._endpoints = Endpoints(self.models, self._logs, limits)
-        self._writing: dict[str, Endpoint] = {
-            "predict": self._endpoints.predict,
-            "labels": self._endpoints.label,
+        self._endpoints = Endpoints(self.models, self._logs, Claims(state), limits)
+        self._routes = {
+            "predict": Route(self._endpoints.predict),
+            "predict-batch": Route(self._endpoints.predict_batch, BATCH_KINDS),
+            "explain": Route(self._endpoints.explain),
+            "labels": Route(self._endpoints.label),
         }
-        self._control = control_app(self.models, self._logs, self.watch, limits)
+        self._control = LazyControl(self.models, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -108,7 +119,9 @@ class Application:
         await receive()
         await self.watch.start()
         await send({"type": "lifespan.startup.complete"})
+        self._control.start()
         await receive()
+        await self._control.stop()
         await self.watch.stop()
         await self._logs.close()
         self._endpoints.close()
@@ -141,35 +154,44 @@ class Application:
         unread = has_body(headers)
         try:
             self._guard.check(scope["path"], headers)
-            route = self._writing_route(scope["path"])
+            if scope["path"] in OPEN_PATHS:
+                await reply.answer(await self._health(scope), close=unread)
+                return
+            route, model = self._route(scope["path"])
             if route is None:
                 scope.setdefault("state", {})["request_id"] = request_id
                 await self._control(scope, receive, reply)
                 return
-            endpoint, model = route
-            self._check(scope["method"], model, headers)
+            _check_method(scope["method"], "POST")
+            self.models[model]
+            kind = check_content_type(headers, route.kinds)
             body = await read_body(receive, headers, self._limits)
             unread = False
-            answer = Answer(status=200, body=await endpoint(model, body))
+            query = scope["query_string"]
+            answer = await route.endpoint(
+                Call(model=model, headers=headers, kind=kind, query=query, body=body)
+            )
         except (RequestError, RowError, LogError, NotFoundError) as error:
             if isinstance(error, LogError):
                 logger.error("request %s: %s", request_id, error)
             answer = error_answer(error, request_id)
         await reply.answer(answer, close=unread)
 
-    def _writing_route(self, path: str) -> tuple[Endpoint, str] | None:
-        """The endpoint and model of ``/v1/models/{model}/{predict or labels}``."""
-        match path.split("/"):
-            case ["", "v1", "models", model, deed] if deed in self._writing:
-                return self._writing[deed], model
-        return None
+    async def _health(self, scope: Scope) -> Answer:
+        _check_method(scope["method"], "GET")
+        return await health(scope["path"], self.models, self._logs, self.watch)
 
-    def _check(self, method: str, model: str, headers: dict[bytes, bytes]) -> None:
-        """Refuse what can be refused before the body is read."""
-        if method != "POST":
-            raise RequestError(405, f"method {method} is not possible here, use POST")
-        self.models[model]
-        check_content_type(headers)
+    def _route(self, path: str) -> tuple[Route | None, str]:
+        """The route and model of ``/v1/models/{model}/{deed}``; no route for all other paths."""
+        match path.split("/"):
+            case ["", "v1", "models", model, deed]:
+                return self._routes.get(deed), model
+        return None, ""
+
+
+def _check_method(given: str, allowed: str) -> None:
+    if given != allowed:
+        raise MethodError(given, allowed)
 
 
 def _log_fault(error: Exception, request_id: str) -> None:

@@ -20,6 +20,7 @@ from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.bundle.split import Split
 from gyroscope.errors import BundleError, GyroscopeError, NotFoundError, RequestError, UsageError
 from gyroscope.model import checked_model_name
+from gyroscope.serve.claims import Claim
 
 _RETRY_S = 5.0  # until a refused bundle is looked at again
 
@@ -91,6 +92,29 @@ class ServedModel:
             raise RequestError(503, f"model {self.name} has no champion yet: {reason}")
         return serving
 
+    def answering_as(self, claim: Claim) -> Serving:
+        """What served when a request was claimed.
+
+        Raises:
+            RequestError: status 409, it is in memory no longer.
+        """
+        champion = self._of_version(claim.version)
+        if claim.canary is None or claim.percent is None:
+            return Serving(champion=champion)
+        return Serving(
+            champion=champion, canary=_beside(self._of_version(claim.canary), claim.percent)
+        )
+
+    def _of_version(self, version: int) -> Champion:
+        for known in self._in_memory():
+            if known.version == version:
+                return known
+        raise RequestError(
+            409,
+            f"version {version}, which answered this request first, serves no longer: "
+            "send it with a new Idempotency-Key",
+        )
+
     def refresh(self) -> None:
         """Serve what is deployed; go on with the old champion if that cannot be loaded.
 
@@ -136,10 +160,8 @@ class ServedModel:
             self._add(canary, serving.champion)
 
     def _add(self, canary: Canary, champion: Champion) -> None:
-        version = canary.deployed.version
         try:
-            loaded = self._loaded(canary.deployed)
-            split = Split(self.name, version, canary.percent)
+            added = _beside(self._loaded(canary.deployed), canary.percent)
         except (GyroscopeError, OSError) as error:
             if str(error) != self.canary_refused:
                 logger.error("model %s: canary refused: %s", self.name, error)
@@ -147,10 +169,11 @@ class ServedModel:
             self.canary_refused, self._refused_canary = str(error), canary
             self._retry_canary_at = time.monotonic() + _RETRY_S
             return
-        added = ServedCanary(canary=canary, loaded=loaded, split=split)
         self.serving = Serving(champion=champion, canary=added)
         self.canary_refused, self._refused_canary = "", None
-        logger.info("model %s: version %d serves %g %%", self.name, version, canary.percent)
+        logger.info(
+            "model %s: version %d serves %g %%", self.name, added.loaded.version, canary.percent
+        )
 
     def _in_memory(self) -> list[Champion]:
         """The versions that need not be loaded."""
@@ -198,6 +221,15 @@ class ServedModel:
             logger.error("model %s: new champion refused: %s", self.name, reason)
         self.refused, self._refused_version = reason, deployed
         self._retry_at = time.monotonic() + _RETRY_S
+
+
+def _beside(loaded: Champion, percent: float) -> ServedCanary:
+    deployed = loaded.deployed
+    return ServedCanary(
+        canary=Canary(deployed=deployed, percent=percent),
+        loaded=loaded,
+        split=Split(deployed.model, deployed.version, percent),
+    )
 
 
 class ModelTable:

@@ -1,8 +1,7 @@
-"""What can be read from the server: models, health, and its own description."""
+"""What can be read from the server: its models, and its own description."""
 
 from __future__ import annotations
 
-import asyncio
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,19 +14,18 @@ from starlette.staticfiles import StaticFiles
 
 import gyroscope
 from gyroscope.errors import NotFoundError, RequestError
-from gyroscope.serve.answers import Health, ModelDetails, ModelList, ModelSummary, Readiness
+from gyroscope.serve.answers import ModelDetails, ModelList, ModelSummary
 from gyroscope.serve.champions import ModelTable, ServedModel
 from gyroscope.serve.http import (
     JSON_HEADERS,
     Headers,
     Limits,
+    MethodError,
     error_answer,
     error_of_status,
     fault_answer,
 )
-from gyroscope.serve.logs import ServerLogs
-from gyroscope.serve.openapi import Description, json_content, ref, responses
-from gyroscope.serve.watch import Watch, readiness
+from gyroscope.serve.openapi import Description, ref, responses
 
 _DOCS_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -59,7 +57,7 @@ _DOCS_SCRIPT = """SwaggerUIBundle({
 """
 
 
-def control_app(models: ModelTable, logs: ServerLogs, watch: Watch, limits: Limits) -> FastAPI:
+def control_app(models: ModelTable, limits: Limits) -> FastAPI:
     """The routes that only read, and the description of all routes."""
     app = FastAPI(
         title="Gyroscope",
@@ -72,33 +70,9 @@ def control_app(models: ModelTable, logs: ServerLogs, watch: Watch, limits: Limi
     app.add_exception_handler(RequestError, _refused)
     app.add_exception_handler(NotFoundError, _refused)
     app.add_exception_handler(Exception, _failed)
-    _add_health(app, models, logs, watch)
     _add_models(app, models)
     _add_docs(app, Description(app, models, limits))
     return app
-
-
-def _add_health(app: FastAPI, models: ModelTable, logs: ServerLogs, watch: Watch) -> None:
-    @app.get(
-        "/healthz",
-        tags=["health"],
-        summary="Is the process up?",
-        responses=responses("It is.", ref("Health")),
-    )
-    async def healthz() -> Response:
-        return _json(Health(status="ok"))
-
-    not_ready = {"description": "Says what is missing.", **json_content(ref("Readiness"))}
-
-    @app.get(
-        "/readyz",
-        tags=["health"],
-        summary="Can every model predict, and its log be written?",
-        responses={**responses("They can.", ref("Readiness")), "503": not_ready},
-    )
-    async def readyz() -> Response:
-        state: Readiness = await asyncio.to_thread(readiness, models, logs, watch)
-        return _json(state, 200 if state.ready else 503)
 
 
 def _add_models(app: FastAPI, models: ModelTable) -> None:
@@ -171,8 +145,8 @@ def _details(model: ServedModel) -> ModelDetails:
     )
 
 
-def _json(answer: msgspec.Struct, status: int = 200) -> Response:
-    return _json_response(msgspec.json.encode(answer), status)
+def _json(answer: msgspec.Struct) -> Response:
+    return _json_response(msgspec.json.encode(answer))
 
 
 def _json_response(body: bytes, status: int = 200, headers: Headers | None = None) -> Response:
@@ -189,9 +163,7 @@ async def _refused(request: Request, error: Exception) -> Response:
             answer = error_of_status(404, "no such path; /docs lists the routes", request_id)
         case HTTPException(status_code=405):
             allowed = (error.headers or {}).get("allow", "GET")
-            message = f"method {request.method} is not possible here, use {allowed}"
-            answer = error_of_status(405, message, request_id)
-            answer = msgspec.structs.replace(answer, headers=[(b"allow", allowed.encode())])
+            answer = error_answer(MethodError(request.method, allowed), request_id)
         case HTTPException():
             answer = error_of_status(error.status_code, error.detail, request_id)
         case RequestError() | NotFoundError():

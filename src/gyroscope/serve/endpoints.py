@@ -1,22 +1,30 @@
-"""The two routes that write: predictions and labels."""
+"""The routes that compute: predictions, explanations and labels."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
+from urllib.parse import parse_qsl
+from weakref import WeakValueDictionary
 
 import msgspec
 
+from gyroscope.errors import FieldProblem, RequestError
 from gyroscope.model import Label
-from gyroscope.serve.answers import LabelsAccepted
-from gyroscope.serve.champions import ModelTable
-from gyroscope.serve.http import Limits
+from gyroscope.serve.answers import LabelsAccepted, ManyPredictions, OnePrediction
+from gyroscope.serve.arrow_answers import arrow_answer
+from gyroscope.serve.champions import Champion, ModelTable, Serving
+from gyroscope.serve.claims import Claim, Claims, claim_key
+from gyroscope.serve.http import ARROW, JSON, PARQUET, Answer, Call, Limits, answer_type
 from gyroscope.serve.logs import ServerLogs
-from gyroscope.serve.requests import label_request, predict_request
-from gyroscope.serve.scoring import contributions_wanted, score
+from gyroscope.serve.requests import PredictRequest, label_request, predict_request
+from gyroscope.serve.scoring import Encode, Scored, contributions_wanted, explanation_of, score
+from gyroscope.serve.table_reader import TableReader
 
 # What is done at once on the event loop takes at most about a millisecond; the rest goes to a
 # thread, so that other requests are answered meanwhile.
@@ -25,41 +33,128 @@ _ROWS_AT_ONCE = 200
 _EXPLAINED_ROWS_AT_ONCE = 8
 _THREADS = 2  # they compete with the event loop for the interpreter, so few
 
+BATCH_KINDS = (JSON, ARROW, PARQUET)  # content types of a batch; it is answered in the first two
+
 _T = TypeVar("_T")
 
 
-class Endpoints:
-    """Answers predictions and labels from their bodies."""
+class _Asked(msgspec.Struct, frozen=True):
+    """A request, and what it is to be answered with."""
 
-    def __init__(self, models: ModelTable, logs: ServerLogs, limits: Limits) -> None:
-        self._models, self._logs, self._limits = models, logs, limits
+    call: Call
+    serving: Serving
+    arrival: datetime  # UTC
+    encode: Encode = msgspec.json.encode
+
+
+class Endpoints:
+    """Answers predictions, explanations and labels from their bodies."""
+
+    def __init__(
+        self, models: ModelTable, logs: ServerLogs, claims: Claims, limits: Limits
+    ) -> None:
+        self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
+        self._tables = TableReader()
+        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     def close(self) -> None:
-        """Give back the threads."""
+        """Give back threads and files."""
         self._threads.shutdown()
+        self._tables.close()
+        self._claims.close()
 
-    async def predict(self, model: str, body: bytes) -> bytes:
-        """Score rows, put them on record, and only then answer."""
-        arrival = datetime.now(UTC)
-        serving = self._models[model].answering()
-        champion = serving.champion
-        large = len(body) > _BYTES_AT_ONCE
-        request = await self._run(large, lambda: predict_request(body, self._limits.rows))
-        k = contributions_wanted(champion, request)
-        slow = k > 0 or not champion.bundle.explains
+    async def predict(self, call: Call) -> Answer:
+        """Score a row or rows, put them on record, and only then answer."""
+        asked = _Asked(call, self._models[call.model].answering(), datetime.now(UTC))
+        return await self._on_record(asked, await self._json_request(call))
+
+    async def predict_batch(self, call: Call) -> Answer:
+        """The same for rows in JSON, or in a table; answered in the form asked for."""
+        kind = answer_type(call.headers, BATCH_KINDS[:2])
+        serving = self._models[call.model].answering()
+        asked = _Asked(
+            call, serving, datetime.now(UTC), msgspec.json.encode if kind == JSON else arrow_answer
+        )
+        if call.kind == JSON:
+            request = await self._json_request(call)
+        else:
+            request = await self._table_request(call, serving.champion)
+        if request.single:
+            raise RequestError(422, 'give "rows", a list of objects; /predict takes one "row"')
+        return msgspec.structs.replace(await self._on_record(asked, request), kind=kind)
+
+    async def explain(self, call: Call) -> Answer:
+        """Score and explain, by all features unless asked for fewer; nothing goes on record."""
+        serving = self._models[call.model].answering()
+        request = await self._json_request(call)
+        if request.explain is None:
+            request = msgspec.structs.replace(request, explain="all")
+        asked = _Asked(call, serving, datetime.now(UTC), _encode_explanation)
+        return _answer(await self._score(asked, request))
+
+    async def _json_request(self, call: Call) -> PredictRequest:
+        large = len(call.body) > _BYTES_AT_ONCE
+        return await self._run(large, partial(predict_request, call.body, self._limits.rows))
+
+    async def _table_request(self, call: Call, champion: Champion) -> PredictRequest:
+        explain = _explain_of(call.query)
+        contract = champion.bundle.contract
+        rows, problems = await self._tables.read(call.body, call.kind, contract, self._limits)
+        return PredictRequest(rows=rows, single=False, explain=explain, problems=tuple(problems))
+
+    async def _on_record(self, asked: _Asked, request: PredictRequest) -> Answer:
+        key = claim_key(asked.call.model, asked.call.headers)
+        if key is not None:
+            async with self._turns.setdefault(key, asyncio.Lock()):
+                return await self._once(key, asked, request)
+        scored = await self._score(asked, request)
+        await self._logs.of(asked.call.model).append(scored.predictions)
+        return _answer(scored)
+
+    async def _once(self, key: bytes, asked: _Asked, request: PredictRequest) -> Answer:
+        """Answer as the first request with this key was answered, or would have been."""
+        model, log = self._models[asked.call.model], self._logs.of(asked.call.model)
+        canary = asked.serving.canary
+        wanted = Claim(
+            key=key,
+            request=_digest(asked.call),
+            arrival=asked.arrival,
+            version=asked.serving.champion.version,
+            canary=None if canary is None else canary.loaded.version,
+            percent=None if canary is None else canary.canary.percent,
+        )
+        scored = await self._score(asked, request, wanted.ids(len(request.rows)))
+        held = self._claims.claim(wanted)
+        if held.request != wanted.request:
+            raise RequestError(409, "this Idempotency-Key was used for another request")
+        if held is not wanted:
+            asked = _Asked(asked.call, model.answering_as(held), held.arrival, asked.encode)
+            scored = await self._score(asked, request, held.ids(len(request.rows)))
+            if await log.known([scored.predictions[0].id]):
+                return _answer(scored)
+        await log.append(scored.predictions)
+        return _answer(scored)
+
+    async def _score(
+        self, asked: _Asked, request: PredictRequest, ids: Sequence[str] | None = None
+    ) -> Scored:
+        k = contributions_wanted(asked.serving.champion, request)
+        slow = k > 0 or not asked.serving.champion.bundle.explains
         many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)
-        scored = await self._run(large or many, lambda: score(serving, request, k, arrival))
-        await self._logs.of(model).append(scored.predictions)
-        return scored.answer
+        many = many or len(asked.call.body) > _BYTES_AT_ONCE or asked.encode is arrow_answer
+        work = partial(score, ids=ids, encode=asked.encode)
+        return await self._run(many, partial(work, asked.serving, request, k, asked.arrival))
 
-    async def label(self, model: str, body: bytes) -> bytes:
+    async def label(self, call: Call) -> Answer:
         """Put labels on record; those for ids that no prediction has are named and not kept."""
         arrival = datetime.now(UTC)
-        large = len(body) > _BYTES_AT_ONCE
-        class_of = self._models[model].current().bundle.encoder.label
-        given = await self._run(large, lambda: label_request(body, self._limits.rows, class_of))
-        log = self._logs.of(model)
+        large = len(call.body) > _BYTES_AT_ONCE
+        class_of = self._models[call.model].current().bundle.encoder.label
+        given = await self._run(
+            large, lambda: label_request(call.body, self._limits.rows, class_of)
+        )
+        log = self._logs.of(call.model)
         ids = list(dict.fromkeys(label.prediction_id for label in given))
         known = await log.known(ids)
         labels = [
@@ -75,9 +170,39 @@ class Endpoints:
         if labels:
             await log.append_labels(labels)
         unknown = tuple(prediction_id for prediction_id in ids if prediction_id not in known)
-        return msgspec.json.encode(LabelsAccepted(accepted=len(labels), unknown=unknown))
+        accepted = LabelsAccepted(accepted=len(labels), unknown=unknown)
+        return Answer(status=200, body=msgspec.json.encode(accepted))
 
     async def _run(self, in_thread: bool, work: Callable[[], _T]) -> _T:
         if not in_thread:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _answer(scored: Scored) -> Answer:
+    return Answer(status=200, body=scored.answer)
+
+
+def _digest(call: Call) -> bytes:
+    """What tells one request from another."""
+    return hashlib.sha256(b"\0".join((call.kind.encode(), call.query, call.body))).digest()
+
+
+def _encode_explanation(answer: OnePrediction | ManyPredictions) -> bytes:
+    return msgspec.json.encode(explanation_of(answer))
+
+
+def _explain_of(query: bytes) -> int | None:
+    """How many contributions the query of a table asks for: ``?explain=3``.
+
+    Raises:
+        RequestError: status 422, it asks for anything else.
+    """
+    explain = None
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name != "explain" or not (value.isdecimal() and value.isascii() and len(value) < 10):
+            expected = "explain=K, a whole number of contributions"
+            problem = FieldProblem(field=name[:40], given="another text", expected=expected)
+            raise RequestError(422, "the query is not of the right form", [problem])
+        explain = int(value)
+    return explain

@@ -15,7 +15,7 @@ from gyroscope.serve.strict_json import Unfit
 
 ClassOf = Callable[[Value], float]  # of a value of the target; raises ValueError with what fits
 
-_LONGEST_ID = 128  # characters of a prediction id
+LONGEST_ID = 128  # characters of a prediction id
 
 
 class GivenLabel(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +88,7 @@ class ExactReader:
         if not isinstance(item, dict):
             return GivenLabel(prediction_id="", label=None)
         prediction_id = fields.get("prediction_id", _NOTHING)
-        if not isinstance(prediction_id, str) or not 0 < len(prediction_id) <= _LONGEST_ID:
+        if not isinstance(prediction_id, str) or not 0 < len(prediction_id) <= LONGEST_ID:
             self.fault("prediction_id", prediction_id, "the prediction_id of an answer", i)
         label = fields.get("label", _NOTHING)
         try:

@@ -27,11 +27,13 @@ _MOST_PROBLEMS = 1000  # listed in one answer, so that a bad batch cannot ask fo
 _FIELDS_NAMED = 5  # in the message of an error; all are among its problems
 _NAME_SHOWN = 40  # characters of such a name
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-JSON_HEADERS: Headers = [
-    (b"content-type", b"application/json"),
+JSON = "application/json"
+ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
+_BESIDE_THE_TYPE: Headers = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
+JSON_HEADERS: Headers = [(b"content-type", JSON.encode()), *_BESIDE_THE_TYPE]
 _ON_EVERY_ANSWER: Headers = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -39,7 +41,6 @@ _ON_EVERY_ANSWER: Headers = [
 ]
 _OF_STATUS: dict[int, Headers] = {
     401: [(b"www-authenticate", b"Bearer")],
-    405: [(b"allow", b"POST")],
     503: [(b"retry-after", b"1")],
 }
 
@@ -51,16 +52,32 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 10_000  # most rows or labels in one request
     body_timeout_s: float = 30.0  # a body that takes longer to arrive is answered 408
 
+    @property
+    def unpacked_bytes(self) -> int:
+        """Most bytes of a packed table once it is unpacked."""
+        return 10 * self.body_bytes
+
 
 DEFAULT_LIMITS = Limits()
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole HTTP answer with a JSON body."""
+    """A whole HTTP answer."""
 
     status: int
     body: bytes
+    kind: str = JSON  # content type
     headers: Headers = []
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to one of the routes that compute, read to its end."""
+
+    model: str
+    headers: dict[bytes, bytes]
+    kind: str  # content type of the body
+    query: bytes = b""
+    body: bytes
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +99,14 @@ class ClientGoneError(GyroscopeError):
     """The client closed the connection before its request was whole."""
 
 
+class MethodError(RequestError):
+    """The route has no such method."""
+
+    def __init__(self, given: str, allowed: str) -> None:
+        super().__init__(405, f"method {given} is not possible here, use {allowed}")
+        self.allowed = allowed
+
+
 class Reply:
     """The ``send`` of one exchange, with the headers that every answer carries."""
 
@@ -100,7 +125,8 @@ class Reply:
     async def answer(self, answer: Answer, *, close: bool = False) -> None:
         """Send a whole answer; ``close`` the connection if its body was not read to the end."""
         length = (b"content-length", str(len(answer.body)).encode())
-        headers = [*JSON_HEADERS, length, *answer.headers]
+        kind = (b"content-type", answer.kind.encode())
+        headers = [kind, *_BESIDE_THE_TYPE, length, *answer.headers]
         if close:
             headers.append((b"connection", b"close"))
         await self({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -120,6 +146,9 @@ def error_answer(
     match error:
         case NotFoundError():
             return error_of_status(404, str(error), request_id)
+        case MethodError():
+            answer = error_of_status(405, str(error), request_id)
+            return msgspec.structs.replace(answer, headers=[(b"allow", error.allowed.encode())])
         case RequestError():
             return error_of_status(error.status, str(error), request_id, error.problems)
         case RowError():
@@ -162,8 +191,8 @@ def has_body(headers: dict[bytes, bytes]) -> bool:
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
-def check_content_type(headers: dict[bytes, bytes]) -> None:
-    """Accept ``application/json`` in UTF-8 only.
+def check_content_type(headers: dict[bytes, bytes], accepted: Sequence[str]) -> str:
+    """The content type of the body, one of those ``accepted``; JSON only in UTF-8.
 
     A missing type is refused as well: a page in a browser may send such a request to another site
     without asking first, and JSON is what it may not send.
@@ -173,11 +202,45 @@ def check_content_type(headers: dict[bytes, bytes]) -> None:
     """
     given = headers.get(b"content-type", b"")
     kind, _, parameters = given.decode("latin-1").lower().partition(";")
-    charset = parameters.replace(" ", "").replace('"', "")
-    if kind.strip() != "application/json" or charset not in ("", "charset=utf-8"):
-        raise RequestError(415, "the content type must be application/json, in UTF-8")
+    kind, parameters = kind.strip(), parameters.replace(" ", "").replace('"', "")
+    possible = ("", "charset=utf-8") if kind == JSON else ("",)
+    if kind not in accepted or parameters not in possible:
+        raise RequestError(415, f"the content type must be {' or '.join(accepted)}, JSON in UTF-8")
     if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise RequestError(415, "compressed bodies are not accepted: send the JSON as it is")
+        raise RequestError(415, "compressed bodies are not accepted: send the body as it is")
+    return kind
+
+
+def answer_type(headers: dict[bytes, bytes], offered: Sequence[str]) -> str:
+    """The type of those ``offered`` that the ``Accept`` header likes best, else the first.
+
+    Raises:
+        RequestError: status 406, it likes none.
+    """
+    given = headers.get(b"accept", b"*/*").decode("latin-1").lower()
+    liked = dict(map(_preference, given.split(",")))
+    ranks = {}
+    for kind in offered:
+        names = (kind, kind.partition("/")[0] + "/*", "*/*")
+        found = next((name for name in names if name in liked), None)
+        if found is not None and liked[found] > 0:
+            ranks[kind] = liked[found], -names.index(found)  # of equals, the one named exactly
+    if not ranks:
+        raise RequestError(406, f"the answer can be {' or '.join(offered)}: see the Accept header")
+    return max(ranks, key=lambda kind: ranks[kind])
+
+
+def _preference(item: str) -> tuple[str, float]:
+    """A media range of an Accept header and its weight; 0 if that is no number."""
+    name, _, parameters = item.partition(";")
+    weight = 1.0
+    for parameter in parameters.split(";"):
+        if parameter.strip().startswith("q="):
+            try:
+                weight = float(parameter.strip()[2:])
+            except ValueError:
+                weight = 0.0
+    return name.strip(), weight
 
 
 async def read_body(receive: Receive, headers: dict[bytes, bytes], limits: Limits) -> bytes:

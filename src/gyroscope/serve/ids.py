@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
+from datetime import datetime
 
 
 def time_sorted_ids(n: int) -> list[str]:
@@ -12,8 +14,21 @@ def time_sorted_ids(n: int) -> list[str]:
     48 bits of Unix time in milliseconds, then 72 random bits; the last ones of a call count up, so
     that the rows of one request keep their order. Needs no state, so any thread may call it.
     """
-    time_ms, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(9).hex()
-    prefix = f"{time_ms[:8]}-{time_ms[8:]}-7{random[:3]}-"
+    return _ids(n, time.time_ns() // 1_000_000, os.urandom(9))
+
+
+def ids_of(secret: bytes, moment: datetime, n: int) -> list[str]:
+    """The same ``n`` identifiers each time for the same ``secret`` and ``moment``, ascending.
+
+    Of the form of :func:`time_sorted_ids`, with a digest where that has random bits.
+    """
+    digest = hashlib.blake2b(secret, digest_size=9).digest()
+    return _ids(n, round(moment.timestamp() * 1000), digest)
+
+
+def _ids(n: int, time_ms: int, bits: bytes) -> list[str]:
+    moment, random = f"{time_ms:012x}", bits.hex()
+    prefix = f"{moment[:8]}-{moment[8:]}-7{random[:3]}-"
     # variant bits 10, then two zeros as headroom for counting up, then 60 random bits
     first = int("8" + random[3:], 16)
     tails = [f"{first + i:016x}" for i in range(n)]

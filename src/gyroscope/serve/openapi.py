@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -12,11 +13,13 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from gyroscope.bundle.explanation import Space
+from gyroscope.data.codec import EXACT_INTEGERS, plain_number
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.model import Value
 from gyroscope.serve import answers
 from gyroscope.serve.champions import Champion, ModelTable
-from gyroscope.serve.http import ErrorBody, Limits
+from gyroscope.serve.exact_reader import LONGEST_ID
+from gyroscope.serve.http import ARROW, PARQUET, ErrorBody, Limits
 
 Json = dict[str, Any]
 
@@ -34,15 +37,21 @@ _ANSWERS = (
     answers.Readiness,
     ErrorBody,
 )
-_TYPES = {
-    ColumnType.NUMBER: ["number"],
-    ColumnType.INTEGER: ["integer"],
-    ColumnType.BOOLEAN: ["boolean"],
-    ColumnType.CATEGORY: ["string"],
-    ColumnType.DATETIME: ["string"],
-    ColumnType.TEXT: ["string", "integer"],
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "Any text, new for each request and the same when it is sent again: within a "
+    "day a request with a known key gets the same answer and leaves no second record.",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
+_PLAIN = ["string", "number", "boolean", "null"]  # all that a field of a row can be
+_EXACT = {"minimum": -EXACT_INTEGERS, "maximum": EXACT_INTEGERS}  # of integers in JSON
+_SPECIAL = re.compile(r"[\\^$.|?*+(){}\[\]/]")  # in a pattern
+_MANY: Json = {"$ref": "#/components/schemas/ManyPredictions"}
+_EITHER: Json = {"oneOf": [{"$ref": "#/components/schemas/OnePrediction"}, _MANY]}
 _EXAMPLE_TIME = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+_ON_RECORD = "The predictions, all on record, each by the version that serves the row."
 
 
 class Description:
@@ -70,11 +79,14 @@ class Description:
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas |= _answer_schemas()
+        document["paths"] = {**_health(), **document["paths"]}
         for champion in champions:
             name, contract = champion.deployed.model, champion.bundle.contract
             schemas[f"{name}.Row"] = row_schema(contract)
             path = f"/v1/models/{name}"
             document["paths"][f"{path}/predict"] = {"post": _predict(champion, self._limits)}
+            document["paths"][f"{path}/predict-batch"] = {"post": _batch(champion, self._limits)}
+            document["paths"][f"{path}/explain"] = {"post": _explain(champion, self._limits)}
             document["paths"][f"{path}/labels"] = {"post": _labels(champion, self._limits)}
         return document
 
@@ -107,10 +119,83 @@ def _answer_schemas() -> Json:
     return schemas
 
 
+def _health() -> Json:
+    """The routes that answer without a key."""
+    not_ready = {"description": "Says what is missing.", **json_content(ref("Readiness"))}
+    healthz = {
+        "tags": ["health"],
+        "operationId": "healthz",
+        "summary": "Is the process up?",
+        "responses": responses("It is.", ref("Health")),
+    }
+    readyz = {
+        "tags": ["health"],
+        "operationId": "readyz",
+        "summary": "Can every model predict, and its log be written?",
+        "responses": {**responses("They can.", ref("Readiness")), "503": not_ready},
+    }
+    return {"/healthz": {"get": healthz}, "/readyz": {"get": readyz}}
+
+
 def _predict(champion: Champion, limits: Limits) -> Json:
+    name = champion.deployed.model
+    one, many, examples = _rows_asked(champion, limits, "3 for one row and 0 for many")
+    return {
+        "tags": [name],
+        "operationId": f"predict_{name}",
+        "summary": f"Predict with {name}, version {champion.version}",
+        "parameters": [_KEY],
+        "requestBody": _body({"oneOf": [one, many]}, examples),
+        "responses": responses(_ON_RECORD, _EITHER),
+    }
+
+
+def _batch(champion: Champion, limits: Limits) -> Json:
+    name = champion.deployed.model
+    _, many, examples = _rows_asked(champion, limits, "0")
+    body = _body(many, {"many": examples["many"]})
+    table = {"schema": {"type": "string", "format": "binary"}}
+    body["content"] |= {ARROW: table, PARQUET: table}
+    answered = responses(_ON_RECORD, _MANY)
+    answered["200"]["content"] |= {ARROW: table}
+    explain = {
+        "name": "explain",
+        "in": "query",
+        "description": "As in a body of JSON; for tables.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": len(champion.features)},
+    }
+    return {
+        "tags": [name],
+        "operationId": f"predict_batch_{name}",
+        "summary": f"Predict many rows with {name}, version {champion.version}",
+        "description": "Rows in JSON, or the columns of a table in Arrow's stream format or in "
+        "Parquet; answered in JSON or as an Arrow stream, as the Accept header says.",
+        "parameters": [_KEY, explain],
+        "requestBody": body,
+        "responses": answered,
+    }
+
+
+def _explain(champion: Champion, limits: Limits) -> Json:
+    name = champion.deployed.model
+    one, many, examples = _rows_asked(champion, limits, "all")
+    return {
+        "tags": [name],
+        "operationId": f"explain_{name}",
+        "summary": f"Explain what {name}, version {champion.version}, would predict",
+        "description": "Nothing goes on record: the answer has no prediction_id.",
+        "requestBody": _body({"oneOf": [one, many]}, examples),
+        "responses": responses(
+            "The explanations, each by the version that serves the row.", _EITHER
+        ),
+    }
+
+
+def _rows_asked(champion: Champion, limits: Limits, default: str) -> tuple[Json, Json, Json]:
+    """The schemas of a body with one row and with many, and examples of both."""
     name, contract = champion.deployed.model, champion.bundle.contract
     row = ref(f"{name}.Row")
-    options = _explain_options(champion)
+    options = _explain_options(champion, default)
     one = _object({"row": row, **options}, ["row"])
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": limits.rows}
     many = _object({"rows": rows, **options}, ["rows"])
@@ -119,26 +204,17 @@ def _predict(champion: Champion, limits: Limits) -> Json:
         "one": {"summary": "One row", "value": {"row": example}},
         "many": {"summary": "Many rows", "value": {"rows": [example, example], "explain": 2}},
     }
-    either = {"oneOf": [ref("OnePrediction"), ref("ManyPredictions")]}
-    return {
-        "tags": [name],
-        "operationId": f"predict_{name}",
-        "summary": f"Predict with {name}, version {champion.version}",
-        "requestBody": _body({"oneOf": [one, many]}, examples),
-        "responses": responses(
-            "The predictions, all on record, each by the version that serves its entity.", either
-        ),
-    }
+    return one, many, examples
 
 
-def _explain_options(champion: Champion) -> Json:
+def _explain_options(champion: Champion, default: str) -> Json:
     """What may stand beside the rows: how to explain them."""
     number = {"type": "integer", "minimum": 0, "maximum": len(champion.features)}
     return {
         "explain": {
-            "oneOf": [number, {"const": "all"}],
-            "description": "How many features to list with their contribution; 3 for one row and 0 "
-            "for many if not given.",
+            "oneOf": [number, {"enum": ["all", None]}],
+            "description": f"How many features to list with their contribution; {default} if not "
+            "given.",
         },
         "space": {
             "enum": list(get_args(Space)),
@@ -158,7 +234,7 @@ def _labels(champion: Champion, limits: Limits) -> Json:
     name, contract = champion.deployed.model, champion.bundle.contract
     one = _object(
         {
-            "prediction_id": {"type": "string", "minLength": 1},
+            "prediction_id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
             "label": {"enum": [*contract.positive, *contract.negative]},
             "time": {
                 "type": ["string", "null"],
@@ -214,18 +290,69 @@ def row_schema(contract: Contract) -> Json:
 
 def _column_schema(column: Column) -> Json:
     if column.role in (Role.IGNORED, Role.WEIGHT):
-        return {"description": "May be sent; is not read."}
-    nullable = column.nullable or column.role is not Role.FEATURE
-    schema: Json = {"type": [*_TYPES[column.type], *(["null"] if nullable else [])]}
-    if column.type is ColumnType.CATEGORY and column.unknown == "reject":
-        schema["enum"] = [*column.categories, *([None] if nullable else [])]
-    if column.type is ColumnType.DATETIME and column.format is None:
-        schema["format"] = "date-time"
-    low, high = column.limits or (None, None)
-    schema |= {} if low is None else {"minimum": low}
-    schema |= {} if high is None else {"maximum": high}
+        return {"type": _PLAIN, "description": "May be sent; is not read."}
+    schema = _value_schema(column)
+    if column.nullable or column.role is not Role.FEATURE:
+        schema = _or_null(schema)
+    blank = {"type": "string", "pattern": _missing_pattern(column)}
+    if column.nullable:
+        schema = {"anyOf": [schema, blank]}
+    elif column.type is ColumnType.CATEGORY and "enum" not in schema:
+        schema["not"] = blank
     description = _column_description(column)
     return {**schema, "description": description} if description else schema
+
+
+def _value_schema(column: Column) -> Json:
+    """Of a value that is not missing."""
+    if column.role is Role.ID:
+        return {"type": _PLAIN}
+    schema: Json
+    match column.type:
+        case ColumnType.CATEGORY if column.unknown == "reject":
+            schema = {"enum": [v for text in column.categories for v in _spellings(text)]}
+        case ColumnType.CATEGORY:
+            schema = {"type": ["string", "integer", "boolean"], **_EXACT}
+        case ColumnType.BOOLEAN:
+            words = ("true", "false", *column.true, *column.false)
+            schema = {"enum": [True, False, *(v for text in words for v in _spellings(text))]}
+        case ColumnType.DATETIME:
+            schema = {"type": ["string"], **({} if column.format else {"format": "date-time"})}
+        case ColumnType.TEXT:
+            schema = {"type": ["string", "integer"], **_EXACT}
+        case _:
+            schema = _number_schema(column)
+    return schema
+
+
+def _number_schema(column: Column) -> Json:
+    whole = column.type is ColumnType.INTEGER
+    low, high = column.limits or (None, None)
+    schema: Json = {"type": ["integer" if whole else "number"]}
+    if whole:  # a float64 cannot tell the bounds of _EXACT from their neighbours
+        schema |= {"minimum": 1 - EXACT_INTEGERS, "maximum": EXACT_INTEGERS - 1}
+    schema |= {} if low is None else {"minimum": low}
+    return schema | ({} if high is None else {"maximum": high})
+
+
+def _or_null(schema: Json) -> Json:
+    if "enum" in schema:
+        return {**schema, "enum": [*schema["enum"], None]}
+    return {**schema, "type": [*dict.fromkeys([*schema["type"], "null"])]}
+
+
+def _spellings(text: str) -> list[Value]:
+    """A text, and the number that is taken for it, if it is spelt like one."""
+    number = plain_number(text)
+    if number is None:
+        return [text]
+    return [text, int(number) if number.is_integer() else number]
+
+
+def _missing_pattern(column: Column) -> str:
+    """Of the texts that mean that there is no value."""
+    texts = (_SPECIAL.sub(r"\\\g<0>", text.strip()) for text in column.missing)
+    return rf"^\s*({'|'.join(['', *texts])})\s*$"
 
 
 def _column_description(column: Column) -> str:

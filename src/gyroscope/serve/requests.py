@@ -54,7 +54,7 @@ def predict_request(body: bytes, most_rows: int) -> PredictRequest:
         RequestError: 400 not JSON, 413 too many rows, 422 not a prediction request.
     """
     request = _fast_predict(body) or _exact_predict(body)
-    _check_count(len(request.rows), most_rows, "rows")
+    check_count(len(request.rows), most_rows, "rows")
     return request
 
 
@@ -116,6 +116,8 @@ def _exact_predict(body: bytes) -> PredictRequest:
 def _check_options(reader: ExactReader, options: dict[str, Any]) -> None:
     """Note what is wrong with the options of a prediction request."""
     explain = options.get("explain")
+    if isinstance(explain, float) and explain.is_integer():  # 3.0 is a whole number in JSON
+        options["explain"] = explain = int(explain)
     if explain not in (None, "all") and (isinstance(explain, bool) or not isinstance(explain, int)):
         reader.fault("explain", explain, 'a whole number of contributions, or "all"')
     space, sentence = options.get("space", "margin"), options.get("sentence", False)
@@ -142,11 +144,12 @@ def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[Give
         )
     labels = [reader.label(i, item, class_of) for i, item in enumerate(items)]
     reader.refuse()
-    _check_count(len(labels), most_labels, "labels")
+    check_count(len(labels), most_labels, "labels")
     return labels
 
 
-def _check_count(n: int, most: int, what: str) -> None:
+def check_count(n: int, most: int, what: str) -> None:
+    """Raise RequestError unless there are 1 to ``most`` rows or labels."""
     if n == 0:
         raise RequestError(422, f"{what} is empty: give at least one")
     if n > most:

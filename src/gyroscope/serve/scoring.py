@@ -25,6 +25,8 @@ from gyroscope.serve.champions import Champion, Serving
 from gyroscope.serve.ids import time_sorted_ids
 from gyroscope.serve.requests import PredictRequest
 
+Encode = Callable[[OnePrediction | ManyPredictions], bytes]
+
 CONTRIBUTIONS_OF_ONE_ROW = 3  # given unless the request says otherwise
 
 
@@ -103,16 +105,26 @@ def _none_wanted(request: PredictRequest) -> int:
     return 0
 
 
-def score(serving: Serving, request: PredictRequest, k: int, arrival: datetime) -> Scored:
+def score(
+    serving: Serving,
+    request: PredictRequest,
+    k: int,
+    arrival: datetime,
+    *,
+    ids: Sequence[str] | None = None,
+    encode: Encode = msgspec.json.encode,
+) -> Scored:
     """Score each row of a request by the version that serves it, with ``k`` contributions.
 
     A canary serves its share of the entities, or of the predictions for rows without one.
-    ``arrival``, UTC, is the event time of rows that do not bring their own.
+    ``arrival``, UTC, is the event time of rows that do not bring their own; ``ids`` are those of
+    the predictions, new ones if not given.
 
     Raises:
         RowError: names every field of every row that breaks the contract.
     """
-    asked = _Asked(request=request, ids=time_sorted_ids(len(request.rows)), k=k, arrival=arrival)
+    ids = time_sorted_ids(len(request.rows)) if ids is None else ids
+    asked = _Asked(request=request, ids=ids, k=k, arrival=arrival)
     chosen = _served_by_canary(serving, asked)
     if serving.canary is None or not any(chosen):
         part = _score(serving.champion, asked)
@@ -120,7 +132,7 @@ def score(serving: Serving, request: PredictRequest, k: int, arrival: datetime) 
         part = _score(serving.canary.loaded, asked)
     else:
         part = _score_apart(serving.champion, serving.canary.loaded, asked, chosen)
-    return Scored(predictions=part.predictions, answer=msgspec.json.encode(part.answer))
+    return Scored(predictions=part.predictions, answer=encode(part.answer))
 
 
 def _served_by_canary(serving: Serving, asked: _Asked) -> list[bool]:
@@ -197,13 +209,25 @@ def _score(champion: Champion, asked: _Asked) -> _Part:
     return _Part(predictions=predictions, answer=answer)
 
 
+def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | ManyPredictions:
+    """The answer without prediction ids, for rows that are not on record."""
+    if isinstance(answer, OnePrediction):
+        return msgspec.structs.replace(answer, prediction_id=UNSET)
+    bare = tuple(msgspec.structs.replace(row, prediction_id=UNSET) for row in answer.predictions)
+    return msgspec.structs.replace(answer, predictions=bare)
+
+
 def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
     """The rows as the model sees them; raises RowError with all that is wrong with any of them."""
     try:
         X = bundle.encoder.encode_rows(request.rows)
     except RowError as error:
         named = {(problem.row, problem.field) for problem in request.problems}
-        more = [p for p in error.problems if (p.row, p.field) not in named]
+        more = [
+            p
+            for p in error.problems
+            if (p.row, p.field) not in named and (None, p.field) not in named
+        ]
         raise RowError([*request.problems, *more]) from None
     if request.problems:
         raise RowError(request.problems)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from gyroscope.serve.answers import Readiness
+import msgspec
+
+from gyroscope.serve.answers import Health, Readiness
 from gyroscope.serve.champions import ModelTable
+from gyroscope.serve.http import Answer
 from gyroscope.serve.logs import ServerLogs
 
 INTERVAL_S = 0.25  # between two looks at the deployments
@@ -38,6 +41,14 @@ class Watch:
         while True:
             await asyncio.sleep(INTERVAL_S)
             await asyncio.to_thread(self._models.refresh)
+
+
+async def health(path: str, models: ModelTable, logs: ServerLogs, watch: Watch) -> Answer:
+    """The answer of ``/healthz`` or ``/readyz``."""
+    if path == "/healthz":
+        return Answer(status=200, body=msgspec.json.encode(Health(status="ok")))
+    state = await asyncio.to_thread(readiness, models, logs, watch)
+    return Answer(status=200 if state.ready else 503, body=msgspec.json.encode(state))
 
 
 def readiness(models: ModelTable, logs: ServerLogs, watch: Watch) -> Readiness:

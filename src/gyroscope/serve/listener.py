@@ -1,0 +1,59 @@
+"""uvicorn as the server uses it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import uvicorn
+from starlette.types import ASGIApp
+
+from gyroscope.data.files import write_atomically
+from gyroscope.serve.address import Address, read_address
+from gyroscope.serve.protocol import BoundedProtocol
+
+_GRACE_S = 10  # given to requests under way when the server is told to stop
+
+
+class Listener(uvicorn.Server):
+    """Writes the address file when it accepts and removes it when it no longer does."""
+
+    def __init__(self, app: ASGIApp, address_file: Path, host: str) -> None:
+        config = uvicorn.Config(
+            app,
+            loop="auto",
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        super().__init__(config)
+        self._address_file = address_file
+        self._host = host
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        port = sockets[0].getsockname()[1] if sockets else self.config.port
+        address = Address(host=self._host, port=port, pid=os.getpid(), started=datetime.now(UTC))
+        try:
+            write_atomically(self._address_file, msgspec.json.encode(address))
+        except OSError:  # a full disk; stopped in good order, or the log would show a traceback
+            await self.shutdown(sockets)
+            raise
+        logging.getLogger(__name__).info("listening on %s port %d", self._host, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        address = read_address(self._address_file.parent)
+        if address is not None and address.pid == os.getpid():
+            self._address_file.unlink(missing_ok=True)
+        await super().shutdown(sockets)

@@ -1,0 +1,139 @@
+"""Requests that are sent again, because their answer was lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.serve.conftest import ROW, Served, deploy
+
+from gyroscope.prediction_log import FileLog
+from gyroscope.serve import claims
+from gyroscope.serve.app import create_app
+
+PREDICT = "/v1/models/churn/predict"
+
+
+def ask(served: Served, key: str, body: Any = None, *, path: str = PREDICT) -> httpx.Response:
+    return served.post(path, json=body or {"row": ROW}, headers={"idempotency-key": key})
+
+
+def on_record(state: Path) -> list[Any]:
+    log = FileLog(state / "log" / "churn")
+    times = log.times()
+    found = list(log.read().predictions)
+    log.close()
+    assert len(times) == len(found), "a prediction was written twice"
+    return found
+
+
+def test_a_repeated_key_gets_the_same_answer_and_leaves_one_record(served: Served) -> None:
+    first, again = ask(served, "a"), ask(served, "a")
+    assert first.status_code == 200
+    assert again.content == first.content
+    other = ask(served, "b")
+    assert other.json()["prediction_id"] != first.json()["prediction_id"]
+    assert len(on_record(served.state)) == 2
+
+
+def test_a_batch_is_answered_once_as_a_whole(served: Served) -> None:
+    rows = [{**ROW, "age": 20 + i % 60} for i in range(300)]
+    first = ask(served, "a", {"rows": rows, "explain": 1})
+    assert ask(served, "a", {"rows": rows, "explain": 1}).content == first.content
+    assert len(on_record(served.state)) == 300
+
+
+def test_requests_with_one_key_at_the_same_time_leave_one_record(served: Served) -> None:
+    async def ask_at_once() -> list[httpx.Response]:
+        send = served.client.post
+        headers = {"idempotency-key": "a"}
+        asked = (send(PREDICT, json={"row": ROW}, headers=headers) for _ in range(8))
+        return await asyncio.gather(*asked)
+
+    answers = served.run(ask_at_once())
+    assert len({answer.content for answer in answers}) == 1
+    assert len(on_record(served.state)) == 1
+
+
+@pytest.mark.parametrize("other", [{"row": {**ROW, "age": 42}}, {"row": ROW, "explain": 1}])
+def test_another_request_with_the_same_key_is_a_conflict(served: Served, other: Any) -> None:
+    ask(served, "a")
+    answer = ask(served, "a", other)
+    assert answer.status_code == 409
+    assert "used for another request" in answer.json()["error"]["message"]
+    assert len(on_record(served.state)) == 1
+
+
+def test_a_refused_request_claims_nothing(served: Served) -> None:
+    assert ask(served, "a", {"row": {**ROW, "age": -1}}).status_code == 422
+    assert ask(served, "a").status_code == 200
+
+
+def test_a_key_is_known_after_a_restart_and_to_other_servers(state: Path) -> None:
+    with Served(create_app(state)) as one, Served(create_app(state)) as other:
+        first = ask(one, "a")
+        assert ask(other, "a").content == first.content
+    with Served(create_app(state)) as later:
+        assert ask(later, "a").content == first.content
+        assert ask(later, "a", {"row": {**ROW, "age": 42}}).status_code == 409
+    assert len(on_record(state)) == 1
+
+
+def test_a_claim_whose_record_was_never_written_is_made_good(state: Path) -> None:
+    (state / "log").write_text("in the way of the folder")
+    with Served(create_app(state)) as server:
+        assert ask(server, "a").status_code == 503
+        (state / "log").unlink()
+        first = ask(server, "a")
+        assert first.status_code == 200
+        assert ask(server, "a").content == first.content
+    assert len(on_record(state)) == 1
+
+
+def test_the_version_that_answered_answers_again(served: Served) -> None:
+    first = ask(served, "a")
+    deploy(served.state, 2)
+    served.wait_until(lambda: served.model("churn").current().version == 2)
+    assert ask(served, "b").json()["version"] == 2
+    assert ask(served, "a").content == first.content
+    deploy(served.state, 3)
+    served.wait_until(lambda: served.model("churn").current().version == 3)
+    answer = ask(served, "a")
+    assert answer.status_code == 409
+    assert "version 1" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("key", ["", "a b", "ä".encode().decode("latin-1"), "x" * 256])
+def test_a_key_that_cannot_be_one_is_refused(served: Served, key: str) -> None:
+    sent: Any = {b"idempotency-key": key.encode("latin-1")}
+    answer = served.post(PREDICT, json={"row": ROW}, headers=sent)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["problems"][0]["field"] == "Idempotency-Key"
+
+
+def test_claims_hold_nothing_of_rows_and_are_forgotten_in_time(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(served, "secret key", {"row": {**ROW, "customer": "Ms Secret"}})
+    ask(served, "b")
+    content = b"".join(path.read_bytes() for path in served.state.glob("requests.db*"))
+    assert b"ecret" not in content
+    monkeypatch.setattr(claims, "HORIZON", timedelta(seconds=-1))
+    monkeypatch.setattr(claims, "_FORGET_EVERY", 1)
+    ask(served, "c")
+    with sqlite3.connect(served.state / "requests.db") as file:
+        [(n,)] = file.execute("SELECT count(*) FROM claims")
+    file.close()
+    assert n == 1
+
+
+def test_claims_that_were_spoilt_are_begun_anew(state: Path) -> None:
+    (state / "requests.db").write_bytes(b"no database at all" * 500)
+    with Served(create_app(state)) as server:
+        assert ask(server, "a").status_code == 503
+        assert ask(server, "a").status_code == 200
