@@ -27,7 +27,7 @@ MODULES = sorted(
     if module.name != "gyroscope.__main__"  # importing it runs the command line
 )
 FOLDERS = (".ci", "benchmarks", "docs", "src", "tests")
-BINARY = {".gz", ".ico", ".lib", ".parquet", ".png", ".safetensors", ".woff2"}
+BINARY = {".gz", ".ico", ".lib", ".parquet", ".png", ".safetensors", ".woff2", ".body"}
 REGISTRY = re.compile(r"\b(pypi|pythonhosted|npmjs|crates|debian|ubuntu)\.(org|io|com)\b")
 MACHINE = re.compile(r"(?<![\w.])/(home|opt|root|tmp|work|Users)/\w")
 

@@ -161,7 +161,7 @@ def test_a_segment_deleted_under_its_writer_is_not_written_to(tmp_path: Path) ->
     assert log.known(["lost", "kept"]) == {"kept"}
 
 
-def test_a_segment_removed_while_it_is_read_is_named(
+def test_segments_that_keep_vanishing_while_they_are_read_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = FileLog(tmp_path)
@@ -171,7 +171,7 @@ def test_a_segment_removed_while_it_is_read_is_named(
     size = {segment.name: segment.stat().st_size}
     monkeypatch.setattr("gyroscope.prediction_log.catalog.segment_sizes", lambda _: size)
     segment.unlink()
-    with pytest.raises(LogError, match=rf"{segment.name} cannot be read"):
+    with pytest.raises(LogError, match="its files keep changing places"):
         log.read()
 
 
