@@ -27,7 +27,7 @@ from gyroscope.serve.address import read_address
 from gyroscope.testing.waiting import wait_for
 from gyroscope.testing.worlds import CALM, to_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 QUICK = {"GYROSCOPE_CANDIDATES": "[base_rate, logistic_regression]"}
 
 
@@ -103,7 +103,7 @@ class Machine:
         """``gyro up`` with a server that is ready and a pilot that lives."""
         process = self.start("up", "--port", 0)
         try:
-            wait_for(lambda: self.server() and self.pilot(), timeout_s=120)
+            wait_for(lambda: self.server() and self.pilot(), timeout_s=400)
             yield process
         finally:
             process.terminate()
@@ -211,7 +211,7 @@ def test_a_retraining_asked_for_by_hand_is_run_and_taken_up(machine: Machine) ->
         ended = {"start trial", "reject"}
         wait_for(
             lambda: ended & {d["decision"]["action"] for d in machine.json("decisions")},
-            timeout_s=240,
+            timeout_s=600,
         )
         assert {d["status"] for d in machine.json("decisions")} == {"done"}
 
@@ -283,7 +283,7 @@ def test_what_is_killed_is_started_again(machine: Machine) -> None:
             (before,) = machine.processes(name)
             os.kill(before, signal.SIGKILL)
             wait_for(lambda: set(machine.processes(name)) - {before}, timeout_s=60)  # noqa: B023
-        wait_for(lambda: machine.server() and machine.pilot(), timeout_s=120)
+        wait_for(lambda: machine.server() and machine.pilot(), timeout_s=400)
         again = read_address(machine.folder / ".gyroscope")
         assert again is not None
         assert again.port == address.port
@@ -411,7 +411,7 @@ def test_a_retraining_whose_snapshot_is_gone_fails_with_a_reason(machine: Machin
             recorded = [d["decision"] for d in machine.json("decisions")]
             return [d["reason"] for d in recorded if d["action"] == "reject"]
 
-        (reason,) = wait_for(rejected, timeout_s=120)
+        (reason,) = wait_for(rejected, timeout_s=400)
     assert "no snapshot" in reason
     assert "train on the data again" in reason
 

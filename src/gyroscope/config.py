@@ -77,8 +77,9 @@ WORKSPACE_SETTINGS = (
         name="trusted_types",
         default=[],
         unit="",
-        help="Full names of types, beside those of scikit-learn, NumPy and SciPy, that may be "
-        "built when an estimator of your own is loaded; their code runs.",
+        help="Full names of types, beside those that skops trusts by itself (not trees, nor "
+        "neighbours' indexes), that may be built when an estimator of your own is loaded; their "
+        "code runs.",
     ),
     Setting(
         name="spool",

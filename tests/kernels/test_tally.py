@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from gyroscope.kernels import (
     REGISTERS,
     cells_of_numbers,
     compiled,
+    count_codes,
     sketch_texts,
     tally,
     tally_numbers,
@@ -123,6 +125,34 @@ def test_parts_are_tallied_each_by_itself(kernel: str) -> None:
         alone = tally_numbers(rows, cuts)
         assert found.counts[part].tolist() == alone.counts[0].tolist()
         assert found.mean[part] == alone.mean[0]
+
+
+def test_magnitudes_of_parts_are_counted_together_as_asked(kernel: str) -> None:
+    x = np.random.default_rng(4).normal(size=900) * np.repeat([1e-3, 1.0, 1e6], 300)
+    bounds = [0, 100, 300, 600, 900]
+    cuts = np.array([0.0])
+    groups = np.array([0, 0, 1, 1], dtype=np.int32)
+    found = tally_numbers(x, cuts, bounds=bounds, groups=groups)
+    again = tally_numbers(x, cuts, bounds=bounds, groups=groups)  # nothing is left of the first
+    assert found.magnitudes.tolist() == again.magnitudes.tolist()
+    for group, rows in enumerate((x[:300], x[300:])):
+        alone = tally_numbers(rows, cuts)
+        held = found.magnitudes[group]
+        first = alone.first_magnitude - found.first_magnitude
+        assert held[first : first + alone.magnitudes.shape[1]].tolist() == (
+            alone.magnitudes[0].tolist()
+        )
+        assert held.sum() == 300 * (group + 1)
+
+
+def test_codes_are_counted_part_by_part(kernel: str) -> None:
+    codes = np.random.default_rng(5).integers(0, 7, 500).astype(np.int32)
+    bounds = [0, 0, 123, 499, 500]
+    found = count_codes(codes, 8, bounds=bounds)
+    expected = [
+        np.bincount(codes[first:end], minlength=8).tolist() for first, end in pairwise(bounds)
+    ]
+    assert found.tolist() == expected
 
 
 def test_texts_are_sketched(kernel: str) -> None:

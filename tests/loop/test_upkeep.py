@@ -102,4 +102,4 @@ def test_a_process_that_fails_is_reported(caplog: pytest.LogCaptureFixture) -> N
         failing.look()
         time.sleep(0.01)
     failing.close()
-    assert "could not be compacted: no space" in caplog.records[0].message
+    assert "could not be compacted (exit code 1): no space" in caplog.records[0].message

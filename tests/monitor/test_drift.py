@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,11 @@ from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.errors import DataError
 from gyroscope.findings import SEVERITY, Finding, Kind, Verdict, Window, worst
 from gyroscope.monitor.changes import DriftRules
-from gyroscope.monitor.drift import drift_findings, score_drift_findings
+from gyroscope.monitor.drift import (
+    drift_findings,
+    drift_findings_by_window,
+    score_drift_findings,
+)
 
 if TYPE_CHECKING:
     from tests.monitor.conftest import Change, People
@@ -421,3 +426,25 @@ def test_scores_that_stay_are_fine_and_few_are_not_enough(day: Window) -> None:
             reference, same, day, DriftRules(material_psi=0.02, min_rows=100)
         )
         assert finding.verdict is expected
+
+
+def test_many_windows_at_once_are_judged_as_each_by_itself(people: People) -> None:
+    """Columns and windows of equal width are measured together; the answers must not mix."""
+    changed = people.window(900, 1, shifted("normal_7", 0.5))
+    windows = [(None, w) for w in (people.window(2000, 2), people.window(40, 3), changed)]
+    rules = DriftRules()
+    together = drift_findings_by_window(people.reference, windows, rules)
+    alone = [drift_findings(people.reference, current, None, rules) for _, current in windows]
+    assert [len(found) for found in together] == [len(found) for found in alone]
+    for one, other in zip(chain(*together), chain(*alone), strict=True):
+        assert (one.subject, one.check, one.verdict, one.n) == (
+            other.subject,
+            other.check,
+            other.verdict,
+            other.n,
+        )
+        if one.p_value is not None:
+            assert one.p_value == pytest.approx(other.p_value, rel=1e-9, abs=1e-300)
+        if one.value is not None:
+            assert one.value == pytest.approx(other.value, rel=1e-9, abs=1e-12)
+    assert ("normal_7", "psi") in flagged(together[2])

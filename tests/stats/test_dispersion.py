@@ -1,5 +1,6 @@
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +13,10 @@ from gyroscope.stats.dispersion import (
     Dispersion,
     dispersion_of_scores,
     dispersion_of_shares,
+    growing_dispersions_of_scores,
+    growing_dispersions_of_scores_batch,
+    growing_dispersions_of_shares,
+    growing_dispersions_of_shares_batch,
     inflation,
     is_dependent,
     joined,
@@ -191,3 +196,28 @@ def test_a_batch_that_moves_many_shares_a_little_is_told_by_its_direction() -> N
     assert found.ratio < 2
     still = dispersion_of_shares(rng.multinomial(n, np.full(k, 1 / k), 256))
     assert still.worst < 1.5
+
+
+@given(
+    arrays(
+        np.int64,
+        st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 6)),
+        elements=st.integers(0, 50),
+    )
+)
+def test_many_columns_at_once_are_as_each_by_itself(counts: np.ndarray) -> None:
+    scores = np.tile(np.arange(counts.shape[2], dtype=float), (len(counts), 1))
+    for together, alone in (
+        (growing_dispersions_of_shares_batch(counts), growing_dispersions_of_shares),
+        (
+            growing_dispersions_of_scores_batch(counts, scores),
+            lambda column: growing_dispersions_of_scores(column, scores[0]),
+        ),
+    ):
+        for column, found in zip(counts, together, strict=True):
+            expected = alone(column)
+            assert len(found) == len(expected)
+            for one, other in zip(found, expected, strict=True):
+                assert msgspec.structs.astuple(one) == pytest.approx(
+                    msgspec.structs.astuple(other), rel=1e-9, abs=1e-9
+                )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +223,7 @@ def test_an_estimator_that_refuses_rows_of_the_contract_is_refused(tmp_path: Pat
 
 LOAD = """
 import sys
+import zipfile
 from pathlib import Path
 from gyroscope.bundle.bundle import Bundle
 Bundle.load(Path(sys.argv[1]))
@@ -264,3 +267,16 @@ def test_scikit_learn_is_imported_only_for_a_bundle_that_needs_it(
     command = [sys.executable, "-c", LOAD, str(tmp_path / "bundle")]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == (["sklearn", "skops"] if own_one else [])
+
+
+def zipped(schema: str) -> bytes:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        archive.writestr("schema.json", schema)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("schema", ["[]", "5", "{", "[" * 100_000 + "]" * 100_000])
+def test_a_file_that_skops_stumbles_over_is_a_bundle_error(schema: str) -> None:
+    with pytest.raises(BundleError, match="cannot be read by skops"):
+        loaded_estimator(zipped(schema), ())

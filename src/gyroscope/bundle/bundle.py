@@ -48,6 +48,7 @@ _UNREADABLE = (
     msgspec.MsgspecError,
     ContractError,
     ArithmeticError,
+    AttributeError,  # of an estimator that another release of its library has fitted
     LookupError,
     MemoryError,
     RecursionError,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +20,8 @@ from gyroscope.prediction_log import erasure
 from gyroscope.prediction_log.compaction import Compacted, compact, expire
 from gyroscope.prediction_log.erasure import Erasure
 
+_FIRST_S = 60.0  # from the start to the first time at most: a process may not live for an hour
+_GRACE_S = 10.0  # from SIGTERM to SIGKILL
 _WAIT_S = 600.0  # for another process that compacts the same log
 
 _log = logging.getLogger("gyroscope.upkeep")
@@ -58,19 +61,22 @@ class Upkeep:
 
     Args:
         command: that does it once, for all models, and ends.
-        every: from one beginning to the next, at least; the first comes that much after the start.
+        every: from one beginning to the next, at least; the first comes that much after the start,
+            or a minute after it.
     """
 
     def __init__(self, command: Sequence[str], every: timedelta) -> None:
         self._command = ("nice", "-n", str(NICENESS), *command)
         self._every_s = every.total_seconds()
-        self._due = time.monotonic() + self._every_s
-        self._process: subprocess.Popen[str] | None = None
+        self._due = time.monotonic() + min(self._every_s, _FIRST_S)
+        self._process: subprocess.Popen[bytes] | None = None
+        # What it says goes to a file: a pipe that nobody reads would stop it.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 (see close)
 
     def look(self) -> None:
         """Start the process if it is due, and warn if it has failed."""
         if self._process is not None and self._process.poll() is not None:
-            self._end(self._process)
+            self._tell(self._process.returncode)
             self._process = None
         if self._process is None and time.monotonic() >= self._due:
             self._due = time.monotonic() + self._every_s
@@ -79,9 +85,7 @@ class Upkeep:
                     self._command,
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    errors="replace",
+                    stderr=self._said,
                     env={**os.environ, "PYTHONUNBUFFERED": "1"},
                     start_new_session=True,
                 )
@@ -92,10 +96,20 @@ class Upkeep:
         """Stop the process; the next one goes on where it was."""
         if self._process is not None:
             self._process.terminate()
-            self._end(self._process)
+            try:
+                self._process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
             self._process = None
+        self._said.close()
 
-    def _end(self, process: subprocess.Popen[str]) -> None:
-        _, said = process.communicate()
-        if process.returncode > 0:
-            _log.warning("the prediction logs could not be compacted: %s", said.strip()[-2000:])
+    def _tell(self, code: int) -> None:
+        """Warn if the process failed or was killed, with the end of what it said."""
+        self._said.seek(0)
+        said = self._said.read()[-2000:].decode(errors="replace").strip()
+        self._said.seek(0)
+        self._said.truncate()
+        if code:
+            _log.warning(
+                "the prediction logs could not be compacted (exit code %d): %s", code, said
+            )

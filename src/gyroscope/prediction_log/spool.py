@@ -76,8 +76,9 @@ class SpooledLog:
 
     def known(self, prediction_ids: Sequence[str]) -> set[str]:
         """See :meth:`PredictionLog.known`; in the spool counts, too."""
-        known = self._log.known(prediction_ids)
-        return known | self._spool.known(prediction_ids) if self._is_spooling else known
+        # The spool first: what is carried home meanwhile is there before it is gone from here.
+        waiting = self._spool.known(prediction_ids) if self._is_spooling else set()
+        return waiting | self._log.known(prediction_ids)
 
     def state(self) -> SpoolState:
         """How it stands; carries the spool home if the log can be written again."""

@@ -34,6 +34,9 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS claims (
     percent REAL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_arrival ON claims (arrival_us)"""
+_CLAIM = """INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET version = version
+RETURNING *"""
 _OLDEST = """DELETE FROM claims WHERE key IN (
     SELECT key FROM claims WHERE arrival_us < ? ORDER BY arrival_us LIMIT ?
 )"""
@@ -95,16 +98,14 @@ class Claims:
         try:
             connection = self._opened()
             self._forget(connection, wanted.arrival)
-            insert = "INSERT OR IGNORE INTO claims VALUES (?,?,?,?,?,?)"
-            if connection.execute(insert, values).rowcount:
-                return wanted
-            found = connection.execute("SELECT * FROM claims WHERE key = ?", (wanted.key,))
-            key, request, arrival_us, version, canary, percent = found.fetchone()
+            # One statement: between two another server may forget the claim.
+            [found] = connection.execute(_CLAIM, values).fetchall()
         except (sqlite3.Error, OSError) as error:
             self._give_up(error)
             raise LogError(f"{self._path} cannot be written: {error}") from None
+        key, request, arrival_us, version, canary, percent = found
         arrival = _EPOCH + arrival_us * _MICROSECOND
-        return Claim(
+        held = Claim(
             key=key,
             request=request,
             arrival=arrival,
@@ -112,6 +113,7 @@ class Claims:
             canary=canary,
             percent=percent,
         )
+        return wanted if held == wanted else held
 
     def close(self) -> None:
         """Give back the file."""
@@ -145,7 +147,8 @@ class Claims:
             error, sqlite3.OperationalError
         ):
             for ending in ("", "-wal", "-shm"):
-                Path(f"{self._path}{ending}").unlink(missing_ok=True)
+                with suppress(OSError):
+                    Path(f"{self._path}{ending}").unlink(missing_ok=True)
 
 
 def _us(moment: datetime) -> int:

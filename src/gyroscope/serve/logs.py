@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -82,21 +83,23 @@ class ServerLogs:
         self._folder = state / "log"
         self._spooling = spooling
         self._open: dict[str, ModelLog] = {}
+        self._lock = threading.Lock()  # health is asked for in threads
 
     def of(self, model: str) -> ModelLog:
         """The log of a model that this server has."""
-        log = self._open.get(model)
-        if log is None:
-            log = self._open[model] = ModelLog(
-                self._folder / model,
-                None if self._spooling is None else self._spooling.folder(model),
-                self._spooling,
-            )
-        return log
+        with self._lock:
+            log = self._open.get(model)
+            if log is None:
+                log = self._open[model] = ModelLog(
+                    self._folder / model,
+                    None if self._spooling is None else self._spooling.folder(model),
+                    self._spooling,
+                )
+            return log
 
     async def close(self) -> None:
         """Close all logs."""
-        for log in self._open.values():
+        for log in list(self._open.values()):
             await log.close()
 
     def health(self, model: str) -> tuple[list[str], list[str]]:

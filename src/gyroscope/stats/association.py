@@ -15,6 +15,9 @@ from gyroscope.stats.intervals import normal_interval, upper_tail
 from gyroscope.stats.rank_scores import normal_scores
 
 
+_ROUNDING = 1e-12  # a correlation this close to 1 is one whose z is made of rounding errors
+
+
 class Association(msgspec.Struct, frozen=True, kw_only=True):
     """How strongly two variables hang together in one sample."""
 
@@ -158,7 +161,7 @@ def _correlation(table: FloatArray, x: FloatArray, y: FloatArray) -> tuple[float
         return nothing
     x, y = (x / spread_x)[:, None], (y / spread_y)[None, :]
     r = float((p * x * y).sum())
-    if not abs(r) < 1:
+    if not abs(r) < 1 - _ROUNDING:
         return r, nothing[1]
     variance = float((p * (x * y - r / 2 * (x**2 + y**2)) ** 2).sum()) / n
     error = math.sqrt(variance) / (1 - r**2)

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], *, timeout_s: float = 30.0) -> T:
+def wait_for(condition: Callable[[], T], *, timeout_s: float = 120.0) -> T:
     """Call ``condition`` until it returns something true, and return that.
 
     Raises:
