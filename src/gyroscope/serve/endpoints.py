@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qsl
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -56,7 +55,6 @@ class Endpoints:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
         self._tables = TableReader()
-        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     def close(self) -> None:
         """Give back threads and files."""
@@ -106,7 +104,7 @@ class Endpoints:
     async def _on_record(self, asked: _Asked, request: PredictRequest) -> Answer:
         key = claim_key(asked.call.model, asked.call.headers)
         if key is not None:
-            async with self._turns.setdefault(key, asyncio.Lock()):
+            async with self._claims.turn(key):
                 return await self._once(key, asked, request)
         scored = await self._score(asked, request)
         await self._logs.of(asked.call.model).append(scored.predictions)
@@ -114,22 +112,17 @@ class Endpoints:
 
     async def _once(self, key: bytes, asked: _Asked, request: PredictRequest) -> Answer:
         """Answer as the first request with this key was answered, or would have been."""
-        model, log = self._models[asked.call.model], self._logs.of(asked.call.model)
-        canary = asked.serving.canary
-        wanted = Claim(
-            key=key,
-            request=_digest(asked.call),
-            arrival=asked.arrival,
-            version=asked.serving.champion.version,
-            canary=None if canary is None else canary.loaded.version,
-            percent=None if canary is None else canary.canary.percent,
-        )
-        scored = await self._score(asked, request, wanted.ids(len(request.rows)))
-        held = self._claims.claim(wanted)
-        if held.request != wanted.request:
-            raise RequestError(409, "this Idempotency-Key was used for another request")
-        if held is not wanted:
-            asked = _Asked(asked.call, model.answering_as(held), held.arrival, asked.encode)
+        log, digest = self._logs.of(asked.call.model), _digest(asked.call)
+        held = await self._claims.held(key)
+        if held is None:
+            claim = _claim(key, digest, asked)
+            scored = await self._score(asked, request, claim.ids(len(request.rows)))
+            await self._claims.make(claim)  # before the record, whose ids follow from it
+        else:
+            if held.request != digest:
+                raise RequestError(409, "this Idempotency-Key was used for another request")
+            serving = self._models[asked.call.model].answering_as(held)
+            asked = _Asked(asked.call, serving, held.arrival, asked.encode)
             scored = await self._score(asked, request, held.ids(len(request.rows)))
             if await log.known([scored.predictions[0].id]):
                 return _answer(scored)
@@ -181,6 +174,19 @@ class Endpoints:
 
 def _answer(scored: Scored) -> Answer:
     return Answer(status=200, body=scored.answer)
+
+
+def _claim(key: bytes, digest: bytes, asked: _Asked) -> Claim:
+    """The claim of a request that is answered for the first time."""
+    canary = asked.serving.canary
+    return Claim(
+        key=key,
+        request=digest,
+        arrival=asked.arrival,
+        version=asked.serving.champion.version,
+        canary=None if canary is None else canary.loaded.version,
+        percent=None if canary is None else canary.canary.percent,
+    )
 
 
 def _digest(call: Call) -> bytes:
