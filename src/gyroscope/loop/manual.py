@@ -65,13 +65,11 @@ def roll_back(world: World, model: str, *, actor: str, reason: str) -> Recorded:
     order = Order(model=model, actor=actor, reason=reason)
 
     def decide(care: Care) -> Decision:
-        previous = world.registry.holder(model, PREVIOUS)
-        if previous is None or previous.version == care.champion:
+        previous = world.registry.aliases(model).get(PREVIOUS)
+        if previous is None or previous == care.champion:
             raise NotFoundError(f"model {model} has no previous champion to go back to")
-        world.bundle(model, previous.version)
-        return _decision(
-            world, order, Action.ROLL_BACK, version=previous.version, previous=care.champion
-        )
+        world.bundle(model, previous)
+        return _decision(world, order, Action.ROLL_BACK, version=previous, previous=care.champion)
 
     return _by_hand(world, model, decide)
 
@@ -115,12 +113,10 @@ def end_canary(world: World, model: str, *, actor: str, reason: str) -> Recorded
     order = Order(model=model, actor=actor, reason=reason)
 
     def decide(care: Care) -> Decision:
-        canary = world.registry.holder(model, CANARY)
+        canary = world.registry.aliases(model).get(CANARY)
         if canary is None:
             raise NotFoundError(f"model {model} has no canary")
-        return _decision(
-            world, order, Action.END_CANARY, version=canary.version, previous=care.champion
-        )
+        return _decision(world, order, Action.END_CANARY, version=canary, previous=care.champion)
 
     return _by_hand(world, model, decide)
 

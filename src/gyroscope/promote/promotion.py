@@ -28,7 +28,7 @@ class Promoter:
         May be called again at any point of an earlier call that did not finish: it goes on from
         there. If somebody else has moved the champion meanwhile, nothing is moved. A trial is over
         with the champion it was held against, and so is the split between it and a canary: both
-        aliases are taken away.
+        aliases are taken away. Servers are told as soon as the champion has moved.
 
         Raises:
             GyroscopeError: the decision moves no alias.
@@ -36,17 +36,22 @@ class Promoter:
         model, version = decision.model, decision.version
         if decision.action not in MOVES or version is None:
             raise GyroscopeError(f"decision {decision.id} ({decision.action}) moves no alias")
-        obstacle = self._obstacle(decision, version)
+        aliases = self._registry.aliases(model)
+        obstacle = self._obstacle(decision, version, aliases)
         if obstacle:
             return obstacle
+        moved = {CHAMPION: version}
         if decision.action is Action.PROMOTE and decision.previous is not None:
+            moved[PREVIOUS] = decision.previous
             self._registry.set_alias(model, PREVIOUS, decision.previous)
+        if aliases.pop(CANARY, None) is not None:
+            self._registry.remove_alias(model, CANARY)
         self._registry.set_alias(model, CHAMPION, version)
-        if decision.action is Action.ROLL_BACK:
+        self._publisher.publish(model, {**aliases, **moved})
+        if decision.action is Action.ROLL_BACK and PREVIOUS in aliases:
             self._registry.remove_alias(model, PREVIOUS)
-        self._registry.remove_alias(model, CHALLENGER)
-        self._registry.remove_alias(model, CANARY)
-        self._publisher.publish(model)
+        if CHALLENGER in aliases:
+            self._registry.remove_alias(model, CHALLENGER)
         return ""
 
     def split(self, decision: Decision) -> str:
@@ -59,9 +64,10 @@ class Promoter:
         if decision.action is Action.END_CANARY:
             self._registry.remove_alias(model, CANARY)
         elif version is not None:
-            if champion_of(self._registry, model) == version:
+            aliases = self._registry.aliases(model)
+            if aliases.get(CHAMPION) == version:
                 return f"version {version} is champion now"
-            obstacle = self._obstacle(decision, version)
+            obstacle = self._obstacle(decision, version, aliases)
             if obstacle:
                 return obstacle
             self._registry.set_tag(model, version, CANARY_PERCENT, f"{decision.percent!r}")
@@ -69,13 +75,15 @@ class Promoter:
         self._publisher.publish(model)
         return ""
 
-    def _obstacle(self, decision: Decision, version: int) -> str:
+    def _obstacle(self, decision: Decision, version: int, aliases: dict[str, int]) -> str:
         """Why the champion cannot be moved as decided; empty if it can, or was."""
-        champion = champion_of(self._registry, decision.model)
+        champion = aliases.get(CHAMPION)
         if champion not in (decision.previous, version):
             now = "no version" if champion is None else f"version {champion}"
             return f"{now} is champion, and when this was decided {decision.previous} was"
         try:
+            if version not in aliases.values():  # an alias ends with its version
+                self._registry.version(decision.model, version)
             self._registry.bundle_folder(decision.model, version)
         except NotFoundError as error:
             return str(error)
@@ -84,5 +92,4 @@ class Promoter:
 
 def champion_of(registry: Registry, model: str) -> int | None:
     """The version that has the alias ``champion``; None if none has."""
-    holder = registry.holder(model, CHAMPION)
-    return None if holder is None else holder.version
+    return registry.aliases(model).get(CHAMPION)

@@ -19,7 +19,7 @@ class Publisher:
     def __init__(self, registry: Registry, folder: Path) -> None:
         self._registry, self._folder = registry, folder
 
-    def publish(self, model: str) -> bool:
+    def publish(self, model: str, aliases: dict[str, int] | None = None) -> bool:
         """Write the deployment file if the aliases have moved; whether it was written.
 
         A damaged file is written anew. While there is no champion the file is left as it is.
@@ -27,10 +27,13 @@ class Publisher:
         Raises:
             NotFoundError: the bundle of an alias is gone.
         """
-        aliases = self._registry.aliases(model)
+        if aliases is None:
+            aliases = self._registry.aliases(model)
         champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
         if champion is None:
             return False
+        if previous == champion:  # in the middle of a rollback
+            previous = None
         deployment = Deployment(self._folder / model)
         canary = self._canary(model, aliases)
         wanted = (champion, previous, _share(canary))

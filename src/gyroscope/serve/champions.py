@@ -115,6 +115,10 @@ class ServedModel:
             "send it with a new Idempotency-Key",
         )
 
+    def written(self) -> tuple[int, int] | None:
+        """What changes with every write of its deployment file."""
+        return _stamp(self._deployment.path)
+
     def refresh(self) -> None:
         """Serve what is deployed; go on with the old champion if that cannot be loaded.
 
@@ -262,6 +266,10 @@ class ModelTable:
             raise NotFoundError(f"no such model; this server has: {known}")
         return model
 
+    def written(self) -> list[tuple[int, int] | None]:
+        """What tells whether anything was deployed since: changes with every write."""
+        return [_stamp(self._serving), *(model.written() for model in self)]
+
     def refresh(self) -> None:
         """Pick up new models, if none were named, and new champions."""
         if not self._named:
@@ -281,6 +289,15 @@ class ModelTable:
 
     def _model(self, name: str) -> ServedModel:
         return ServedModel(name, self._serving / name, self._keys, self._trusted_types)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """When a file was written and which one it is; None while there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
 
 
 def _is_model_name(name: str) -> bool:
