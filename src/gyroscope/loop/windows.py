@@ -14,9 +14,9 @@ from gyroscope.config import Settings
 from gyroscope.data.framing import framed, unframed
 from gyroscope.data.profile import Profile, joint_summary, merge_all, profile
 from gyroscope.data.training_set import load_snapshot
-from gyroscope.decisions import Action
 from gyroscope.errors import NotFoundError
 from gyroscope.findings import Finding, Kind, Window
+from gyroscope.loop.canaries import canaries_beside
 from gyroscope.loop.clock import logged_span
 from gyroscope.loop.logged import LoggedRows, Mask, Vector, labelled_rows
 from gyroscope.loop.world import World
@@ -89,13 +89,6 @@ def profiled(rows: LoggedRows, reference: Reference, canaries: Set[int]) -> Wind
 def scores_of(rows: LoggedRows, canaries: Set[int]) -> Vector:
     """The scores of rows that fit the contract and that none of the canaries served."""
     return rows.score[rows.fits & ~np.isin(rows.version, list(canaries))]
-
-
-def canaries_beside(world: World, model: str, champion: int) -> frozenset[int]:
-    """The versions that have ever been a canary of a model, but for its champion."""
-    decided = world.store.decisions(model, limit=_ALL)
-    canaries = {r.decision.version for r in decided if r.decision.action is Action.CANARY}
-    return frozenset(canaries - {None, champion})  # type: ignore[arg-type]
 
 
 def merged(parts: list[WindowProfile]) -> WindowProfile:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 class DatabaseChanges:
     """Tells whether any other connection has written to the database since it was last asked.
 
-    For one thread at a time. Costs microseconds, where a query through a registry costs milliseconds.
+    For one thread at a time. It costs microseconds; a query through a registry, milliseconds.
     """
 
     def __init__(self, path: Path) -> None:
