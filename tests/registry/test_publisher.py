@@ -51,9 +51,14 @@ def test_the_file_is_written_when_and_only_when_an_alias_has_moved(
     assert publisher.publish(model)
     assert served(deployment) == (1, None)
     written = deployment.path.stat()
-    registry.set_alias(model, CHALLENGER, 2)
     assert not publisher.publish(model)
     assert deployment.path.stat().st_ino == written.st_ino
+    registry.set_alias(model, CHALLENGER, 2)
+    assert publisher.publish(model)
+    versions = deployment.read()
+    assert versions is not None
+    assert versions.challenger is not None
+    assert versions.challenger.version == 2
     registry.set_alias(model, PREVIOUS, 1)
     registry.set_alias(model, CHAMPION, 2)
     assert publisher.publish(model)

@@ -37,6 +37,7 @@ class Versions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     champion: Deployed
     previous: Deployed | None = None  # what a rollback goes to
     canary: Canary | None = None
+    challenger: Deployed | None = None  # on trial: serves nothing, and can be asked to explain
 
 
 class Deployment:
@@ -60,8 +61,14 @@ class Deployment:
             raise BundleError(f"{self.path} is damaged: {error}") from None
 
     def write(
-        self, champion: Deployed, previous: Deployed | None, canary: Canary | None = None
+        self,
+        champion: Deployed,
+        previous: Deployed | None,
+        canary: Canary | None = None,
+        challenger: Deployed | None = None,
     ) -> None:
         """Replace the file in one atomic step; raises OSError if it cannot be written."""
-        versions = Versions(champion=champion, previous=previous, canary=canary)
+        versions = Versions(
+            champion=champion, previous=previous, canary=canary, challenger=challenger
+        )
         write_atomically(self.path, msgspec.json.encode(versions))

@@ -47,7 +47,8 @@ class Promoter:
         if aliases.pop(CANARY, None) is not None:
             self._registry.remove_alias(model, CANARY)
         self._registry.set_alias(model, CHAMPION, version)
-        self._publisher.publish(model, {**aliases, **moved})
+        stay = {alias: held for alias, held in aliases.items() if alias != CHALLENGER}
+        self._publisher.publish(model, {**stay, **moved})
         if decision.action is Action.ROLL_BACK and PREVIOUS in aliases:
             self._registry.remove_alias(model, PREVIOUS)
         if CHALLENGER in aliases:

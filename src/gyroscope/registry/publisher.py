@@ -7,7 +7,7 @@ from pathlib import Path
 from gyroscope.bundle.deployment import Canary, Deployed, Deployment
 from gyroscope.bundle.split import checked_percent
 from gyroscope.errors import BundleError, NotFoundError, UsageError
-from gyroscope.model import CANARY, CHAMPION, PREVIOUS
+from gyroscope.model import CANARY, CHALLENGER, CHAMPION, PREVIOUS
 from gyroscope.registry.registry import Registry
 
 CANARY_PERCENT = "canary_percent"  # tag of a version: the share it serves while it is the canary
@@ -29,20 +29,24 @@ class Publisher:
         """
         if aliases is None:
             aliases = self._registry.aliases(model)
-        champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
+        champion = aliases.get(CHAMPION)
         if champion is None:
             return False
-        if previous == champion:  # in the middle of a rollback
-            previous = None
+        # Equal in the middle of a rollback or promotion.
+        previous, challenger = (
+            None if aliases.get(alias) == champion else aliases.get(alias)
+            for alias in (PREVIOUS, CHALLENGER)
+        )
         deployment = Deployment(self._folder / model)
         canary = self._canary(model, aliases)
-        wanted = (champion, previous, _share(canary))
+        wanted = (champion, previous, _share(canary), challenger)
         if _published(deployment) == wanted:
             return False
         deployment.write(
             self._deployed(model, champion),
             None if previous is None else self._deployed(model, previous),
             canary,
+            None if challenger is None else self._deployed(model, challenger),
         )
         return True
 
@@ -70,17 +74,23 @@ def _share(canary: Canary | None) -> _Share:
     return None if canary is None else (canary.deployed.version, canary.percent)
 
 
-def _published(deployment: Deployment) -> tuple[int, int | None, _Share] | None:
-    """The champion, previous version and canary that servers see; None if they see nothing."""
+def _published(
+    deployment: Deployment,
+) -> tuple[int, int | None, _Share, int | None] | None:
+    """Champion, previous version, canary and challenger that servers see; None for nothing."""
     try:
         versions = deployment.read()
     except BundleError:
         return None
     if versions is None:
         return None
-    previous = versions.previous
     return (
         versions.champion.version,
-        None if previous is None else previous.version,
+        _number(versions.previous),
         _share(versions.canary),
+        _number(versions.challenger),
     )
+
+
+def _number(deployed: Deployed | None) -> int | None:
+    return None if deployed is None else deployed.version

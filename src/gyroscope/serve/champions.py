@@ -66,12 +66,14 @@ class ServedModel:
         self._keys, self._trusted_types = keys, trusted_types
         self.serving: Serving | None = None
         self.previous: Champion | None = None
+        self.challenger: Champion | None = None  # in memory, and serves nothing
         self.refused = ""  # why the deployed version does not serve; empty if it does
         self.canary_refused = ""  # the same of the canary
         self._deployment = Deployment(folder)
         self._refused_version: Deployed | None = None
         self._retry_at = 0.0
         self._refused_canary: Canary | None = None
+        self._refused_challenger: Deployed | None = None
         self._retry_canary_at = 0.0
 
     @property
@@ -104,6 +106,22 @@ class ServedModel:
         return Serving(
             champion=champion, canary=_beside(self._of_version(claim.canary), claim.percent)
         )
+
+    def explaining(self, version: int) -> Serving:
+        """One version for all rows, whether it serves or not.
+
+        Raises:
+            NotFoundError: it is not in memory.
+        """
+        self.answering()
+        numbers = sorted({known.version for known in self._in_memory()})
+        if version not in numbers:
+            kept = ", ".join(map(str, numbers))
+            raise NotFoundError(
+                f"version {version} of {self.name} is neither champion, previous, canary nor "
+                f"challenger; this server can explain by: {kept}"
+            )
+        return Serving(champion=self._of_version(version))
 
     def _of_version(self, version: int) -> Champion:
         for known in self._in_memory():
@@ -138,6 +156,7 @@ class ServedModel:
             self._switch(champion, deployed.previous)
         if self.serving is not None:
             self._split(self.serving, deployed.canary)
+            self._keep_challenger(deployed.challenger)
 
     def _switch(self, champion: Deployed, previous: Deployed | None) -> None:
         try:
@@ -179,10 +198,29 @@ class ServedModel:
             "model %s: version %d serves %g %%", self.name, added.loaded.version, canary.percent
         )
 
+    def _keep_challenger(self, challenger: Deployed | None) -> None:
+        """Keep the version on trial in memory, to explain by it and to be quick to promote it."""
+        kept = None if self.challenger is None else self.challenger.deployed
+        if challenger == kept or (
+            challenger is not None and challenger == self._refused_challenger
+        ):
+            return
+        try:
+            self.challenger = None if challenger is None else self._loaded(challenger)
+            self._refused_challenger = None
+        except (GyroscopeError, OSError) as error:
+            logger.warning("model %s: challenger not loaded: %s", self.name, error)
+            self.challenger, self._refused_challenger = None, challenger
+
     def _in_memory(self) -> list[Champion]:
         """The versions that need not be loaded."""
         canary = None if self.serving is None else self.serving.canary
-        known = (self.champion, self.previous, None if canary is None else canary.loaded)
+        known = (
+            self.champion,
+            self.previous,
+            None if canary is None else canary.loaded,
+            self.challenger,
+        )
         return [version for version in known if version is not None]
 
     def _loaded(self, deployed: Deployed) -> Champion:

@@ -83,8 +83,13 @@ class Endpoints:
         return msgspec.structs.replace(await self._on_record(asked, request), kind=kind)
 
     async def explain(self, call: Call) -> Answer:
-        """Score and explain, by all features unless asked for fewer; nothing goes on record."""
-        serving = self._models[call.model].answering()
+        """Score and explain, by all features unless asked for fewer; nothing goes on record.
+
+        ``?version=2`` asks that version, which may also be the previous one or the challenger.
+        """
+        model = self._models[call.model]
+        version = _number_in(call.query, "version", "N, the number of a version")
+        serving = model.answering() if version is None else model.explaining(version)
         request = await self._json_request(call)
         if request.explain is None:
             request = msgspec.structs.replace(request, explain="all")
@@ -96,7 +101,7 @@ class Endpoints:
         return await self._run(large, partial(predict_request, call.body, self._limits.rows))
 
     async def _table_request(self, call: Call, champion: Champion) -> PredictRequest:
-        explain = _explain_of(call.query)
+        explain = _number_in(call.query, "explain", "K, a whole number of contributions")
         contract = champion.bundle.contract
         rows, problems = await self._tables.read(call.body, call.kind, contract, self._limits)
         return PredictRequest(rows=rows, single=False, explain=explain, problems=tuple(problems))
@@ -198,17 +203,18 @@ def _encode_explanation(answer: OnePrediction | ManyPredictions) -> bytes:
     return msgspec.json.encode(explanation_of(answer))
 
 
-def _explain_of(query: bytes) -> int | None:
-    """How many contributions the query of a table asks for: ``?explain=3``.
+def _number_in(query: bytes, name: str, meaning: str) -> int | None:
+    """The whole number of a query such as ``explain=3``; None if the query is empty.
 
     Raises:
         RequestError: status 422, it asks for anything else.
     """
-    explain = None
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name != "explain" or not (value.isdecimal() and value.isascii() and len(value) < 10):
-            expected = "explain=K, a whole number of contributions"
-            problem = FieldProblem(field=name[:40], given="another text", expected=expected)
+    number = None
+    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if key != name or not (value.isdecimal() and value.isascii() and len(value) < 10):
+            problem = FieldProblem(
+                field=key[:40], given="another text", expected=f"{name}={meaning}"
+            )
             raise RequestError(422, "the query is not of the right form", [problem])
-        explain = int(value)
-    return explain
+        number = int(value)
+    return number

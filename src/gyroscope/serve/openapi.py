@@ -179,11 +179,19 @@ def _batch(champion: Champion, limits: Limits) -> Json:
 def _explain(champion: Champion, limits: Limits) -> Json:
     name = champion.deployed.model
     one, many, examples = _rows_asked(champion, limits, "all")
+    version = {
+        "name": "version",
+        "in": "query",
+        "description": "Explain all rows by this version: champion, previous, canary or "
+        "challenger. If not given, by the one that serves the row.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    }
     return {
         "tags": [name],
         "operationId": f"explain_{name}",
         "summary": f"Explain what {name}, version {champion.version}, would predict",
         "description": "Nothing goes on record: the answer has no prediction_id.",
+        "parameters": [version],
         "requestBody": _body({"oneOf": [one, many]}, examples),
         "responses": responses(
             "The explanations, each by the version that serves the row.", _EITHER
