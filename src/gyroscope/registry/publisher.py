@@ -7,10 +7,17 @@ from pathlib import Path
 from gyroscope.bundle.deployment import Canary, Deployed, Deployment
 from gyroscope.bundle.split import checked_percent
 from gyroscope.errors import BundleError, NotFoundError, UsageError
-from gyroscope.model import CANARY, CHALLENGER, CHAMPION, PREVIOUS
+from gyroscope.model import CANARY, CHALLENGER, CHAMPION, PREVIOUS, ModelVersion
 from gyroscope.registry.registry import Registry
 
 CANARY_PERCENT = "canary_percent"  # tag of a version: the share it serves while it is the canary
+
+
+def aliases_in_words(version: ModelVersion) -> list[str]:
+    """The aliases of a version; that of a canary with its share."""
+    share = version.tags.get(CANARY_PERCENT)
+    shown = {CANARY: f"{CANARY} ({float(share):g} %)"} if share else {}
+    return [shown.get(alias, alias) for alias in version.aliases]
 
 
 class Publisher:
