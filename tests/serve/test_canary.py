@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.serve.conftest import ROW, Served, deploy, small_bundle
-from tests.serve.test_server import PREDICT, Process
+from tests.serve.test_server import PREDICT, Process, wait_until
 
 from gyroscope.bundle.deployment import Canary, Deployed, Deployment
 from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.bundle.split import Split
+from gyroscope.model import Prediction
 from gyroscope.prediction_log.file_log import FileLog
 from gyroscope.serve.app import create_app
 from gyroscope.serve.champions import ModelTable
@@ -54,6 +60,15 @@ def expected(percent: float) -> list[int]:
     return [2 if canarys else 1 for canarys in Split("churn", 2, percent).canary_serves(NAMES)]
 
 
+def records(state: Path) -> list[Prediction]:
+    """All predictions on record."""
+    log = FileLog(state / "log" / "churn")
+    found = list(log.read().predictions)
+    log.close()
+    return found
+
+
+@lru_cache
 def score_of(version: int) -> float:
     bundle = small_bundle(version)
     return float(bundle.probabilities(bundle.encoder.encode_rows([ROW]))[0])
@@ -154,37 +169,87 @@ def test_a_damaged_canary_serves_nothing_and_says_why(state: Path) -> None:
         assert "was altered" in warning
 
 
-def test_servers_of_one_workspace_split_alike_under_load_while_it_comes_and_goes(
+class Load(threading.Thread):
+    """A client that sends the same rows again and again, and checks each answer."""
+
+    def __init__(
+        self, client: httpx.Client, shares: Sequence[float], stop: threading.Event
+    ) -> None:
+        super().__init__()
+        self.last: list[int] = []  # versions of the rows of the last answer
+        self.faults: list[object] = []
+        self._client, self._stop_event = client, stop
+        self._possible = [expected(share) for share in shares]
+        self._scores = {version: score_of(version) for version in (1, 2)}
+
+    def wait_for(self, wanted: list[int]) -> None:
+        """Wait until these versions answer, or something is wrong."""
+        wait_until(lambda: self.last == wanted or bool(self.faults))
+
+    def run(self) -> None:
+        while not self._stop_event.is_set() and not self.faults:
+            response = self._client.post(PREDICT, json={"rows": ROWS})
+            if response.status_code != 200:
+                self.faults.append(response.text)
+                return
+            answer = response.json()
+            seen = versions(answer)
+            scores = [row["probability"] for row in answer["predictions"]]
+            if seen not in self._possible or scores != [self._scores[v] for v in seen]:
+                self.faults.append(seen)
+            self.last = seen
+
+
+def test_two_servers_split_alike_under_load_while_a_canary_comes_grows_and_goes(
     state: Path,
 ) -> None:
-    servers, clients = [], []
+    servers: list[Process] = []
+    clients: list[httpx.Client] = []
     for _ in range(2):
         servers.append(Process(state))
-        clients.append(servers[-1].client())  # before the next one writes its address
-    body = {"rows": ROWS}
+        clients += [servers[-1].client() for _ in range(2)]  # the next one writes its address
+    stop = threading.Event()
+    loads = [Load(client, (0, 10, 60), stop) for client in clients]
     try:
-        for percent in (30, None, 60, None):
+        for load in loads:
+            load.start()
+        for percent in (10, 60, None, 60, 10, None):
             split(state, percent)
             wanted = expected(percent or 0)
-            for client in clients:
-                seen: list[int] = []
-                while seen != wanted:
-                    answer = client.post(PREDICT, json=body)
-                    assert answer.status_code == 200
-                    seen = versions(answer.json())
-                    assert seen in [expected(share) for share in (0, 30, 60)]
+            for load in loads:
+                load.wait_for(wanted)
     finally:
-        for client, server in zip(clients, servers, strict=True):
+        stop.set()
+        for load in loads:
+            load.join()
+        for client in clients:
             client.close()
+        for server in servers:
             server.stop(signal.SIGTERM)
-    log = FileLog(state / "log" / "churn")
-    span = log.span()
-    assert span is not None
+    assert [load.faults for load in loads] == [[]] * len(loads)
     served_by: dict[str | None, set[int]] = {}
-    for prediction in log.read(span).predictions:
+    for prediction in records(state):
         served_by.setdefault(prediction.entity, set()).add(prediction.version)
-    ever = [2 if 2 in served_by[name] else 1 for name in NAMES]
-    assert ever == expected(60)
+        assert prediction.score == score_of(prediction.version)
+    assert [2 if 2 in served_by[name] else 1 for name in NAMES] == expected(60)
+
+
+@pytest.mark.parametrize("percent", [5, 40])
+def test_the_share_on_record_is_that_of_the_canary_and_who_has_it_keeps_it(
+    served: Served, percent: float
+) -> None:
+    names, before = [f"customer {i}" for i in range(2000)], set[str | None]()
+    for share in (percent, 2 * percent):
+        start(served, share)
+        rows = [{**ROW, "customer": name} for name in names]
+        known = {record.id for record in records(served.state)}
+        assert served.predict({"rows": rows}).status_code == 200
+        new = [record for record in records(served.state) if record.id not in known]
+        chosen = {record.entity for record in new if record.version == 2}
+        error = math.sqrt(len(names) * share / 100 * (1 - share / 100))
+        assert abs(len(chosen) - len(names) * share / 100) < 4 * error
+        assert before <= chosen
+        before = chosen
 
 
 def test_a_repeated_request_is_answered_by_the_versions_that_answered_it_first(
