@@ -1,6 +1,6 @@
 """How long a rollback takes, from the call to the first answer of the previous version.
 
-python benchmarks/hot_swap.py [ROLLBACKS]
+python -m benchmarks.hot_swap [ROLLBACKS]
 
 A server and a pilot run as `gyro up` starts them. A client, a process of its own, asks for a
 prediction every few milliseconds and fails if one is refused; this process has the workspace open
@@ -107,8 +107,8 @@ def main() -> None:
     ):
         of = (statistics.median(seconds), min(seconds), max(seconds))
         print(f"{name:40}" + "".join(f"{1000 * s:8.1f}" for s in of))
-    print(f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores; the server at ")
-    print(f"rest takes {100 * rest:.2f} % of a core")
+    print(f"\nload of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    print(f"the server at rest takes {100 * rest:.2f} % of a core")
 
 
 if __name__ == "__main__":
