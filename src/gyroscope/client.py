@@ -92,7 +92,7 @@ class Client:
         answer = self._json(response)
         base = {"base": answer["base"]} if "base" in answer else {}
         try:
-            return [{**prediction, **base} for prediction in answer["predictions"]]
+            return [{**base, **prediction} for prediction in answer["predictions"]]
         except (KeyError, TypeError):
             raise self._not_ours(response) from None
 
@@ -128,14 +128,22 @@ class Client:
             raise self._not_ours(response) from None
 
     def explain(
-        self, model: str, rows: Sequence[Mapping[str, Any]], *, features: int | None = None
+        self,
+        model: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        features: int | None = None,
+        version: int | None = None,
     ) -> dict[str, Any]:
         """What would be predicted for rows, and why; nothing goes on record.
 
-        ``features`` are listed for each row, all of them if not given; raises as :meth:`predict`.
+        ``features`` are listed for each row, all of them if not given. ``version`` may be the
+        champion, the previous one, the canary or the challenger; whichever serves a row if not
+        given. Raises as :meth:`predict`.
         """
         body = {"rows": _plain_rows(rows), "explain": features}
-        return self._post(f"/v1/models/{model}/explain", body)
+        query = {} if version is None else {"version": version}
+        return self._post(f"/v1/models/{model}/explain", body, params=query)
 
     def label(self, model: str, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Send labels: mappings with ``prediction_id``, ``label`` and, if known, ``time``.

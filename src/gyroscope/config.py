@@ -217,7 +217,8 @@ MODEL_SETTINGS = (
         unit="probability",
         low=1e-6,
         high=0.5,
-        help="Chance that a challenger which is not better is promoted.",
+        help="Chance that a challenger which is not better is promoted, or that a canary is ended "
+        "which is not worse.",
     ),
     Setting(
         name="minimum_improvement",

@@ -1,4 +1,4 @@
-"""``gyro promote``, ``rollback``, ``pause``, ``resume`` and ``retrain``: decisions by hand."""
+"""``gyro promote``, ``rollback``, ``canary``, ``pause`` and so on: decisions by hand."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from gyroscope.decisions import Status
 
 if TYPE_CHECKING:
     from gyroscope.decisions import Recorded
+    from gyroscope.loop.world import World
+
+_PERCENT = 10.0  # that a canary serves if nothing is said
 
 
 def promote(
@@ -51,6 +54,62 @@ def rollback(
     space = Workspace(workspace)
     _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason), json)
     space.close()
+
+
+def canary(  # noqa: PLR0917  the command line names its options
+    model: ModelArgument = None,
+    version: Annotated[
+        int | None,
+        typer.Argument(help="Version to serve beside the champion.", show_default=False),
+    ] = None,
+    percent: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Share of the entities that it serves, 0 to 100; {_PERCENT:g} if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Let the champion serve all again.")] = False,
+    reason: ReasonOption = "split by hand",
+    workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
+) -> None:
+    """Let a version serve a share of the entities; without one, compare it with the champion."""
+    from gyroscope.app import Workspace
+    from gyroscope.errors import UsageError
+    from gyroscope.loop.manual import end_canary, start_canary
+
+    if (off and version is not None) or (version is None and percent is not None):
+        raise UsageError("give a version, with --percent, or --off, or neither to compare")
+    space = Workspace(workspace)
+    name = space.model(model)
+    if version is not None:
+        share = _PERCENT if percent is None else percent
+        _tell(start_canary(space.world, name, version, share, actor=person(), reason=reason), json)
+    elif off:
+        _tell(end_canary(space.world, name, actor=person(), reason=reason), json)
+    else:
+        _compare_canary(space.world, name, json)
+    space.close()
+
+
+def _compare_canary(world: World, model: str, json: bool) -> None:
+    """Say which canary there is and how it does."""
+    from gyroscope.loop.canaries import canary_decision, canary_finding
+
+    decided = canary_decision(world, model)
+    finding = None if decided is None else canary_finding(world, model, decided)
+    if json:
+        print_json({"model": model, "canary": decided, "comparison": finding})
+    elif decided is None or finding is None:
+        console().print(
+            f"{model} has no canary; begin one with: gyro canary {model} VERSION --percent 10"
+        )
+    else:
+        console().print(
+            f"Version {decided.version} serves {decided.percent:g} % of {model} beside version "
+            f"{decided.previous} since {decided.at:%Y-%m-%d %H:%M}. {finding.detail}"
+        )
 
 
 def pause(

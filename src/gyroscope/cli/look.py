@@ -21,31 +21,34 @@ from gyroscope.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from gyroscope.app import Workspace
+    from gyroscope.bundle.deployment import Canary
     from gyroscope.findings import Finding
 
 LimitOption = Annotated[int, typer.Option(min=1, help="Show the newest so many.")]
 
 
 def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
-    """Show every model: its state, champion, open incidents and what the pilot has seen."""
+    """Show every model: its state, champion, canary, incidents and what the pilot has seen."""
     from gyroscope.loop.locks import holder
     from gyroscope.serve.address import read_address
 
     with opened(workspace) as space:
         cares = [space.store.care(name) for name in space.config.models]
+        canaries = {name: _canary(space, name) for name in space.config.models}
         pilot, address = holder(space.pilot_lock), read_address(space.state)
     if json:
-        print_json({"models": cares, "pilot": pilot, "server": address})
+        print_json({"models": cares, "canaries": canaries, "pilot": pilot, "server": address})
         return
     shown = table(
         f"Models in {space.config.root}",
-        ("model", "state", "champion", "incident", "quarantine", "checked until", "judged until"),
+        ("model", "state", "serves", "incident", "quarantine", "checked until", "judged until"),
     )
     for care in cares:
         shown.add_row(
             care.model,
             f"{care.state}{' (paused)' if care.paused else ''}",
-            "none" if care.champion is None else f"version {care.champion}",
+            _who_serves(care.champion, canaries[care.model]),
             care.incident or "",
             care.quarantine or "",
             f"{care.closed_until:%Y-%m-%d %H:%M}" if care.closed_until else "",
@@ -60,10 +63,33 @@ def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
         out.print("No pilot runs here." if pilot is None else f"The pilot is process {pilot}.")
 
 
+def _canary(space: Workspace, model: str) -> Canary | None:
+    """The canary that servers see; none if their file is damaged, which the pilot mends."""
+    from gyroscope.bundle.deployment import Deployment
+    from gyroscope.errors import BundleError
+
+    try:
+        deployed = Deployment(space.state / "serving" / model).read()
+    except BundleError:
+        return None
+    return None if deployed is None else deployed.canary
+
+
+def _who_serves(champion: int | None, canary: Canary | None) -> str:
+    if champion is None:
+        return "nothing yet"
+    beside = ""
+    if canary is not None:
+        beside = f", {canary.percent:g} %: version {canary.deployed.version}"
+    return f"version {champion}{beside}"
+
+
 def versions(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """List the registered versions of a model and their aliases."""
+    from gyroscope.registry.publisher import aliases_in_words
+
     with opened(workspace) as space:
         found = space.registry.versions(space.model(model))
     if json:
@@ -73,7 +99,7 @@ def versions(
     for version in found:
         shown.add_row(
             str(version.version),
-            ", ".join(version.aliases),
+            ", ".join(aliases_in_words(version)),
             version.tags.get("family", ""),
             version.tags.get("span", ""),
             version.tags.get("purpose", ""),

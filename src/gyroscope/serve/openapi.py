@@ -57,6 +57,8 @@ _NO_SENTENCE_OF_NOTHING: Json = {
 }
 _EXAMPLE_TIME = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
+_ON_RECORD = "The predictions, all on record, each by the version that serves the row."
+
 
 class Description:
     """The document, made anew when a champion changes."""
@@ -161,7 +163,7 @@ def _predict(champion: Champion, limits: Limits) -> Json:
         "Predict with {model}",
         parameters=[_KEY],
         requestBody=_body({"oneOf": [one, many]}, examples),
-        responses=responses("The predictions, all by one version, all on record.", _EITHER),
+        responses=responses(_ON_RECORD, _EITHER),
     )
 
 
@@ -170,7 +172,7 @@ def _batch(champion: Champion, limits: Limits) -> Json:
     body = _body(many, {"many": examples["many"]})
     table = {"schema": {"type": "string", "format": "binary"}}
     body["content"] |= {ARROW: table, PARQUET: table}
-    answered = responses("The predictions, all by one version, all on record.", _MANY)
+    answered = responses(_ON_RECORD, _MANY)
     answered["200"]["content"] |= {ARROW: table}
     explain = {
         "name": "explain",
@@ -192,13 +194,21 @@ def _batch(champion: Champion, limits: Limits) -> Json:
 
 def _explain(champion: Champion, limits: Limits) -> Json:
     one, many, examples = _rows_asked(champion, limits, "all")
+    version = {
+        "name": "version",
+        "in": "query",
+        "description": "Explain all rows by this version: champion, previous, canary or "
+        "challenger. If not given, by the one that serves the row.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    }
     return _operation(
         "explain",
         champion,
         "Explain what {model}, would predict",
         description="Nothing goes on record: the answer has no prediction_id.",
+        parameters=[version],
         requestBody=_body({"oneOf": [one, many]}, examples),
-        responses=responses("The explanations, all by one version.", _EITHER),
+        responses=responses("The explanations, each by the version that serves the row.", _EITHER),
     )
 
 
