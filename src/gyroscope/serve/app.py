@@ -19,6 +19,7 @@ from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
     JSON,
+    WHOLE_BODY,
     Answer,
     Call,
     ClientGoneError,
@@ -165,7 +166,9 @@ class Application:
             _check_method(scope["method"], "POST")
             self.models[model]
             kind = check_content_type(headers, route.kinds)
-            body = await read_body(receive, headers, self._limits)
+            body = await read_body(
+                receive, headers, self._limits, has_arrived=WHOLE_BODY in scope.get("extensions", ())
+            )
             unread = False
             query = scope["query_string"]
             answer = await route.endpoint(

@@ -27,6 +27,8 @@ _MOST_PROBLEMS = 1000  # listed in one answer, so that a bad batch cannot ask fo
 _FIELDS_NAMED = 5  # in the message of an error; all are among its problems
 _NAME_SHOWN = 40  # characters of such a name
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+# Extension in the scope of a request whose body had arrived before anybody asked for it.
+WHOLE_BODY = "gyroscope.whole_body"
 JSON = "application/json"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 _BESIDE_THE_TYPE: Headers = [
@@ -39,6 +41,7 @@ _ON_EVERY_ANSWER: Headers = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 ]
+_ON_ANSWERS_WITH_DATA = [*_BESIDE_THE_TYPE, *_ON_EVERY_ANSWER]
 _OF_STATUS: dict[int, Headers] = {
     401: [(b"www-authenticate", b"Bearer")],
     503: [(b"retry-after", b"1")],
@@ -124,13 +127,19 @@ class Reply:
 
     async def answer(self, answer: Answer, *, close: bool = False) -> None:
         """Send a whole answer; ``close`` the connection if its body was not read to the end."""
-        length = (b"content-length", str(len(answer.body)).encode())
-        kind = (b"content-type", answer.kind.encode())
-        headers = [kind, *_BESIDE_THE_TYPE, length, *answer.headers]
+        self.status = answer.status
+        headers = [
+            (b"content-length", str(len(answer.body)).encode()),
+            (b"x-request-id", self._request_id),
+            (b"content-type", answer.kind.encode()),
+            *_ON_ANSWERS_WITH_DATA,
+            *answer.headers,
+        ]
         if close:
             headers.append((b"connection", b"close"))
-        await self({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await self({"type": "http.response.body", "body": answer.body})
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": answer.body})
 
 
 def request_id_of(headers: dict[bytes, bytes]) -> str:
@@ -243,8 +252,12 @@ def _preference(item: str) -> tuple[str, float]:
     return name.strip(), weight
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limits: Limits) -> bytes:
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], limits: Limits, *, has_arrived: bool = False
+) -> bytes:
     """Read the whole body, or stop as soon as it is too large or too slow.
+
+    One that ``has_arrived`` needs no watch over its time.
 
     Raises:
         RequestError: status 413 or 408.
@@ -253,6 +266,8 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limits: Limit
     declared = headers.get(b"content-length", b"0")
     if len(declared) > 18 or not declared.isdigit() or int(declared) > limits.body_bytes:
         raise _too_large(limits)
+    if has_arrived:
+        return await _received(receive, limits)
     try:
         async with asyncio.timeout(limits.body_timeout_s):
             return await _received(receive, limits)
@@ -273,9 +288,9 @@ async def _received(receive: Receive, limits: Limits) -> bytes:
         size += len(chunk)
         if size > limits.body_bytes:
             raise _too_large(limits)
-        chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return b"".join([*chunks, chunk]) if chunks else chunk
+        chunks.append(chunk)
 
 
 def _too_large(limits: Limits) -> RequestError:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gyroscope.serve.http import ErrorBody, ErrorDetail
+from gyroscope.serve.http import WHOLE_BODY, ErrorBody, ErrorDetail
 from gyroscope.serve.ids import time_sorted_ids
 
 MOST_HEAD_BYTES = 64 << 10  # request line and headers; clients send a few hundred
@@ -23,6 +23,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _head_due = 0.0  # on the clock of the loop
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -30,7 +31,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -50,21 +52,28 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._stop_timer()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self.scope["extensions"] = {WHOLE_BODY: {}}
+        super().on_message_complete()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
-        self._stop_timer()
-        message = f"the headers did not arrive within {HEAD_S:g} s"
-        self._head_timer = self.loop.call_later(
-            HEAD_S, self._refuse, HTTPStatus.REQUEST_TIMEOUT, message
-        )
+        self._head_due = self.loop.time() + HEAD_S
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_at(self._head_due, self._look_at_head)
 
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _look_at_head(self) -> None:
+        """One timer for a connection looks again and again: one for each request would cost it."""
+        self._head_timer = None
+        if not self._in_head:
+            return
+        if self.loop.time() >= self._head_due:
+            message = f"the headers did not arrive within {HEAD_S:g} s"
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+        else:
+            self._head_timer = self.loop.call_at(self._head_due, self._look_at_head)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         """Answer as other errors are answered, and hang up."""
