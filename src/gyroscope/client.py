@@ -85,7 +85,7 @@ class Client:
         answer = self._post(f"/v1/models/{model}/predict", asked, headers=headers)
         predictions: list[dict[str, Any]] = answer["predictions"]
         base = {"base": answer["base"]} if "base" in answer else {}
-        return [{**prediction, **base} for prediction in predictions]
+        return [{**base, **prediction} for prediction in predictions]
 
     def predict_table(
         self, model: str, table: Any, *, explain: int = 0, request_id: str | None = None

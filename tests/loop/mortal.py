@@ -248,7 +248,9 @@ def outcome(folder: Path) -> dict[str, Any]:
         ],
         "care": msgspec.to_builtins(care),
         "aliases": registry.aliases(MODEL),
-        "deployed": [None if d is None else d.version for d in deployed],
+        "deployed": [
+            None if d is None else d.version for d in (deployed.champion, deployed.previous)
+        ],
         "quarantines": [str(q.window) for q in store.quarantines(MODEL)],
         "jobs": [job.status for job in store.jobs(MODEL)],
     }

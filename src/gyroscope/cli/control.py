@@ -1,4 +1,4 @@
-"""``gyro promote``, ``rollback``, ``pause``, ``resume`` and ``retrain``: decisions by hand."""
+"""``gyro promote``, ``rollback``, ``canary``, ``pause`` and so on: decisions by hand."""
 
 from __future__ import annotations
 
@@ -50,6 +50,36 @@ def rollback(
 
     space = Workspace(workspace)
     _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason), json)
+    space.close()
+
+
+def canary(  # noqa: PLR0917  the command line names its options
+    model: Annotated[str, typer.Argument(help="Name of the model.")],
+    version: Annotated[
+        int | None, typer.Argument(help="Version to serve beside the champion.")
+    ] = None,
+    percent: Annotated[
+        float, typer.Option(help="Share of the entities that it serves, 0 to 100.")
+    ] = 10.0,
+    off: Annotated[bool, typer.Option("--off", help="Let the champion serve all again.")] = False,
+    reason: ReasonOption = "split by hand",
+    workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
+) -> None:
+    """Let a version serve a share of the entities beside the champion: a canary, an A/B test."""
+    from gyroscope.app import Workspace
+    from gyroscope.errors import UsageError
+    from gyroscope.loop.manual import end_canary, start_canary
+
+    if off != (version is None):
+        raise UsageError("give either a version, with --percent, or --off")
+    space = Workspace(workspace)
+    world, name = space.world, space.model(model)
+    if version is None:
+        recorded = end_canary(world, name, actor=person(), reason=reason)
+    else:
+        recorded = start_canary(world, name, version, percent, actor=person(), reason=reason)
+    _tell(recorded, json)
     space.close()
 
 

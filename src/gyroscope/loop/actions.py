@@ -22,8 +22,8 @@ from gyroscope.loop.jobs import RETRAIN
 from gyroscope.loop.training import Retraining
 from gyroscope.loop.upkeep import complete_erasure
 from gyroscope.loop.world import World
-from gyroscope.model import CHALLENGER, PREVIOUS
-from gyroscope.promote.promotion import MOVES, Promoter, champion_of
+from gyroscope.model import CANARY, CHALLENGER, PREVIOUS
+from gyroscope.promote.promotion import MOVES, SPLITS, Promoter, champion_of
 from gyroscope.store.base import Job, JobStatus, Quarantine
 
 _UNFINISHED = (Status.DECIDED, Status.ACTING)
@@ -99,6 +99,7 @@ class Actor:
             with suppress(NotFoundError):  # it may have been deleted
                 self._world.registry.set_alias(model, PREVIOUS, care.champion)
         self._world.registry.remove_alias(model, CHALLENGER)
+        self._world.registry.remove_alias(model, CANARY)  # its split was with another champion
         changed = msgspec.structs.replace(adopted(care, champion), since=now)
         self.carry_out(care, changed, (_adoption(care, champion, now),))
 
@@ -116,7 +117,7 @@ class Actor:
         """
         decision = recorded.decision
         _log.info("%s: %s: %s", decision.model, decision.action, decision.reason)
-        if decision.action in MOVES:
+        if decision.action in (*MOVES, *SPLITS):
             return self._move(recorded)
         self._change_world(decision, care)
         return True
@@ -125,7 +126,8 @@ class Actor:
         decision = recorded.decision
         if recorded.status is Status.DECIDED:
             self._world.store.advance(decision.id, Status.DECIDED, Status.ACTING)
-        obstacle = self._promoter.move(decision)
+        moves = decision.action in MOVES
+        obstacle = (self._promoter.move if moves else self._promoter.split)(decision)
         if obstacle:
             self._end(decision, Status.UNDONE, obstacle)
         return not obstacle

@@ -30,6 +30,7 @@ from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.training import Retrained, inside
 from gyroscope.loop.windows import (
     budget_of,
+    canaries_beside,
     check_labelled,
     check_unlabelled,
     profiled,
@@ -126,10 +127,17 @@ class Pilot:
         bundle = self._world.bundle(self.model, care.champion)
         rows = labelled_rows(self._world.log(self.model), bundle.contract, window)
         history = row_counts(self._world.log(self.model), window)
-        found = profiled(rows, bundle.reference)
+        canaries = canaries_beside(self._world, self.model, care.champion)
+        found = profiled(rows, bundle.reference, canaries)
         self._world.store.save_profile(self.model, care.champion, window, stored(found))
         findings = check_unlabelled(
-            bundle, rows, found, window, settings=self._settings, history=history
+            bundle,
+            rows,
+            found,
+            window,
+            settings=self._settings,
+            history=history,
+            canaries=canaries,
         )
         decisions = decide_unlabelled(care, findings, window, now)
         done = msgspec.structs.replace(care, closed_until=window.end)

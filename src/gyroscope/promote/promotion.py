@@ -1,4 +1,4 @@
-"""Moving the aliases: a promotion or rollback, from wherever an earlier try was left.
+"""Moving the aliases: a promotion, rollback or canary, from wherever an earlier try was left.
 
 The champion alias moves in one atomic step. What comes before it harms nothing if it is all that
 happened, and what comes after can be repeated.
@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from gyroscope.decisions import Action, Decision
 from gyroscope.errors import GyroscopeError, NotFoundError
-from gyroscope.model import CHALLENGER, CHAMPION, PREVIOUS
-from gyroscope.registry.publisher import Publisher
+from gyroscope.model import CANARY, CHALLENGER, CHAMPION, PREVIOUS
+from gyroscope.registry.publisher import CANARY_PERCENT, Publisher
 from gyroscope.registry.registry import Registry
 
 MOVES = (Action.PROMOTE, Action.ROLL_BACK)
+SPLITS = (Action.CANARY, Action.END_CANARY)
 
 
 class Promoter:
@@ -26,7 +27,8 @@ class Promoter:
 
         May be called again at any point of an earlier call that did not finish: it goes on from
         there. If somebody else has moved the champion meanwhile, nothing is moved. A trial is over
-        with the champion it was held against, so the challenger loses its alias.
+        with the champion it was held against, and so is the split between it and a canary: both
+        aliases are taken away.
 
         Raises:
             GyroscopeError: the decision moves no alias.
@@ -43,6 +45,27 @@ class Promoter:
         if decision.action is Action.ROLL_BACK:
             self._registry.remove_alias(model, PREVIOUS)
         self._registry.remove_alias(model, CHALLENGER)
+        self._registry.remove_alias(model, CANARY)
+        self._publisher.publish(model)
+        return ""
+
+    def split(self, decision: Decision) -> str:
+        """Give a version its share beside the champion, or end that, and tell the servers.
+
+        Returns and repeats like :meth:`move`. The share is set before the alias, so that the
+        canary never serves with that of an earlier time.
+        """
+        model, version = decision.model, decision.version
+        if decision.action is Action.END_CANARY:
+            self._registry.remove_alias(model, CANARY)
+        elif version is not None:
+            if champion_of(self._registry, model) == version:
+                return f"version {version} is champion now"
+            obstacle = self._obstacle(decision, version)
+            if obstacle:
+                return obstacle
+            self._registry.set_tag(model, version, CANARY_PERCENT, f"{decision.percent!r}")
+            self._registry.set_alias(model, CANARY, version)
         self._publisher.publish(model)
         return ""
 

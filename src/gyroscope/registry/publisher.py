@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gyroscope.bundle.deployment import Deployed, Deployment
-from gyroscope.errors import BundleError
-from gyroscope.model import CHAMPION, PREVIOUS
+from gyroscope.bundle.deployment import Canary, Deployed, Deployment
+from gyroscope.bundle.split import checked_percent
+from gyroscope.errors import BundleError, NotFoundError, UsageError
+from gyroscope.model import CANARY, CHAMPION, PREVIOUS
 from gyroscope.registry.registry import Registry
+
+CANARY_PERCENT = "canary_percent"  # tag of a version: the share it serves while it is the canary
 
 
 class Publisher:
-    """Publishes the champion and the previous version of models into ``folder``/MODEL."""
+    """Publishes the versions of models that servers need into ``folder``/MODEL."""
 
     def __init__(self, registry: Registry, folder: Path) -> None:
         self._registry, self._folder = registry, folder
@@ -26,27 +29,55 @@ class Publisher:
         """
         aliases = self._registry.aliases(model)
         champion, previous = aliases.get(CHAMPION), aliases.get(PREVIOUS)
+        if champion is None:
+            return False
         deployment = Deployment(self._folder / model)
-        if champion is None or _versions(deployment) == (champion, previous):
+        canary = self._canary(model, aliases)
+        wanted = (champion, previous, _share(canary))
+        if _published(deployment) == wanted:
             return False
         deployment.write(
             self._deployed(model, champion),
             None if previous is None else self._deployed(model, previous),
+            canary,
         )
         return True
+
+    def _canary(self, model: str, aliases: dict[str, int]) -> Canary | None:
+        """The canary; one that has become champion, or cannot serve, is none any more."""
+        version = aliases.get(CANARY)
+        if version is None or version == aliases[CHAMPION]:
+            return None
+        try:
+            tags = self._registry.version(model, version).tags
+            percent = checked_percent(float(tags[CANARY_PERCENT]))
+            return Canary(deployed=self._deployed(model, version), percent=percent)
+        except (KeyError, ValueError, UsageError, NotFoundError):
+            return None  # set elsewhere without a share; its bundle is gone
 
     def _deployed(self, model: str, version: int) -> Deployed:
         folder = self._registry.bundle_folder(model, version)
         return Deployed(model=model, version=version, bundle=str(folder))
 
 
-def _versions(deployment: Deployment) -> tuple[int, int | None] | None:
-    """The champion and previous version that servers see; None if they see nothing."""
+_Share = tuple[int, float] | None
+
+
+def _share(canary: Canary | None) -> _Share:
+    return None if canary is None else (canary.deployed.version, canary.percent)
+
+
+def _published(deployment: Deployment) -> tuple[int, int | None, _Share] | None:
+    """The champion, previous version and canary that servers see; None if they see nothing."""
     try:
-        deployed = deployment.read()
+        versions = deployment.read()
     except BundleError:
         return None
-    if deployed is None:
+    if versions is None:
         return None
-    champion, previous = deployed
-    return champion.version, None if previous is None else previous.version
+    previous = versions.previous
+    return (
+        versions.champion.version,
+        None if previous is None else previous.version,
+        _share(versions.canary),
+    )

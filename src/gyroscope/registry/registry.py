@@ -101,6 +101,15 @@ class Registry:
         if alias in self.aliases(model):
             self._client.delete_registered_model_alias(model, alias)
 
+    def set_tag(self, model: str, version: int, tag: str, value: str) -> None:
+        """Tag a version.
+
+        Raises:
+            NotFoundError: the model has no such version.
+        """
+        with _not_found(f"model {model} has no version {version}; see: gyro versions {model}"):
+            self._client.set_model_version_tag(model, str(version), tag, value)
+
     def bundle_folder(self, model: str, version: int) -> Path:
         """The folder of a version's bundle on this machine, fetched if it is kept elsewhere.
 

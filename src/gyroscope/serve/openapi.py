@@ -51,6 +51,8 @@ _MANY: Json = {"$ref": "#/components/schemas/ManyPredictions"}
 _EITHER: Json = {"oneOf": [{"$ref": "#/components/schemas/OnePrediction"}, _MANY]}
 _EXAMPLE_TIME = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
+_ON_RECORD = "The predictions, all on record, each by the version that serves the row."
+
 
 class Description:
     """The document, made anew when a champion changes."""
@@ -144,7 +146,7 @@ def _predict(champion: Champion, limits: Limits) -> Json:
         "summary": f"Predict with {name}, version {champion.version}",
         "parameters": [_KEY],
         "requestBody": _body({"oneOf": [one, many]}, examples),
-        "responses": responses("The predictions, all by one version, all on record.", _EITHER),
+        "responses": responses(_ON_RECORD, _EITHER),
     }
 
 
@@ -154,7 +156,7 @@ def _batch(champion: Champion, limits: Limits) -> Json:
     body = _body(many, {"many": examples["many"]})
     table = {"schema": {"type": "string", "format": "binary"}}
     body["content"] |= {ARROW: table, PARQUET: table}
-    answered = responses("The predictions, all by one version, all on record.", _MANY)
+    answered = responses(_ON_RECORD, _MANY)
     answered["200"]["content"] |= {ARROW: table}
     explain = {
         "name": "explain",
@@ -183,7 +185,9 @@ def _explain(champion: Champion, limits: Limits) -> Json:
         "summary": f"Explain what {name}, version {champion.version}, would predict",
         "description": "Nothing goes on record: the answer has no prediction_id.",
         "requestBody": _body({"oneOf": [one, many]}, examples),
-        "responses": responses("The explanations, all by one version.", _EITHER),
+        "responses": responses(
+            "The explanations, each by the version that serves the row.", _EITHER
+        ),
     }
 
 

@@ -21,7 +21,7 @@ from gyroscope.serve.answers import (
     OnePrediction,
     RowPrediction,
 )
-from gyroscope.serve.champions import Champion
+from gyroscope.serve.champions import Champion, Serving
 from gyroscope.serve.ids import time_sorted_ids
 from gyroscope.serve.requests import PredictRequest
 
@@ -35,6 +35,31 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
 
     predictions: list[Prediction]
     answer: bytes
+
+
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, or some rows of one."""
+
+    request: PredictRequest
+    ids: Sequence[str]  # of the predictions to make
+    k: int  # contributions of each
+    arrival: datetime
+
+    def at(self, places: Sequence[int]) -> _Asked:
+        """Only some of the rows."""
+        rows = [self.request.rows[i] for i in places]
+        return msgspec.structs.replace(
+            self,
+            request=msgspec.structs.replace(self.request, rows=rows),
+            ids=[self.ids[i] for i in places],
+        )
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version predicted for some rows of a request."""
+
+    predictions: list[Prediction]
+    answer: OnePrediction | ManyPredictions
 
 
 class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +106,7 @@ def _none_wanted(request: PredictRequest) -> int:
 
 
 def score(
-    champion: Champion,
+    serving: Serving,
     request: PredictRequest,
     k: int,
     arrival: datetime,
@@ -89,14 +114,82 @@ def score(
     ids: Sequence[str] | None = None,
     encode: Encode = msgspec.json.encode,
 ) -> Scored:
-    """Score all rows of a request by one champion, and list ``k`` contributions of each.
+    """Score each row of a request by the version that serves it, with ``k`` contributions.
 
+    A canary serves its share of the entities, or of the predictions for rows without one.
     ``arrival``, UTC, is the event time of rows that do not bring their own; ``ids`` are those of
     the predictions, new ones if not given.
 
     Raises:
         RowError: names every field of every row that breaks the contract.
     """
+    ids = time_sorted_ids(len(request.rows)) if ids is None else ids
+    asked = _Asked(request=request, ids=ids, k=k, arrival=arrival)
+    chosen = _served_by_canary(serving, asked)
+    if serving.canary is None or not any(chosen):
+        part = _score(serving.champion, asked)
+    elif all(chosen):
+        part = _score(serving.canary.loaded, asked)
+    else:
+        part = _score_apart(serving.champion, serving.canary.loaded, asked, chosen)
+    return Scored(predictions=part.predictions, answer=encode(part.answer))
+
+
+def _served_by_canary(serving: Serving, asked: _Asked) -> list[bool]:
+    """Which rows the canary serves; none of a request that has to be refused anyway."""
+    if serving.canary is None or asked.request.problems:
+        return [False] * len(asked.ids)
+    entities = serving.champion.bundle.encoder.entities(asked.request.rows)
+    of_rows = zip(asked.ids, entities, strict=True)
+    return serving.canary.split.canary_serves(
+        prediction_id if entity is None else entity for prediction_id, entity in of_rows
+    )
+
+
+def _score_apart(
+    champion: Champion, canary: Champion, asked: _Asked, chosen: Sequence[bool]
+) -> _Part:
+    """Score some rows by the champion and the others by the canary, and put them in order."""
+    predictions: dict[int, Prediction] = {}
+    answers: dict[int, RowPrediction] = {}
+    problems: list[FieldProblem] = []
+    about: dict[bool, ManyPredictions] = {}
+    for by_canary, version in ((False, champion), (True, canary)):
+        places = [i for i, canarys in enumerate(chosen) if canarys is by_canary]
+        try:
+            part = _score(version, asked.at(places))
+        except RowError as error:
+            problems += [_at(places, problem) for problem in error.problems]
+            continue
+        assert isinstance(part.answer, ManyPredictions)  # one row is never apart
+        about[by_canary] = part.answer
+        predictions |= zip(places, part.predictions, strict=True)
+        rows = part.answer.predictions
+        answers |= zip(places, map(_named(part.answer), rows) if by_canary else rows, strict=True)
+    if problems:
+        raise RowError(sorted(problems, key=lambda problem: problem.row or 0))
+    order = range(len(asked.ids))
+    return _Part(
+        predictions=[predictions[i] for i in order],
+        answer=msgspec.structs.replace(about[False], predictions=tuple(answers[i] for i in order)),
+    )
+
+
+def _at(places: Sequence[int], problem: FieldProblem) -> FieldProblem:
+    """A problem of a row of a part, with its place in the request."""
+    row = None if problem.row is None else places[problem.row]
+    return msgspec.structs.replace(problem, row=row)
+
+
+def _named(answer: ManyPredictions) -> Callable[[RowPrediction], RowPrediction]:
+    """Says of a row what the answer says of all of them."""
+    return lambda row: msgspec.structs.replace(
+        row, version=answer.version, threshold=answer.threshold, base=answer.base
+    )
+
+
+def _score(champion: Champion, asked: _Asked) -> _Part:
+    request, k = asked.request, asked.k
     bundle = champion.bundle
     X = _encoded(bundle, request)
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
@@ -104,8 +197,7 @@ def score(
         probabilities = bundle.link.probability(margins)
         contributions = bundle.contributions(X) if k else None
     _check_finite(margins, contributions)
-    ids = time_sorted_ids(len(request.rows)) if ids is None else ids
-    predictions = _predictions(champion, request.rows, ids, probabilities, arrival)
+    predictions = _predictions(champion, request.rows, asked.ids, probabilities, asked.arrival)
     explanation = None
     if contributions is not None:
         sentences = _sentences(bundle, request, X, probabilities, contributions)
@@ -114,7 +206,7 @@ def score(
         explanation = _explanation(contributions, k, sentences)
     build = _one_answer if request.single else _many_answers
     answer = build(champion, request.rows, predictions, margins, explanation)
-    return Scored(predictions=predictions, answer=encode(answer))
+    return _Part(predictions=predictions, answer=answer)
 
 
 def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | ManyPredictions:

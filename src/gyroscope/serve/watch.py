@@ -68,6 +68,8 @@ def readiness(models: ModelTable, logs: ServerLogs, watch: Watch) -> Readiness:
                 f"model {model.name}: version {model.champion.version} goes on serving, "
                 f"a newer one was refused: {model.refused}"
             )
+        if model.canary_refused:
+            warnings.append(f"model {model.name}: no canary serves: {model.canary_refused}")
     for name in names:
         log_problems, log_warnings = logs.health(name)
         problems += log_problems
