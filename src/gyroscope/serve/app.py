@@ -18,8 +18,8 @@ from gyroscope.serve.endpoints import BATCH_KINDS, Endpoints
 from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
+    EXCHANGE,
     JSON,
-    WHOLE_BODY,
     Answer,
     Call,
     ClientGoneError,
@@ -132,7 +132,7 @@ class Application:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = request_id_of(headers)
-        reply = Reply(send, request_id)
+        reply = Reply(send, request_id, scope.get("extensions", {}).get(EXCHANGE))
         try:
             await self._answer(scope, headers, request_id, receive, reply)
         except ClientGoneError:
@@ -166,9 +166,7 @@ class Application:
             _check_method(scope["method"], "POST")
             self.models[model]
             kind = check_content_type(headers, route.kinds)
-            body = await read_body(
-                receive, headers, self._limits, has_arrived=WHOLE_BODY in scope.get("extensions", ())
-            )
+            body = await read_body(receive, headers, self._limits, reply.exchange)
             unread = False
             query = scope["query_string"]
             answer = await route.endpoint(

@@ -64,7 +64,7 @@ class Endpoints:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
         self._tables = TableReader()
-        self._lane = Lane()
+        self._lane = Lane(self._threads)
 
     def close(self) -> None:
         """Give back threads and files."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.types import Message, Receive, Send
@@ -27,8 +28,8 @@ _MOST_PROBLEMS = 1000  # listed in one answer, so that a bad batch cannot ask fo
 _FIELDS_NAMED = 5  # in the message of an error; all are among its problems
 _NAME_SHOWN = 40  # characters of such a name
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-# Extension in the scope of a request whose body had arrived before anybody asked for it.
-WHOLE_BODY = "gyroscope.whole_body"
+# Extension in the scope of a request: see :class:`gyroscope.serve.protocol.Exchange`.
+EXCHANGE = "gyroscope.exchange"
 JSON = "application/json"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 _BESIDE_THE_TYPE: Headers = [
@@ -110,12 +111,25 @@ class MethodError(RequestError):
         self.allowed = allowed
 
 
+class WholeExchange(Protocol):
+    """What the server lends to bodies and answers that go in one piece."""
+
+    def body(self) -> bytes | None:
+        """The body; None unless all of it has arrived."""
+        ...
+
+    def answer(self, data: bytes) -> bool:
+        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        ...
+
+
 class Reply:
     """The ``send`` of one exchange, with the headers that every answer carries."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, exchange: WholeExchange | None = None) -> None:
         self._send = send
         self._request_id = request_id.encode()
+        self.exchange = exchange
         self.status = 0  # 0 until the answer has begun
 
     async def __call__(self, message: Message) -> None:
@@ -128,6 +142,10 @@ class Reply:
     async def answer(self, answer: Answer, *, close: bool = False) -> None:
         """Send a whole answer; ``close`` the connection if its body was not read to the end."""
         self.status = answer.status
+        if answer.status == HTTPStatus.OK and not close and not answer.headers and self.exchange:
+            head = _head_of_success(answer.kind)
+            if self.exchange.answer(head % (self._request_id, len(answer.body)) + answer.body):
+                return
         headers = [
             (b"content-length", str(len(answer.body)).encode()),
             (b"x-request-id", self._request_id),
@@ -140,6 +158,14 @@ class Reply:
         start = {"type": "http.response.start", "status": answer.status, "headers": headers}
         await self._send(start)
         await self._send({"type": "http.response.body", "body": answer.body})
+
+
+@lru_cache(maxsize=8)  # there are not that many content types
+def _head_of_success(kind: str) -> bytes:
+    """Status line and headers of an answer; request id and length are to be filled in."""
+    headers = [(b"content-type", kind.encode()), *_ON_ANSWERS_WITH_DATA]
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"HTTP/1.1 200 OK\r\n%bx-request-id: %%b\r\ncontent-length: %%d\r\n\r\n" % lines
 
 
 def request_id_of(headers: dict[bytes, bytes]) -> str:
@@ -253,11 +279,12 @@ def _preference(item: str) -> tuple[str, float]:
 
 
 async def read_body(
-    receive: Receive, headers: dict[bytes, bytes], limits: Limits, *, has_arrived: bool = False
+    receive: Receive,
+    headers: dict[bytes, bytes],
+    limits: Limits,
+    exchange: WholeExchange | None = None,
 ) -> bytes:
     """Read the whole body, or stop as soon as it is too large or too slow.
-
-    One that ``has_arrived`` needs no watch over its time.
 
     Raises:
         RequestError: status 413 or 408.
@@ -266,8 +293,11 @@ async def read_body(
     declared = headers.get(b"content-length", b"0")
     if len(declared) > 18 or not declared.isdigit() or int(declared) > limits.body_bytes:
         raise _too_large(limits)
-    if has_arrived:
-        return await _received(receive, limits)
+    body = None if exchange is None else exchange.body()
+    if body is not None:
+        if len(body) > limits.body_bytes:  # sent in chunks, so its size was not announced
+            raise _too_large(limits)
+        return body
     try:
         async with asyncio.timeout(limits.body_timeout_s):
             return await _received(receive, limits)

@@ -7,7 +7,6 @@ import os
 import time
 from datetime import datetime
 
-
 _DRAWN_AT_ONCE = 256
 _random_bits: list[bytes] = []  # 9 bytes for each identifier to come; pop and extend are atomic
 os.register_at_fork(after_in_child=_random_bits.clear)
@@ -45,6 +44,8 @@ def _ids(n: int, time_ms: int, bits: bytes) -> list[str]:
     moment, random = f"{time_ms:012x}", bits.hex()
     prefix = f"{moment[:8]}-{moment[8:]}-7{random[:3]}-"
     # variant bits 10, then two zeros as headroom for counting up, then 60 random bits
+    if n == 1:
+        return [f"{prefix}8{random[3:6]}-{random[6:]}"]
     first = int("8" + random[3:], 16)
     tails = [f"{first + i:016x}" for i in range(n)]
     return [f"{prefix}{tail[:4]}-{tail[4:]}" for tail in tails]

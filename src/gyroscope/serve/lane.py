@@ -8,6 +8,9 @@ nothing but the turn it is in.
 from __future__ import annotations
 
 import asyncio
+import time
+from concurrent.futures import Executor
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,14 +19,19 @@ from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.explanation import Space
 from gyroscope.serve.scoring import Numbers, numbers_of
 
+_LONG_S = 0.005  # a call expected to take longer leaves the event loop to other requests
+
 _Place = tuple[Numbers, int]  # numbers of some rows, and which of them is asked for
 
 
 class Lane:
-    """For the tasks of one event loop."""
+    """For the tasks of one event loop; calls that take long go to ``threads``."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
         self._gathering: dict[tuple[int, Space | None], _Group] = {}
+        # Seconds that a row took the last time.
+        self._pace: WeakKeyDictionary[Bundle, dict[Space | None, float]] = WeakKeyDictionary()
 
     def numbers(self, bundle: Bundle, X: Matrix, space: Space | None) -> asyncio.Future[_Place]:
         """What :func:`numbers_of` makes of one row ``float64[1, p]``, among others."""
@@ -31,12 +39,18 @@ class Lane:
         if group is None:
             group = self._gathering[id(bundle), space] = _Group(bundle, space)
             # Called after all tasks that are ready now: they join the group.
-            asyncio.get_running_loop().call_soon(self._score, group)
+            group.loop.call_soon(self._take_up, group)
         return group.add(X)
 
-    def _score(self, group: _Group) -> None:
+    def _take_up(self, group: _Group) -> None:
         del self._gathering[id(group.bundle), group.space]
-        group.score()
+        paces = self._pace.setdefault(group.bundle, {})
+        if paces.get(group.space, 0.0) * len(group.rows) > _LONG_S:
+            scored = group.loop.run_in_executor(self._threads, group.score)
+            scored.add_done_callback(lambda _: group.settle(paces))
+        else:
+            group.score()
+            group.settle(paces)
 
 
 class _Group:
@@ -44,25 +58,36 @@ class _Group:
 
     def __init__(self, bundle: Bundle, space: Space | None) -> None:
         self.bundle, self.space = bundle, space
-        self._loop = asyncio.get_running_loop()
-        self._rows: list[Matrix] = []
+        self.loop = asyncio.get_running_loop()
+        self.rows: list[Matrix] = []
         self._waiting: list[asyncio.Future[_Place]] = []
+        self._outcome: Numbers | Exception | None = None
+        self._took_s = 0.0
 
     def add(self, X: Matrix) -> asyncio.Future[_Place]:
-        place: asyncio.Future[_Place] = self._loop.create_future()
-        self._rows.append(X)
+        """A place for a row, filled when the group is settled."""
+        place: asyncio.Future[_Place] = self.loop.create_future()
+        self.rows.append(X)
         self._waiting.append(place)
         return place
 
     def score(self) -> None:
-        X = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows)
+        """Find the numbers of all rows, or what is in the way; in any thread."""
+        X = self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows)
+        began = time.perf_counter()
         try:
-            numbers = numbers_of(self.bundle, X, self.space)
+            self._outcome = numbers_of(self.bundle, X, self.space)
         except Exception as error:  # noqa: BLE001  it is for the tasks that wait
-            for place in self._waiting:
-                if not place.done():
-                    place.set_exception(error)
-            return
+            self._outcome = error
+        self._took_s = time.perf_counter() - began
+
+    def settle(self, paces: dict[Space | None, float]) -> None:
+        """Tell each task how it went; in the thread of the event loop."""
+        paces[self.space] = self._took_s / len(self.rows)
         for i, place in enumerate(self._waiting):
-            if not place.done():  # its task was cancelled
-                place.set_result((numbers, i))
+            if place.done():
+                continue  # its task was cancelled
+            if isinstance(self._outcome, Numbers):
+                place.set_result((self._outcome, i))
+            else:
+                place.set_exception(self._outcome or RuntimeError("nothing was scored"))

@@ -6,13 +6,48 @@ import asyncio
 from http import HTTPStatus
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gyroscope.serve.http import WHOLE_BODY, ErrorBody, ErrorDetail
+from gyroscope.serve.http import EXCHANGE, ErrorBody, ErrorDetail
 from gyroscope.serve.ids import time_sorted_ids
 
 MOST_HEAD_BYTES = 64 << 10  # request line and headers; clients send a few hundred
 HEAD_S = 30.0  # time for a request line and headers to arrive, from the first byte or connection on
+
+
+class Exchange:
+    """A request and its answer without the messages of ASGI, which cost more than a score does.
+
+    For bodies that have arrived whole and answers that are sent whole; all others take the messages
+    of ``cycle``, whose state is kept as it keeps it.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def body(self) -> bytes | None:
+        """The body; None unless all of it has arrived."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.flow.resume_reading()
+        return body
+
+    def answer(self, data: bytes) -> bool:
+        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.response_started or not cycle.keep_alive:
+            return False
+        if cycle.disconnected:
+            return True  # nobody is left to answer
+        cycle.response_started = cycle.response_complete = True
+        cycle.transport.write(data)
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -53,10 +88,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self.scope["extensions"] = {WHOLE_BODY: {}}
-        super().on_message_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0

@@ -15,7 +15,7 @@ from gyroscope.bundle.base import Contributions, Matrix
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.explanation import Space, in_probability
 from gyroscope.errors import FieldProblem, RequestError, RowError
-from gyroscope.model import Prediction, Value
+from gyroscope.model import Prediction
 from gyroscope.serve.answers import (
     FeatureContribution,
     ManyPredictions,
@@ -73,6 +73,15 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     base: float = 0.0  # of the values
     values: list[list[float]] = []  # contributions of each row, in the space asked for
     order: list[list[int]] = []  # features of each row by absolute contribution, largest first
+
+
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer tells of."""
+
+    predictions: list[Prediction]
+    numbers: Numbers
+    first: int  # row of the numbers that is the first of the answer
+    sentences: list[str]  # on each row; empty if not asked for
 
 
 class OneRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,7 +233,9 @@ def one_row(
     return OneRow(version=version, asked=asked, X=_encoded(version.bundle, request))
 
 
-def answer_to(one: OneRow, numbers: Numbers, i: int, encode: Encode = msgspec.json.encode) -> Scored:
+def answer_to(
+    one: OneRow, numbers: Numbers, i: int, encode: Encode = msgspec.json.encode
+) -> Scored:
     """The prediction and answer for one row, from the numbers of row ``i``.
 
     Raises:
@@ -280,13 +291,14 @@ def _part(champion: Champion, asked: _Asked, X: Matrix, numbers: Numbers, first:
     """What a version predicts for rows whose numbers begin at ``first``."""
     if numbers.overflow:
         _check_finite(range(first, first + len(X)), numbers.overflow)
-    predictions = _predictions(champion, asked, numbers, first)
-    sentences = _sentences(champion.bundle, asked.request, X, numbers, first)
-    build = _one_answer if asked.request.single else _many_answers
-    return _Part(
-        predictions=predictions,
-        answer=build(champion, asked, predictions, numbers, first, sentences),
+    found = _Found(
+        predictions=_predictions(champion, asked, numbers, first),
+        numbers=numbers,
+        first=first,
+        sentences=_sentences(champion.bundle, asked.request, X, numbers, first),
     )
+    build = _one_answer if asked.request.single else _many_answers
+    return _Part(predictions=found.predictions, answer=build(champion, asked, found))
 
 
 def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | ManyPredictions:
@@ -371,16 +383,9 @@ def _sentences(
     ]
 
 
-def _one_answer(
-    champion: Champion,
-    asked: _Asked,
-    predictions: Sequence[Prediction],
-    numbers: Numbers,
-    first: int,
-    sentences: Sequence[str],
-) -> OnePrediction:
-    bundle, prediction = champion.bundle, predictions[0]
-    listed, rest = _listed(champion.features, asked.request.rows[0], numbers, first, asked.k)
+def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePrediction:
+    bundle, prediction, numbers = champion.bundle, found.predictions[0], found.numbers
+    listed, rest = _listed(champion.features, asked, found, 0)
     return OnePrediction(
         model=champion.deployed.model,
         version=champion.version,
@@ -389,36 +394,29 @@ def _one_answer(
         probability=prediction.score,
         label=_label(bundle, prediction.score),
         threshold=bundle.threshold,
-        margin=numbers.margins[first] if asked.k else UNSET,
+        margin=numbers.margins[found.first] if asked.k else UNSET,
         base=numbers.base if asked.k else UNSET,
         contributions=listed,
         rest=rest,
-        sentence=sentences[0] if sentences else UNSET,
+        sentence=found.sentences[0] if found.sentences else UNSET,
     )
 
 
-def _many_answers(
-    champion: Champion,
-    asked: _Asked,
-    predictions: Sequence[Prediction],
-    numbers: Numbers,
-    first: int,
-    sentences: Sequence[str],
-) -> ManyPredictions:
-    bundle, rows = champion.bundle, asked.request.rows
+def _many_answers(champion: Champion, asked: _Asked, found: _Found) -> ManyPredictions:
+    bundle, numbers = champion.bundle, found.numbers
     answers = []
-    for i, prediction in enumerate(predictions):
-        listed, rest = _listed(champion.features, rows[i], numbers, first + i, asked.k)
+    for i, prediction in enumerate(found.predictions):
+        listed, rest = _listed(champion.features, asked, found, i)
         answers.append(
             RowPrediction(
                 prediction_id=prediction.id,
                 time=prediction.time,
                 probability=prediction.score,
                 label=_label(bundle, prediction.score),
-                margin=numbers.margins[first + i] if asked.k else UNSET,
+                margin=numbers.margins[found.first + i] if asked.k else UNSET,
                 contributions=listed,
                 rest=rest,
-                sentence=sentences[i] if sentences else UNSET,
+                sentence=found.sentences[i] if found.sentences else UNSET,
             )
         )
     return ManyPredictions(
@@ -431,17 +429,18 @@ def _many_answers(
 
 
 def _listed(
-    features: Sequence[str], row: dict[str, Value], numbers: Numbers, i: int, k: int
+    features: Sequence[str], asked: _Asked, found: _Found, i: int
 ) -> tuple[tuple[FeatureContribution, ...] | UnsetType, float | UnsetType]:
-    """The largest contributions to row ``i``, and the sum of the others."""
-    if not k:
+    """The largest contributions to row ``i`` of the answer, and the sum of the others."""
+    if not asked.k:
         return UNSET, UNSET
-    values, order = numbers.values[i], numbers.order[i]
+    row, place = asked.request.rows[i], found.first + i
+    values, order = found.numbers.values[place], found.numbers.order[place]
     listed = tuple(
         FeatureContribution(feature=features[j], value=row[features[j]], contribution=values[j])
-        for j in order[:k]
+        for j in order[: asked.k]
     )
-    return listed, math.fsum([values[j] for j in order[k:]])
+    return listed, math.fsum([values[j] for j in order[asked.k :]])
 
 
 def _label(bundle: Bundle, probability: float) -> str:
