@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tests.serve.conftest import N_FEATURES, ROW, small_bundle
 
+from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.explanation import Space
 from gyroscope.serve import lane
 from gyroscope.serve.lane import Lane
@@ -62,7 +63,7 @@ def test_rows_that_are_ready_together_share_a_call_and_get_the_bits_they_get_alo
 def test_versions_and_spaces_are_kept_apart_and_so_are_turns_of_the_loop(calls: list[int]) -> None:
     async def apart() -> None:
         one, (X, *_) = Lane(THREADS), rows(1)
-        wishes = [
+        wishes: list[tuple[Bundle, Space | None]] = [
             (BUNDLES[0], None),
             (BUNDLES[1], None),
             (BUNDLES[0], "margin"),

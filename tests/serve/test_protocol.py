@@ -17,7 +17,7 @@ async def _app(scope: object, receive: object, send: object) -> None:
     raise AssertionError("no request is complete")
 
 
-async def _exchange(sent: bytes, app: object = _app) -> bytes:
+async def _exchange(sent: bytes, app: Any = _app) -> bytes:
     config = uvicorn.Config(app, http=protocol.BoundedProtocol, log_config=None)
     config.load()
     loop, state = asyncio.get_running_loop(), ServerState()
