@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -179,6 +179,30 @@ class Codec:
         return MISSING  # text is carried along, never computed with
 
     # -- whole columns --------------------------------------------------------------------------
+
+    def numbers_of(self, values: Sequence[Value]) -> Vector:
+        """What :meth:`number` makes of each of n values, ``float64[n]``; raises ValueError."""
+        kinds = set(map(type, values))
+        if kinds and kinds <= self._plain_types | {type(None)}:
+            numbers = self._plain_column(values)
+            if numbers is not None:
+                return numbers
+        elif kinds == {str} and self._plain_codes:
+            plain: dict[Any, float] = self._plain_codes
+            codes = [plain.get(value) for value in values]
+            if None not in codes:
+                return np.array(codes, dtype=np.float64)
+        return np.array([self.number(value) for value in values], dtype=np.float64)
+
+    def _plain_column(self, values: Sequence[Value]) -> Vector | None:
+        """The numbers of a column, missing for null; None unless all of them surely fit."""
+        try:
+            numbers = np.array(values, dtype=np.float64) + 0.0
+        except OverflowError:
+            return None
+        fits = (numbers >= self._plain_low) & (numbers <= self._plain_high)
+        n_missing = values.count(None) if self.column.nullable else 0
+        return numbers if np.count_nonzero(fits) + n_missing == len(values) else None
 
     def numbers(self, given: Vector) -> tuple[Vector, NDArray[np.bool_]]:
         """What :meth:`number` makes of numbers, for a whole column of numbers at once.

@@ -18,6 +18,7 @@ from gyroscope.serve.endpoints import BATCH_KINDS, Endpoints
 from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
+    EXCHANGE,
     JSON,
     Answer,
     Call,
@@ -113,7 +114,7 @@ class Application:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = request_id_of(headers)
-        reply = Reply(send, request_id)
+        reply = Reply(send, request_id, scope.get("extensions", {}).get(EXCHANGE))
         try:
             await self._answer(scope, headers, request_id, receive, reply)
         except ClientGoneError:
@@ -147,7 +148,7 @@ class Application:
             _check_method(scope["method"], "POST")
             self.models[model]
             kind = check_content_type(headers, route.kinds)
-            body = await read_body(receive, headers, self._limits)
+            body = await read_body(receive, headers, self._limits, reply.exchange)
             unread = False
             query = scope["query_string"]
             answer = await route.endpoint(
