@@ -156,8 +156,8 @@ class Client:
         """Any readable resource, such as ``/v1/models``; raises RequestError."""
         return self._json(self._response("GET", path))
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._json(self._sent(path, body))
+    def _post(self, path: str, body: Mapping[str, Any], **request: Any) -> dict[str, Any]:
+        return self._json(self._sent(path, body, **request))
 
     def _sent(self, path: str, body: Mapping[str, Any], **request: Any) -> httpx.Response:
         return self._response("POST", path, content=json.dumps(body).encode(), **request)
