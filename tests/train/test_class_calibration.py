@@ -81,8 +81,8 @@ def test_one_margin_for_all_rows_is_no_trouble() -> None:
 
 def test_values_that_are_right_are_left_alone_and_others_put_on_a_line() -> None:
     random = np.random.default_rng(5)
-    raw: Vector = random.normal(size=1000) * 3
-    y: Vector = raw + random.normal(size=1000)
+    raw = np.asarray(random.normal(size=1000) * 3, dtype=np.float64)
+    y = np.asarray(raw + random.normal(size=1000), dtype=np.float64)
     units = Link(kind="value", scale=2.0, shift=1.0)
     assert calibrate("regression", Link(kind="value"), raw, y).method == "none"
     found = calibrate("regression", units, raw, y)

@@ -43,6 +43,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     look.versions,
     control.promote,
     control.rollback,
+    control.canary,
     control.retrain,
     control.pause,
     control.resume,

@@ -50,6 +50,24 @@ def losses(task: Task, y: Vector, scores: Vector, *, floor: float = SCORE_FLOOR)
     return log_losses(y, scores, floor=floor)
 
 
+def losses_in_nats(task: Task, y: Vector, scores: Vector, rmse: float | None) -> Vector:
+    """The loss of each row by which two models are compared, float64[n], bounded by some 7 nats.
+
+    Of values it is that of an error which is normal and as large as ``rmse``, that of the model
+    when it was new: half its square in such units, up to that bound.
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    if task != "regression":
+        return losses(task, y, scores)
+    assert rmse is not None  # models of values have one
+    unit = max(rmse, float(np.finfo(np.float64).tiny))
+    largest = -np.log(SCORE_FLOOR)
+    bounded: Vector = np.minimum(np.square(errors_of(y, scores)[1] / unit) / 2, largest)
+    return bounded
+
+
 def promises(
     task: Task, y: Vector, scores: Vector, usual_error: float | None
 ) -> tuple[Vector, Vector]:

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.contract import Task
+from gyroscope.data.performance import losses_in_nats
 from gyroscope.decisions import Trial, TrialOutcome, TrialVerdict
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.stats.auc import PairedAuc, paired_auc
 from gyroscope.stats.binary import FloatArray
-from gyroscope.stats.class_losses import class_log_losses
 from gyroscope.stats.class_metrics import chosen_class
 from gyroscope.stats.e_values import betting_log_e, e_value
 from gyroscope.stats.losses import SCORE_FLOOR
 from gyroscope.stats.mcnemar import McNemar, mcnemar_of_decisions
-from gyroscope.stats.paired import PairedLogLoss, log_loss_gains, paired_loss
+from gyroscope.stats.paired import PairedLogLoss, paired_loss
 
 _LOOK_ALPHA = 0.05  # of the one-sided tests that must agree: log-loss better, AUC not worse
 _LARGEST_GAIN = math.log(1 / SCORE_FLOOR - 1)  # nats; no row can gain or lose more
@@ -56,21 +56,8 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return self.task == "binary" and few
 
     def gains(self) -> FloatArray:
-        """What the candidate gains on each row in nats, float64[n], none beyond ``_LARGEST_GAIN``.
-
-        Of values the loss is that of an error which is normal and as large as the incumbent's was
-        when it was new: half its square in such units, up to the largest gain.
-        """
-        if self.task == "multiclass":
-            old, new = (class_log_losses(self.y, p, floor=SCORE_FLOOR) for p in self._scores)
-        elif self.task == "regression":
-            assert self.rmse is not None  # models of values have one
-            unit = max(self.rmse, np.finfo(np.float64).tiny)
-            old, new = (
-                np.minimum(np.square((v - self.y) / unit) / 2, _LARGEST_GAIN) for v in self._scores
-            )
-        else:
-            return log_loss_gains(self.y, self.incumbent, self.candidate)
+        """What the candidate gains on each row in nats, float64[n]; see ``losses_in_nats``."""
+        old, new = (losses_in_nats(self.task, self.y, p, self.rmse) for p in self._scores)
         return np.clip(old - new, -_LARGEST_GAIN, _LARGEST_GAIN)
 
     def decisions(self) -> McNemar | None:

@@ -24,19 +24,22 @@ class FeatureContribution(Struct, frozen=True, kw_only=True):
 class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The prediction for one row of many.
 
-    base (of the row, or else of the answer) + the contributions + rest = margin, or the probability
-    if that was asked for.
+    A row that a canary served says version, threshold and base, and of several classes each row
+    its base. base (of the row, else of the answer) + the contributions + rest = margin, or the
+    probability if that was asked for.
     """
 
     prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
+    version: int | UnsetType = UNSET  # with threshold and base: if not those of the answer
+    threshold: float | UnsetType = UNSET
+    base: float | UnsetType = UNSET
     time: Time  # event time: the time column of the row, else when it arrived
     probability: float | UnsetType = UNSET  # of the positive class, or of the label; calibrated
     label: str | UnsetType = UNSET  # positive from the threshold on, or the most probable class
     probabilities: dict[str, float] | UnsetType = UNSET  # of all classes, if there are several
     value: float | UnsetType = UNSET  # the number predicted, if the target is one
-    explained: str | UnsetType = UNSET  # which of several classes the following are about
+    explained: str | UnsetType = UNSET  # which of several classes base and the following are about
     margin: float | UnsetType = UNSET
-    base: float | UnsetType = UNSET  # only if several classes may be explained in one answer
     contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
     rest: float | UnsetType = UNSET  # sum over all features not listed
     sentence: str | UnsetType = UNSET  # the prediction in words, if asked for
@@ -109,6 +112,8 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
     unit: str  # of margins and contributions
     explains: bool  # whether there are contributions; none for an estimator of the user's own
     metrics: dict[str, float]  # on the test rows
+    canary_version: int | None  # serves a share of the entities beside the champion
+    canary_percent: float | None  # that share
     snapshot: str  # digest of the training data
     trained_from: str | None
     trained_until: str | None

@@ -14,7 +14,8 @@ def arrow_answer(answer: OnePrediction | ManyPredictions) -> bytes:
 
     With several classes also probabilities, a struct of all; of a target of numbers value instead
     of probability and label. If explained, also margin, rest, and contributions as a list of
-    feature and contribution, and with several classes explained and base.
+    feature and contribution, and with several classes explained and base. If a canary served some
+    rows, also version and threshold of each, and its base if explained.
     """
     import pyarrow as pa
 
@@ -31,6 +32,8 @@ def arrow_answer(answer: OnePrediction | ManyPredictions) -> bytes:
             about[name] = getattr(answer, name)
     if rows[0].margin is not UNSET:
         columns |= _explanation(answer)
+    if any(row.version is not UNSET for row in rows):
+        columns |= _served_by(answer)
     table = pa.table(columns, metadata={name: str(value) for name, value in about.items()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -54,6 +57,15 @@ def _outcomes(answer: ManyPredictions) -> dict[str, Any]:
         probabilities = pa.array([row.probabilities for row in rows], pa.struct(of_class))
         columns["probabilities"] = probabilities
     return columns
+
+
+def _served_by(answer: ManyPredictions) -> dict[str, Any]:
+    """What differs between the rows of two versions, for each row."""
+    import pyarrow as pa
+
+    names = ["version", *(n for n in ("threshold", "base") if getattr(answer, n) is not UNSET)]
+    said_by = [answer if row.version is UNSET else row for row in answer.predictions]
+    return {name: pa.array([getattr(by, name) for by in said_by]) for name in names}
 
 
 def _explanation(answer: ManyPredictions) -> dict[str, Any]:
