@@ -87,7 +87,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     booster = fitted(given.trees, given.leaves, given.columns, rng)
     columns = tuple(Column(name=f"x{j}", type=ColumnType.NUMBER) for j in range(given.columns))
-    nodes = lightgbm_nodes(booster.dump_model(), columns)
+    nodes = lightgbm_nodes(booster.dump_model()["tree_info"], columns)
     rows = made_rows(given.rows, given.columns, rng)
     ours: dict[str, CompiledTrees | NumpyTrees] = {}
     if compiled():

@@ -73,7 +73,7 @@ def deploy(folder: Path, training: pa.Table) -> None:
     settings = {"objective": "binary", "num_leaves": LEAVES, "learning_rate": 0.05,
                 "num_threads": 1, "verbosity": -1}  # fmt: skip
     booster = lightgbm.train(settings, data, num_boost_round=TREES)
-    nodes = lightgbm_nodes(booster.dump_model(), contract.features)
+    nodes = lightgbm_nodes(booster.dump_model()["tree_info"], contract.features)
     nothing = Profile(spec=ProfileSpec(columns=()), n=0, columns=())
     bundle = Bundle(
         manifest=Manifest(

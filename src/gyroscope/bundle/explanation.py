@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -94,10 +95,15 @@ def in_class_probability(
     return ClassContributions(values=shared + sizes * missed[:, None], base=start[classes])
 
 
+@cache
+def _quadrature() -> tuple[Vector, Vector]:
+    return np.polynomial.legendre.leggauss(_POINTS)
+
+
 def _mean_slopes(base: Vector, way: Matrix, classes: Integers, stretches: int) -> Matrix:
     """The mean over the way of the slopes of the probability of a class in all margins,
     float64[n, classes]."""
-    points, weights = np.polynomial.legendre.leggauss(_POINTS)
+    points, weights = _quadrature()
     starts = np.arange(stretches)[:, None]
     t = ((starts + (points + 1) / 2) / stretches).ravel()
     w = np.tile(weights / 2 / stretches, stretches)

@@ -33,5 +33,5 @@ def replay_scores(world: World, model: str) -> Replayed:
             again, logged = bundle.scores(rows.X[served]), rows.score[served]
             n += len(logged)
             differ = again.view(np.int64) != np.ascontiguousarray(logged).view(np.int64)
-            different += int(differ.reshape(len(logged), -1).any(axis=1).sum())
+            different += int(differ.any(axis=tuple(range(1, differ.ndim))).sum())
     return Replayed(rows=n, different=different)

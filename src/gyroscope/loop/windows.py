@@ -165,7 +165,8 @@ def _check_profile(
     budget = budget_of(settings)
     checks = _CHECKS_A_COLUMN * len(found.columns.columns)
     metric = metric_of(settings, bundle.contract.task)
-    scores = scores[~np.isnan(scores).reshape(len(scores), -1).any(axis=1)]  # of another task
+    lacking = np.isnan(scores).any(axis=tuple(range(1, scores.ndim)))  # of another task
+    scores = scores[~lacking]
     expected = estimated_performance(
         scores,
         bundle.manifest.threshold,
