@@ -67,19 +67,24 @@ def test_an_alias_names_one_version_until_it_moves(
 
 
 def test_aliases_are_read_again_when_and_only_when_somebody_has_written(
-    registry: Registry, register: Register, model: str, uri: str, workspace: Path
+    registry: Registry,
+    register: Register,
+    model: str,
+    uri: str,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     register()
     register()
     registry.set_alias(model, CHAMPION, 1)
-    asked: list[str] = []
-    read = registry._aliases_now  # noqa: SLF001  each call is a question to MLflow
+    asked = list[str]()
+    read = registry._aliases_now  # each call is a question to MLflow
 
-    def counted(name: str) -> dict[str, int]:
-        asked.append(name)
-        return read(name)
+    def counted(model: str) -> dict[str, int]:
+        asked.append(model)
+        return read(model)
 
-    registry._aliases_now = counted  # type: ignore[method-assign]  # noqa: SLF001
+    monkeypatch.setattr(registry, "_aliases_now", counted)
     mine = registry.aliases(model)
     assert mine == registry.aliases(model) == {CHAMPION: 1}
     mine[CHAMPION] = 7  # the caller's own
