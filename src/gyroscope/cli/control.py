@@ -13,6 +13,7 @@ from gyroscope.cli.options import (
     ReasonOption,
     WorkspaceOption,
     console,
+    opened,
     person,
     print_json,
 )
@@ -33,12 +34,12 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Make a version the champion; the one before it stays ready for a rollback."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import promote as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), version, actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(
+            carry_out(space.world, space.model(model), version, actor=person(), reason=reason), json
+        )
 
 
 def rollback(
@@ -48,12 +49,10 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Go back to the previous champion."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import roll_back
 
-    space = Workspace(workspace)
-    _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason), json)
 
 
 def canary(  # noqa: PLR0917  the command line names its options
@@ -75,22 +74,20 @@ def canary(  # noqa: PLR0917  the command line names its options
     json: JsonOption = False,
 ) -> None:
     """Let a version serve a share of the entities; without one, compare it with the champion."""
-    from gyroscope.app import Workspace
     from gyroscope.errors import UsageError
     from gyroscope.loop.manual import end_canary, start_canary
 
     if (off and version is not None) or (version is None and percent is not None):
         raise UsageError("give a version, with --percent, or --off, or neither to compare")
-    space = Workspace(workspace)
-    name = space.model(model)
-    if version is not None:
-        share = _PERCENT if percent is None else percent
-        _tell(start_canary(space.world, name, version, share, actor=person(), reason=reason), json)
-    elif off:
-        _tell(end_canary(space.world, name, actor=person(), reason=reason), json)
-    else:
-        _compare_canary(space.world, name, json)
-    space.close()
+    share = _PERCENT if percent is None else percent
+    with opened(workspace) as space:
+        name, world = space.model(model), space.world
+        if version is not None:
+            _tell(start_canary(world, name, version, share, actor=person(), reason=reason), json)
+        elif off:
+            _tell(end_canary(world, name, actor=person(), reason=reason), json)
+        else:
+            _compare_canary(world, name, json)
 
 
 def _compare_canary(world: World, model: str, json: bool) -> None:
@@ -119,12 +116,10 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Stop the pilot from retraining, promoting and rolling back; it goes on watching."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import pause as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
 
 
 def resume(
@@ -134,12 +129,10 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Let the pilot act again."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import resume as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
 
 
 def retrain(
@@ -149,12 +142,10 @@ def retrain(
     json: JsonOption = False,
 ) -> None:
     """Have the pilot train challengers on the log now."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import retrain as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
 
 
 def _tell(recorded: Recorded, json: bool) -> None:

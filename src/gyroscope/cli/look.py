@@ -13,6 +13,7 @@ from gyroscope.cli.options import (
     ModelArgument,
     WorkspaceOption,
     console,
+    opened,
     print_json,
     table,
 )
@@ -29,15 +30,13 @@ LimitOption = Annotated[int, typer.Option(min=1, help="Show the newest so many."
 
 def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
     """Show every model: its state, champion, canary, incidents and what the pilot has seen."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.locks import holder
     from gyroscope.serve.address import read_address
 
-    space = Workspace(workspace)
-    cares = [space.store.care(name) for name in space.config.models]
-    canaries = {name: _canary(space, name) for name in space.config.models}
-    pilot, address = holder(space.pilot_lock), read_address(space.state)
-    space.close()
+    with opened(workspace) as space:
+        cares = [space.store.care(name) for name in space.config.models]
+        canaries = {name: _canary(space, name) for name in space.config.models}
+        pilot, address = holder(space.pilot_lock), read_address(space.state)
     if json:
         print_json({"models": cares, "canaries": canaries, "pilot": pilot, "server": address})
         return
@@ -89,11 +88,10 @@ def versions(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """List the registered versions of a model and their aliases."""
-    from gyroscope.app import Workspace
     from gyroscope.registry.publisher import aliases_in_words
 
-    space = Workspace(workspace)
-    found = space.registry.versions(space.model(model))
+    with opened(workspace) as space:
+        found = space.registry.versions(space.model(model))
     if json:
         print_json(found)
         return
@@ -108,7 +106,6 @@ def versions(
             f"{version.created:%Y-%m-%d %H:%M}",
         )
     console().print(shown)
-    space.close()
 
 
 def decisions(
@@ -118,10 +115,8 @@ def decisions(
     json: JsonOption = False,
 ) -> None:
     """List what was decided, by whom, why, and how far it has been carried out."""
-    from gyroscope.app import Workspace
-
-    space = Workspace(workspace)
-    found = space.store.decisions(None if model is None else space.model(model), limit=limit)
+    with opened(workspace) as space:
+        found = space.store.decisions(None if model is None else space.model(model), limit=limit)
     if json:
         print_json(found)
         return
@@ -134,10 +129,9 @@ def decisions(
             decision.action,
             recorded.status,
             decision.actor,
-            decision.reason,
+            f"{decision.reason} ({recorded.note})" if recorded.note else decision.reason,
         )
     console().print(shown)
-    space.close()
 
 
 def findings(
@@ -148,12 +142,10 @@ def findings(
     json: JsonOption = False,
 ) -> None:
     """List what the pilot found in the windows it has checked."""
-    from gyroscope.app import Workspace
-
-    space = Workspace(workspace)
-    found = space.store.findings(space.model(model), limit=100_000)
+    with opened(workspace) as space:
+        found = space.store.findings(space.model(model), limit=100_000)
     found = [f for f in found if everything or f.verdict != "ok"][-limit:]
-    _show(space, found, "Findings", json)
+    _show(found, "Findings", json)
 
 
 def monitor(
@@ -169,27 +161,24 @@ def monitor(
     json: JsonOption = False,
 ) -> None:
     """Check the logged predictions of a span now: data quality, drift, performance."""
-    from gyroscope.app import Workspace
     from gyroscope.config import duration
     from gyroscope.loop.windows import check_now
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    found = check_now(space.world, name, None if last is None else duration(last), joint=joint)
-    _show(space, found, f"{name}, {found[0].window}", json)
+    with opened(workspace) as space:
+        name = space.model(model)
+        found = check_now(space.world, name, None if last is None else duration(last), joint=joint)
+    _show(found, f"{name}, {found[0].window}", json)
 
 
 def budget(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """Show how the budget of false alarms is shared and what the last year has used of it."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.windows import year_of
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    spent = year_of(space.world, name)
-    space.close()
+    with opened(workspace) as space:
+        name = space.model(model)
+        spent = year_of(space.world, name)
     if json:
         print_json({"model": name, "families": spent})
         return
@@ -213,12 +202,11 @@ def budget(
     )
 
 
-def _show(space: Workspace, found: list[Finding], title: str, json: bool) -> None:
+def _show(found: list[Finding], title: str, json: bool) -> None:
     if json:
         print_json(found)
     else:
         console().print(_findings_table(found, title))
-    space.close()
 
 
 def _findings_table(found: list[Finding], title: str) -> Table:
@@ -242,14 +230,12 @@ def verify(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """Score every logged row again and compare bit for bit; check the chain of decisions."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.verification import replay_scores
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    replayed = replay_scores(space.world, name)
-    damage, links = space.log(name).damage(), space.store.verify_chain()
-    space.close()
+    with opened(workspace) as space:
+        name = space.model(model)
+        replayed = replay_scores(space.world, name)
+        damage, links = space.log(name).damage(), space.store.verify_chain()
     if json:
         print_json({"model": name, "replayed": replayed, "damage": damage, "links": links})
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from gyroscope.app import Workspace
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="Folder with gyroscope.yaml.", show_default=False)
@@ -30,6 +33,18 @@ STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "alarm": "bold r
 
 # What a terminal obeys instead of showing it: controls but the line break, changes of direction.
 _OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@contextmanager
+def opened(workspace: Path) -> Iterator[Workspace]:
+    """The workspace in a folder; files and connections are given back after the block."""
+    from gyroscope.app import Workspace
+
+    space = Workspace(workspace)
+    try:
+        yield space
+    finally:
+        space.close()
 
 
 def person() -> str:

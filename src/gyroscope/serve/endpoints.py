@@ -20,9 +20,18 @@ from gyroscope.serve.arrow_answers import arrow_answer
 from gyroscope.serve.champions import Champion, ModelTable, Serving
 from gyroscope.serve.claims import Claim, Claims, claim_key
 from gyroscope.serve.http import ARROW, JSON, PARQUET, Answer, Call, Limits, answer_type
+from gyroscope.serve.lane import Lane
 from gyroscope.serve.logs import ServerLogs
 from gyroscope.serve.requests import PredictRequest, label_request, predict_request
-from gyroscope.serve.scoring import Encode, Scored, contributions_wanted, explanation_of, score
+from gyroscope.serve.scoring import (
+    Encode,
+    Scored,
+    answer_to,
+    contributions_wanted,
+    explanation_of,
+    one_row,
+    score,
+)
 from gyroscope.serve.table_reader import TableReader
 
 # What is done at once on the event loop takes at most about a millisecond; the rest goes to a
@@ -55,6 +64,7 @@ class Endpoints:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
         self._tables = TableReader()
+        self._lane = Lane(self._threads)
 
     def close(self) -> None:
         """Give back threads and files."""
@@ -138,9 +148,14 @@ class Endpoints:
         self, asked: _Asked, request: PredictRequest, ids: Sequence[str] | None = None
     ) -> Scored:
         k = contributions_wanted(asked.serving.champion, request)
+        small = len(asked.call.body) <= _BYTES_AT_ONCE
+        if request.single and small and asked.serving.champion.bundle.explains:
+            one = one_row(asked.serving, request, k, asked.arrival, ids)
+            numbers, i = await self._lane.numbers(one.version.bundle, one.X, one.space)
+            return answer_to(one, numbers, i, asked.encode)
         slow = k > 0 or not asked.serving.champion.bundle.explains
         many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)
-        many = many or len(asked.call.body) > _BYTES_AT_ONCE or asked.encode is arrow_answer
+        many = many or not small or asked.encode is arrow_answer
         work = partial(score, ids=ids, encode=asked.encode)
         return await self._run(many, partial(work, asked.serving, request, k, asked.arrival))
 
