@@ -66,7 +66,7 @@ def test_an_alias_names_one_version_until_it_moves(
     assert registry.version(model, 2).aliases == (CHALLENGER, PREVIOUS)
 
 
-def test_aliases_are_read_again_when_and_only_when_somebody_has_written(
+def test_aliases_are_read_again_when_and_only_when_somebody_has_written(  # noqa: PLR0917
     registry: Registry,
     register: Register,
     model: str,
