@@ -145,12 +145,16 @@ def test_magnitudes_of_parts_are_counted_together_as_asked(kernel: str) -> None:
         assert held.sum() == 300 * (group + 1)
 
 
-def test_codes_are_counted_part_by_part(kernel: str) -> None:
-    codes = np.random.default_rng(5).integers(0, 7, 500).astype(np.int32)
+@pytest.mark.parametrize("k", [8, 1000])
+def test_codes_are_counted_part_by_part(kernel: str, k: int) -> None:
+    rng = np.random.default_rng(5)
+    codes = rng.integers(-1, 50, 500).astype(np.int32)
+    lookup = rng.integers(0, k, 51).astype(np.int32)
     bounds = [0, 0, 123, 499, 500]
-    found = count_codes(codes, 8, bounds=bounds)
+    cells, found = count_codes(codes, lookup, k, bounds=bounds)
+    assert cells.tolist() == lookup[codes].tolist()
     expected = [
-        np.bincount(codes[first:end], minlength=8).tolist() for first, end in pairwise(bounds)
+        np.bincount(cells[first:end], minlength=k).tolist() for first, end in pairwise(bounds)
     ]
     assert found.tolist() == expected
 

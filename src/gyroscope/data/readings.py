@@ -22,7 +22,7 @@ from gyroscope.data.infer_types import (
     TRUE_WORDS,
     infer_type,
 )
-from gyroscope.kernels import REGISTERS, sketch_texts
+from gyroscope.kernels import REGISTERS, encode_texts, sketch_texts
 from gyroscope.stats.heavy_hitters import KEPT, HeavyHitters, heavy_hitters
 
 LISTED = 1000  # categories that are counted each by itself, the most frequent ones
@@ -67,9 +67,10 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class Codes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A piece of a column of categories."""
 
-    codes: NDArray[np.int32]  # int32[n]: positions among the categories, then other, then missing
+    codes: NDArray[np.int32]  # int32[n]: positions among the distinct values, -1 for missing
+    lookup: NDArray[np.int32]  # int32[k + 1]: the cell of each, and last that of missing ones
     unreadable: int = 0  # missing here because they could not be read
-    sketch: NDArray[np.uint8]  # uint8[REGISTERS] of the texts of the others
+    sketch: NDArray[np.uint8] | None = None  # uint8[REGISTERS] of the texts of the others
     others: HeavyHitters = HeavyHitters()
 
 
@@ -131,30 +132,27 @@ def codes_of(array: Any, spec: ColumnSpec) -> Codes:
     import pyarrow as pa
     from pyarrow import types
 
-    sketch = np.zeros(REGISTERS, dtype=np.uint8)
-    missing = spec.levels + 1
-    if types.is_null(array.type):
-        return Codes(codes=np.full(len(array), missing, dtype=np.int32), sketch=sketch)
-    if spec.type is ColumnType.BOOLEAN:
+    missing = np.array([spec.levels + 1], dtype=np.int32)
+    if spec.type is ColumnType.BOOLEAN and not types.is_null(array.type):
         encoded = encode_column(Codec(_column(spec)), array)
-        held = np.where(np.isnan(encoded.values), missing, encoded.values)
-        return Codes(codes=held.astype(np.int32), unreadable=encoded.bad.size, sketch=sketch)
-    if not types.is_dictionary(array.type):
-        try:
-            array = array.dictionary_encode()
-        except pa.ArrowNotImplementedError:
-            return _unreadable(array, missing, sketch)
+        codes = np.where(np.isnan(encoded.values), -1, encoded.values).astype(np.int32)
+        lookup = np.append(np.arange(2, dtype=np.int32), missing)
+        return Codes(codes=codes, lookup=lookup, unreadable=encoded.bad.size)
     try:
-        texts = _texts(array.dictionary)
+        codes, texts = _distinct_texts(array)
     except pa.ArrowException:
-        return _unreadable(array, missing, sketch)
-    lookup = _codes_of_texts(texts, spec, missing)
-    indices = array.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    rows = np.bincount(indices, minlength=len(texts))[: len(texts)]
-    other = np.flatnonzero((lookup[:-1] == spec.levels) & (rows > 0))
+        codes = np.full(len(array), -1, dtype=np.int32)
+        return Codes(codes=codes, lookup=missing, unreadable=len(array) - array.null_count)
+    lookup = _codes_of_texts(texts, spec)
+    other = np.flatnonzero(lookup[:-1] == spec.levels)
+    if other.size == 0:
+        return Codes(codes=codes, lookup=lookup)
+    rows = np.bincount(codes + 1, minlength=len(texts) + 1)[1:]
+    other = other[rows[other] > 0]
     return Codes(
-        codes=lookup[indices],
-        sketch=_sketched(texts.take(pa.array(other)), sketch) if other.size else sketch,
+        codes=codes,
+        lookup=lookup,
+        sketch=_sketched(texts.take(pa.array(other))),
         others=_heaviest(texts, rows, other),
     )
 
@@ -168,11 +166,6 @@ def _stored(array: Any) -> Numbers:
         values = np.zeros(0, dtype=dtype)
     bitmap = memoryview(valid) if valid is not None and array.null_count else None
     return Numbers(values=values, valid=bitmap, offset=array.offset)
-
-
-def _unreadable(array: Any, missing: int, sketch: NDArray[np.uint8]) -> Codes:
-    codes = np.full(len(array), missing, dtype=np.int32)
-    return Codes(codes=codes, unreadable=len(array) - array.null_count, sketch=sketch)
 
 
 def _column(spec: ColumnSpec) -> Column:
@@ -198,6 +191,19 @@ def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _distinct_texts(array: Any) -> tuple[NDArray[np.int32], Any]:
+    """Codes of an Arrow array, -1 for null, and the text of each, of which some may be equal."""
+    from pyarrow import types
+
+    if types.is_string(array.type) or types.is_large_string(array.type):
+        codes, distinct = encode_texts(array)
+        return codes, _texts(distinct)
+    encoded = array if types.is_dictionary(array.type) else array.dictionary_encode()
+    indices = encoded.indices.fill_null(-1) if encoded.indices.null_count else encoded.indices
+    codes = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    return codes, _texts(encoded.dictionary)
 
 
 def _texts(values: Any) -> Any:
@@ -243,8 +249,8 @@ def _nearly_numbers(texts: Any, counts: NDArray[np.int64]) -> bool:
     return bool(counts.size and not codes and counts[fits].sum() >= NEARLY_ALL * counts.sum())
 
 
-def _codes_of_texts(texts: Any, spec: ColumnSpec, missing: int) -> NDArray[np.int32]:
-    """The code of each text, and a last one for null."""
+def _codes_of_texts(texts: Any, spec: ColumnSpec) -> NDArray[np.int32]:
+    """The cell of each text, and last that of null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -253,11 +259,13 @@ def _codes_of_texts(texts: Any, spec: ColumnSpec, missing: int) -> NDArray[np.in
     absent = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["", *MARKERS], pa.large_string()))
     gone = pc.or_(absent, pc.is_null(texts)).to_numpy(zero_copy_only=False)
     found = codes.to_numpy(zero_copy_only=False).astype(np.int32)
+    missing = np.int32(spec.levels + 1)
     found[gone & (found == spec.levels)] = missing  # unless it is a category, as NA for Namibia
-    return np.append(found, np.int32(missing))
+    return np.append(found, missing)
 
 
-def _sketched(texts: Any, sketch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _sketched(texts: Any) -> NDArray[np.uint8]:
+    sketch = np.zeros(REGISTERS, dtype=np.uint8)
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, dtype=np.int64)[texts.offset :][: len(texts) + 1]
     sketch_texts(memoryview(data) if data else b"", ends, sketch)

@@ -185,7 +185,7 @@ class _Column:
 
     def _add_codes(self, codes: Codes, bounds: Sequence[int], rows: Counts) -> None:
         cells = self.spec.cells
-        held = count_codes(codes.codes, cells + 1, bounds=bounds)
+        of_rows, held = count_codes(codes.codes, codes.lookup, cells + 1, bounds=bounds)
         total = held.sum(axis=0)
         self._done.append(
             category_profile(
@@ -199,9 +199,9 @@ class _Column:
         if self._parts is not None:
             self._parts.add(self._row, held[:, :cells], held[:, cells])
             # Categories that are not listed are many: they make no run.
-            self.runs.read(np.where(codes.codes < self.spec.levels, codes.codes, np.nan))
+            self.runs.read(np.where(of_rows < self.spec.levels, of_rows, np.nan))
         if rows.size:
-            self._cells.append(codes.codes[rows].astype(np.uint16))
+            self._cells.append(of_rows[rows].astype(np.uint16))
 
     def profile(self) -> ColumnProfile:
         """The profile of all pieces, at least one."""

@@ -18,6 +18,7 @@ from gyroscope.kernels.tally import (
     sketch_texts,
     tally_numbers,
 )
+from gyroscope.kernels.texts import encode_texts
 
 __all__ = [
     "MAGNITUDES",
@@ -27,6 +28,7 @@ __all__ = [
     "cells_of_numbers",
     "compiled",
     "count_codes",
+    "encode_texts",
     "runs_of",
     "sketch_texts",
     "tally_numbers",

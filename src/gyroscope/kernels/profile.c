@@ -424,11 +424,30 @@ void gyro_runs(const double *x, int64_t n, int64_t *found, double *log_orders)
         *log_orders += (double)short_runs[length] * lgamma(length + 1.0);
 }
 
-/* Adds the codes bounds[i] .. bounds[i + 1] - 1, each below k, to counts[i][k]. */
-void gyro_count_codes(const int32_t *codes, const int64_t *bounds, int32_t parts, int64_t k,
+#define FEW 256 /* cells */
+
+/* Looks up the cell of each of the codes bounds[i] .. bounds[i + 1] - 1, of -1 the last one of
+ * lookup[known + 1], and counts it in counts[i][k], which come filled with zeros. */
+void gyro_count_codes(const int32_t *codes, const int32_t *lookup, int32_t known,
+                      const int64_t *bounds, int32_t parts, int64_t k, int32_t *cells,
                       int64_t *counts)
 {
-    for (int32_t part = 0; part < parts; part++, counts += k)
-        for (int64_t i = bounds[part]; i < bounds[part + 1]; i++)
-            counts[codes[i]]++;
+    for (int32_t part = 0; part < parts; part++, counts += k) {
+        int64_t i = bounds[part], end = bounds[part + 1];
+        if (k <= FEW) { /* the same cell again must not wait for its count to be written */
+            int64_t held[4][FEW];
+            memset(held, 0, sizeof held);
+            for (; i + 4 <= end; i += 4)
+                for (int j = 0; j < 4; j++) {
+                    cells[i + j] = lookup[codes[i + j] < 0 ? known : codes[i + j]];
+                    held[j][cells[i + j]]++;
+                }
+            for (int64_t c = 0; c < k; c++)
+                counts[c] = held[0][c] + held[1][c] + held[2][c] + held[3][c];
+        }
+        for (; i < end; i++) {
+            cells[i] = lookup[codes[i] < 0 ? known : codes[i]];
+            counts[cells[i]]++;
+        }
+    }
 }

@@ -103,21 +103,31 @@ def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
     return found
 
 
-def count_codes(codes: NDArray[np.int32], k: int, *, bounds: Sequence[int]) -> Counts:
-    """Counts int64[parts, k] of codes[n], each from 0 to k - 1, in parts as bounded above."""
+def count_codes(
+    codes: NDArray[np.int32], lookup: NDArray[np.int32], k: int, *, bounds: Sequence[int]
+) -> tuple[NDArray[np.int32], Counts]:
+    """Cells int32[n] of codes[n], and their counts int64[parts, k] in parts as bounded above.
+
+    ``lookup`` holds the cell, from 0 to k - 1, of each code from 0 on, and last that of -1.
+    """
     compiled_library = library()
     if compiled_library is None:
-        return np.array([np.bincount(codes[a:b], minlength=k) for a, b in pairwise(bounds)])
+        cells = lookup[codes]
+        return cells, np.array([np.bincount(cells[a:b], minlength=k) for a, b in pairwise(bounds)])
     ends = np.array(bounds, dtype=np.int64)
     counts = np.zeros((ends.size - 1, k), dtype=np.int64)
+    cells = np.empty(codes.size, dtype=np.int32)
     compiled_library.gyro_count_codes(
         address(np.ascontiguousarray(codes)),
+        address(np.ascontiguousarray(lookup)),
+        ctypes.c_int32(lookup.size - 1),
         address(ends),
         ctypes.c_int32(ends.size - 1),
         ctypes.c_int64(k),
+        address(cells),
         address(counts),
     )
-    return counts
+    return cells, counts
 
 
 def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: Sketch) -> None:
