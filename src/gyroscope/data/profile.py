@@ -301,23 +301,21 @@ def encoded_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
 
 
 def number_profile(tally: NumberTally, *, unreadable: int = 0) -> ColumnProfile:
-    """The profile of a column of numbers, from the tally of all its parts.
+    """The profile of a column of numbers, from the tally of its values.
 
     ``unreadable`` of the values that are missing there were none that could be read.
     """
     magnitudes = tally.magnitudes.sum(axis=0)
     held = np.flatnonzero(magnitudes)
-    mean, m2 = _merged_moments(tally.finite, tally.mean, tally.m2)
-    some = tally.finite.any()
     return ColumnProfile(
-        counts=tally.counts.sum(axis=0),
+        counts=tally.counts,
         missing=int(tally.missing.sum()) - unreadable,
         unreadable=unreadable,
-        infinite=int(tally.infinite.sum()),
-        mean=mean,
-        m2=m2,
-        low=float(tally.low.min()) if some else None,
-        high=float(tally.high.max()) if some else None,
+        infinite=tally.infinite,
+        mean=tally.mean,
+        m2=tally.m2,
+        low=tally.low if tally.finite else None,
+        high=tally.high if tally.finite else None,
         magnitude_cells=held + tally.first_magnitude,
         magnitude_counts=magnitudes[held],
         sketch=tally.sketch,

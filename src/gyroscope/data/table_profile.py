@@ -27,7 +27,6 @@ from gyroscope.data.parallel import in_threads
 from gyroscope.data.profile import (
     ColumnProfile,
     Profile,
-    binned_counts,
     category_profile,
     magnitude_bounds,
     merge_all,
@@ -171,13 +170,14 @@ class _Column:
             numbers.values,
             self._edges,
             bounds=bounds,
+            bins=self.spec.bins,
             groups=None if self._parts is None else self._parts.groups(self._row, len(bounds) - 1),
             valid=numbers.valid,
             offset=numbers.offset,
         )
         self._done.append(number_profile(tally, unreadable=numbers.unreadable))
         if self._parts is not None:
-            self._parts.add(self._row, tally.counts, tally.missing)
+            self._parts.add(self._row, tally.binned, tally.missing)
             self._parts.add_magnitudes(self._row, tally.magnitudes, tally.first_magnitude)
             self.runs.read(numbers.floats())
         if rows.size:
@@ -236,9 +236,9 @@ class _Parts:
         return [0, *(inner - first).tolist(), end - first]
 
     def add(self, row: int, counts: Counts, missing: Counts) -> None:
-        """Add counts of rows that begin with ``row``, as they were cut."""
+        """Add counts in bins or categories of rows that begin with ``row``, as they were cut."""
         parts = self._from(row, len(missing))
-        self._counts[parts] += binned_counts(counts, self._spec).astype(np.int32)
+        self._counts[parts] += counts.astype(np.int32)
         self._missing[parts] += missing
 
     def groups(self, row: int, parts: int) -> NDArray[np.int32]:

@@ -71,25 +71,32 @@ static inline int32_t cell_of(const struct grid *g, double x, int field, int ste
     return cell;
 }
 
+/* In turns in counts[2][cells]: what hits a cell again need not wait for the first to be written. */
 static inline void count_cells(const struct grid *g, const double *v, const int32_t *fields, int n,
-                               int steps, int64_t *counts)
+                               int steps, int64_t *counts, int32_t cells)
 {
-    for (int i = 0; i < n; i++)
+    int i = 0;
+    for (; i + 2 <= n; i += 2) {
+        counts[cell_of(g, v[i], fields[i], steps)]++;
+        counts[cells + cell_of(g, v[i + 1], fields[i + 1], steps)]++;
+    }
+    if (i < n)
         counts[cell_of(g, v[i], fields[i], steps)]++;
 }
 
-static void count_block(const struct grid *g, const double *v, int n, int64_t *counts)
+static void count_block(const struct grid *g, const double *v, int n, int64_t *counts,
+                        int32_t cells)
 {
     int32_t fields[BLOCK];
     for (int i = 0; i < n; i++)
         fields[i] = field_of(g, v[i]);
     switch (g->steps) { /* searches of a known length are unrolled */
-    case 0: count_cells(g, v, fields, n, 0, counts); break;
-    case 1: count_cells(g, v, fields, n, 1, counts); break;
-    case 2: count_cells(g, v, fields, n, 2, counts); break;
-    case 3: count_cells(g, v, fields, n, 3, counts); break;
-    case 4: count_cells(g, v, fields, n, 4, counts); break;
-    default: count_cells(g, v, fields, n, g->steps, counts);
+    case 0: count_cells(g, v, fields, n, 0, counts, cells); break;
+    case 1: count_cells(g, v, fields, n, 1, counts, cells); break;
+    case 2: count_cells(g, v, fields, n, 2, counts, cells); break;
+    case 3: count_cells(g, v, fields, n, 3, counts, cells); break;
+    case 4: count_cells(g, v, fields, n, 4, counts, cells); break;
+    default: count_cells(g, v, fields, n, g->steps, counts, cells);
     }
 }
 
@@ -283,33 +290,47 @@ static int finite_only(const double *v, int n, double *finite)
     return k;
 }
 
-/* Tallies the rows bounds[0] .. bounds[parts] of a column, part by part. The magnitudes of part i are
- * counted in row groups[i], which ascend.
+/* Adds the counts of a part, held[2][cells], to those of all parts and, joined, to those of bins. */
+static void add_part(int64_t *held, int32_t cells, const int32_t *bins, int32_t n_bins,
+                     int64_t *counts, int64_t *binned)
+{
+    for (int32_t c = 0; c < cells; c++) {
+        held[c] += held[cells + c];
+        counts[c] += held[c];
+    }
+    for (int32_t bin = 0; bin < n_bins; bin++)
+        for (int32_t c = bins[bin]; c < (bin + 1 < n_bins ? bins[bin + 1] : cells); c++)
+            binned[bin] += held[c];
+    memset(held, 0, 2 * (size_t)cells * sizeof *held);
+}
+
+/* Tallies the rows bounds[0] .. bounds[parts] of a column. The magnitudes of part i are counted in
+ * row groups[i], which ascend.
  *
- * counts[parts][edges + 1], magnitudes[groups][8192], tallies[parts][3] (missing, infinite, finite),
- * moments[parts][4] (mean, sum of squared deviations, least, largest), and of all parts together
- * held[2] (all magnitudes lie in held[0] .. held[1] - 1) and sketch[1024], come filled with zeros.
+ * counts[edges + 1] and, as scratch, twice as many more; binned[parts][bins], counts of the parts in
+ * bins of the cells from bins[i] on; magnitudes[groups][8192]; missing[parts]; totals[4] (infinite,
+ * finite, and the magnitudes all lie in totals[2] .. totals[3] - 1); moments[4] (mean, sum of squared
+ * deviations, least, largest) and sketch[1024] come filled with zeros.
  * The edges are followed by as many infinities again, one more.
  * Returns 0, or 1 if there are more edges than it can tell apart. */
 int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, int64_t offset,
                        const int64_t *bounds, const int32_t *groups, int32_t parts,
-                       const double *edges, int32_t n_edges, int64_t *counts,
-                       int64_t *all_magnitudes, int64_t *tallies, double *moments, int32_t *held,
-                       uint8_t *sketch)
+                       const double *edges, int32_t n_edges, const int32_t *bins, int32_t n_bins,
+                       int64_t *counts, int64_t *binned, int64_t *all_magnitudes,
+                       int64_t *missing, int64_t *totals, double *moments, uint8_t *sketch)
 {
     struct grid grid;
-    double v[BLOCK], finite[BLOCK], most = 0.0;
+    struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
+    double v[BLOCK], finite[BLOCK];
     double least[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
-    uint64_t recent[64];
+    uint64_t recent[64], known = UINT64_MAX;
+    int64_t *held = counts + n_edges + 1, blocks = 0;
     if (n_edges > MAX_EDGES)
         return 1;
     memset(recent, 0xff, sizeof recent); /* the bits of no number */
     lay_grid(&grid, edges, n_edges, bounds[parts] - bounds[0]);
     for (int32_t part = 0; part < parts; part++) {
-        struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
-        int64_t zeros = 0, missing = 0, *magnitudes = all_magnitudes + groups[part] * MAGNITUDES;
-        uint64_t known = known_from(sketch);
-        int blocks = 0;
+        int64_t *magnitudes = all_magnitudes + groups[part] * MAGNITUDES;
         for (int64_t first = bounds[part]; first < bounds[part + 1]; first += BLOCK) {
             if (++blocks % REFRESH == 0)
                 known = known_from(sketch);
@@ -317,43 +338,35 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
             int taken = left < BLOCK ? (int)left : BLOCK;
             int n = gather(values, (enum type)type, first, taken, valid, offset, v);
             int64_t infinite = magnitudes[INFINITE];
-            missing += taken - n;
-            count_block(&grid, v, n, counts);
+            missing[part] += taken - n;
+            count_block(&grid, v, n, held, n_edges + 1);
             if (known == UINT64_MAX)
                 sketch_seen_block(v, n, recent, magnitudes, sketch);
             else
                 sketch_block(v, n, known, magnitudes, sketch);
-            if (magnitudes[INFINITE] == infinite) {
-                if (n)
-                    zeros += add_block(&m, v, n, least);
-            } else {
+            const double *some = v;
+            if (magnitudes[INFINITE] != infinite) {
+                totals[0] += magnitudes[INFINITE] - infinite;
+                magnitudes[INFINITE] = infinite;
                 n = finite_only(v, n, finite);
-                if (n)
-                    zeros += add_block(&m, finite, n, least);
+                some = finite;
             }
+            if (n)
+                magnitudes[0] -= add_block(&m, some, n, least);
         }
-        tallies[0] = missing;
-        tallies[1] = magnitudes[INFINITE];
-        tallies[2] = m.n;
-        moments[0] = m.mean;
-        moments[1] = m.m2;
-        moments[2] = m.low;
-        moments[3] = m.high;
-        if (m.n) {
-            most = -m.low > most ? -m.low : most;
-            most = m.high > most ? m.high : most;
-        }
-        magnitudes[0] -= zeros;
-        magnitudes[INFINITE] = 0;
-        counts += n_edges + 1;
-        tallies += 3;
-        moments += 4;
+        add_part(held, n_edges + 1, bins, n_bins, counts, binned + (int64_t)part * n_bins);
     }
+    totals[1] = m.n;
+    moments[0] = m.mean;
+    moments[1] = m.m2;
+    moments[2] = m.low;
+    moments[3] = m.high;
     for (int j = 1; j < 4; j++)
         least[0] = least[j] < least[0] ? least[j] : least[0];
-    if (most > 0.0) {
-        held[0] = magnitude_of(least[0]);
-        held[1] = magnitude_of(most) + 1;
+    double most = -m.low > m.high ? -m.low : m.high;
+    if (m.n && most > 0.0) {
+        totals[2] = magnitude_of(least[0]);
+        totals[3] = magnitude_of(most) + 1;
     }
     return 0;
 }

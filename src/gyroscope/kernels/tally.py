@@ -30,19 +30,20 @@ Sketch = NDArray[np.uint8]
 
 
 class NumberTally(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The tally of consecutive parts of a column of numbers. -0.0 counts as 0.0."""
+    """The tally of a column of numbers, in consecutive parts. -0.0 counts as 0.0."""
 
-    counts: Counts  # int64[parts, edges + 1]: values in each cell, infinite ones in the outer two
+    counts: Counts  # int64[edges + 1]: values in each cell, infinite ones in the outer two
+    binned: Counts  # int64[parts, bins]: those of each part, in bins of cells
     magnitudes: Counts  # int64[groups, k]: finite nonzero values by the magnitude of |x| ...
     first_magnitude: int  # ... from this one on; the others are of no value
     missing: Counts  # int64[parts]
-    infinite: Counts  # int64[parts]
-    finite: Counts  # int64[parts]
-    mean: Floats  # float64[parts], of the finite values; 0 without any
-    m2: Floats  # float64[parts]: their sum of squared deviations; at most the largest float
-    low: Floats  # float64[parts]: least finite value, inf without any
-    high: Floats  # float64[parts]: largest finite value, -inf without any
-    sketch: Sketch  # uint8[REGISTERS]: HyperLogLog of the values of all parts
+    infinite: int
+    finite: int
+    mean: float  # of the finite values; 0 without any
+    m2: float  # their sum of squared deviations; at most the largest float
+    low: float  # least finite value, inf without any
+    high: float  # largest finite value, -inf without any
+    sketch: Sketch  # uint8[REGISTERS]: HyperLogLog of the values
 
 
 def tally_numbers(
@@ -50,6 +51,7 @@ def tally_numbers(
     edges: Floats,
     *,
     bounds: Sequence[int] | None = None,
+    bins: Sequence[int] = (0,),
     groups: NDArray[np.int32] | None = None,
     valid: memoryview | None = None,
     offset: int = 0,
@@ -61,6 +63,7 @@ def tally_numbers(
             are read where they are, if contiguous. Integers beyond 2^53 are rounded.
         edges: float64[k], ascending and finite; cell i holds edges[i - 1] < x <= edges[i].
         bounds: where the parts begin and the last one ends, ascending; one part if not given.
+        bins: first cell of each bin in which parts are counted, ascending from 0.
         groups: int32[parts], from 0 on and ascending: parts whose magnitudes are counted together,
             for there are many of them; each part by itself if not given.
         valid: bitmap of the values that are not missing, as in Arrow; None if all are.
@@ -77,10 +80,15 @@ def tally_numbers(
     _check_edges(edges)
     known = values if values.dtype in _TYPES else values.astype(np.float64)
     ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
-    together = np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups
     run = _in_numpy if library() is None else _in_c
     return run(
-        np.ascontiguousarray(known), edges, ends=ends, groups=together, valid=valid, offset=offset
+        np.ascontiguousarray(known),
+        edges,
+        ends=ends,
+        bins=np.array(bins, dtype=np.int32),
+        groups=np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups,
+        valid=valid,
+        offset=offset,
     )
 
 
@@ -154,6 +162,7 @@ def _in_c(
     edges: Floats,
     *,
     ends: Counts,
+    bins: NDArray[np.int32],
     groups: NDArray[np.int32],
     valid: memoryview | None,
     offset: int,
@@ -163,11 +172,11 @@ def _in_c(
     parts, cells = ends.size - 1, edges.size + 1
     padded = _padded(edges)
     bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
-    counts = np.zeros((parts, cells), dtype=np.int64)
+    counts = np.zeros((3, cells), dtype=np.int64)  # two of them to work in
+    binned = np.zeros((parts, bins.size), dtype=np.int64)
     magnitudes = _zeros(int(groups[-1]) + 1)
-    tallies = np.zeros((parts, 3), dtype=np.int64)
-    moments = np.zeros((parts, 4))
-    held = np.zeros(2, dtype=np.int32)
+    missing, totals = np.zeros(parts, dtype=np.int64), np.zeros(4, dtype=np.int64)
+    moments = np.zeros(4)
     sketch = np.zeros(REGISTERS, dtype=np.uint8)
     compiled_library.gyro_tally_numbers(
         address(values),
@@ -179,22 +188,26 @@ def _in_c(
         ctypes.c_int32(parts),
         address(padded),
         ctypes.c_int32(edges.size),
-        *(address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
+        address(bins),
+        ctypes.c_int32(bins.size),
+        *(address(out) for out in (counts, binned, magnitudes, missing, totals, moments, sketch)),
     )
-    first, end = held.tolist()
+    infinite, finite, first, end = totals.tolist()
+    mean, m2, low, high = moments.tolist()
     found = magnitudes[:, first:end].copy()
     magnitudes[:, first:end] = 0  # nothing else has been counted
     return NumberTally(
-        counts=counts,
+        counts=counts[0],
+        binned=binned,
         magnitudes=found,
         first_magnitude=first,
-        missing=tallies[:, 0],
-        infinite=tallies[:, 1],
-        finite=tallies[:, 2],
-        mean=moments[:, 0],
-        m2=moments[:, 1],
-        low=moments[:, 2],
-        high=moments[:, 3],
+        missing=missing,
+        infinite=infinite,
+        finite=finite,
+        mean=mean,
+        m2=m2,
+        low=low,
+        high=high,
         sketch=sketch,
     )
 
@@ -231,48 +244,46 @@ def _in_numpy(
     edges: Floats,
     *,
     ends: Counts,
+    bins: NDArray[np.int32],
     groups: NDArray[np.int32],
     valid: memoryview | None,
     offset: int,
 ) -> NumberTally:
-    parts = ends.size - 1
-    tally = NumberTally(
-        counts=np.zeros((parts, edges.size + 1), dtype=np.int64),
-        magnitudes=np.zeros((int(groups[-1]) + 1, MAGNITUDES), dtype=np.int64),
-        first_magnitude=0,
-        missing=np.zeros(parts, dtype=np.int64),
-        infinite=np.zeros(parts, dtype=np.int64),
-        finite=np.zeros(parts, dtype=np.int64),
-        mean=np.zeros(parts),
-        m2=np.zeros(parts),
-        low=np.full(parts, math.inf),
-        high=np.full(parts, -math.inf),
-        sketch=np.zeros(REGISTERS, dtype=np.uint8),
+    x = values[ends[0] : ends[-1]].astype(np.float64) + 0.0
+    there = ~np.isnan(x) & _valid(valid, offset + int(ends[0]), x.size)
+    parts, cells = ends.size - 1, edges.size + 1
+    of_rows = np.repeat(np.arange(parts), np.diff(ends))
+    present = x[there]
+    held = np.bincount(
+        of_rows[there] * cells + np.searchsorted(edges, present), minlength=parts * cells
+    ).reshape(parts, cells)
+    known = np.isfinite(present)
+    finite = present[known]
+    some = finite != 0
+    magnitudes = np.bincount(
+        groups[of_rows[there]][known][some].astype(np.int64) * MAGNITUDES
+        + (np.abs(finite[some]).view(np.int64) >> _SHIFT),
+        minlength=(int(groups[-1]) + 1) * MAGNITUDES,
+    ).reshape(-1, MAGNITUDES)
+    seen = np.flatnonzero(magnitudes.any(axis=0))
+    first, end = (int(seen[0]), int(seen[-1]) + 1) if seen.size else (0, 0)
+    mean, m2 = _moments(finite) if finite.size else (0.0, 0.0)
+    sketch = np.zeros(REGISTERS, dtype=np.uint8)
+    _raise_registers(sketch, _mixed(present.view(np.uint64)))
+    return NumberTally(
+        counts=held.sum(axis=0),
+        binned=np.add.reduceat(held, bins, axis=1),
+        magnitudes=magnitudes[:, first:end],
+        first_magnitude=first,
+        missing=np.diff(ends) - np.bincount(of_rows[there], minlength=parts),
+        infinite=present.size - finite.size,
+        finite=finite.size,
+        mean=mean,
+        m2=m2,
+        low=float(finite.min(initial=math.inf)),
+        high=float(finite.max(initial=-math.inf)),
+        sketch=sketch,
     )
-    for part, (first, end) in enumerate(pairwise(ends)):
-        x = values[first:end].astype(np.float64) + 0.0
-        present = x[~np.isnan(x) & _valid(valid, offset + int(first), x.size)]
-        tally.missing[part] = x.size - present.size
-        _tally_part(tally, part, int(groups[part]), present, edges)
-    held = np.flatnonzero(tally.magnitudes.any(axis=0))
-    first, end = (int(held[0]), int(held[-1]) + 1) if held.size else (0, 0)
-    return msgspec.structs.replace(
-        tally, magnitudes=tally.magnitudes[:, first:end], first_magnitude=first
-    )
-
-
-def _tally_part(tally: NumberTally, part: int, group: int, present: Floats, edges: Floats) -> None:
-    finite = present[np.isfinite(present)]
-    cells = np.searchsorted(edges, present)
-    tally.counts[part] = np.bincount(cells, minlength=edges.size + 1)
-    tally.infinite[part], tally.finite[part] = present.size - finite.size, finite.size
-    _raise_registers(tally.sketch, _mixed(present.view(np.uint64)))
-    size = np.abs(finite)
-    magnitudes = size[size > 0].view(np.int64) >> _SHIFT
-    tally.magnitudes[group] += np.bincount(magnitudes, minlength=MAGNITUDES)
-    if finite.size:
-        tally.low[part], tally.high[part] = finite.min(), finite.max()
-        tally.mean[part], tally.m2[part] = _moments(finite)
 
 
 def _valid(valid: memoryview | None, offset: int, n: int) -> NDArray[np.bool_]:
