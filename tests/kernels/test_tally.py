@@ -91,11 +91,11 @@ def test_both_kernels_agree_bit_for_bit(
 ) -> None:
     cuts, middle = ascending(given_edges), data.draw(st.integers(0, x.size))
     bitmap = memoryview(np.random.default_rng(offset).bytes(x.size // 8 + 2))
-    asked = {"bounds": [0, middle, x.size], "bins": range(0, cuts.size + 1, 3)}
+    bounds, bins = [0, middle, x.size], range(0, cuts.size + 1, 3)
     both = []
     for one in (library(), None):
         numpy_only.setattr(tally, "library", lambda one=one: one)
-        both.append(tally_numbers(x, cuts, **asked, valid=bitmap, offset=offset))
+        both.append(tally_numbers(x, cuts, bounds=bounds, bins=bins, valid=bitmap, offset=offset))
     for name in EXACT:
         assert np.array_equal(getattr(both[0], name), getattr(both[1], name)), name
     largest = np.abs(np.where(np.isfinite(x), x, 0)).max(initial=0)

@@ -145,7 +145,7 @@ class _Column:
 
     def __init__(self, spec: ColumnSpec, rows: int, *, joint: bool, parts: bool = False) -> None:
         self.spec = spec
-        self.runs = RunScan()
+        self.runs = RunScan(spec.levels)
         self._edges = np.asarray(spec.edges)
         self._row = 0
         self._done: list[ColumnProfile] = []
@@ -179,7 +179,7 @@ class _Column:
         if self._parts is not None:
             self._parts.add(self._row, tally.binned, tally.missing)
             self._parts.add_magnitudes(self._row, tally.magnitudes, tally.first_magnitude)
-            self.runs.read(numbers.floats())
+            self.runs.read(numbers.values, valid=numbers.valid, offset=numbers.offset)
         if rows.size:
             self._cells.append(cells_of(numbers.taken(rows), self.spec))
 
@@ -198,8 +198,7 @@ class _Column:
         )
         if self._parts is not None:
             self._parts.add(self._row, held[:, :cells], held[:, cells])
-            # Categories that are not listed are many: they make no run.
-            self.runs.read(np.where(of_rows < self.spec.levels, of_rows, np.nan))
+            self.runs.read_cells(of_rows)
         if rows.size:
             self._cells.append(of_rows[rows].astype(np.uint16))
 

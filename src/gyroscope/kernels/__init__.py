@@ -8,7 +8,7 @@ margins, is ``gyroscope.bundle.numpy_trees``, as it needs the node table.
 from __future__ import annotations
 
 from gyroscope.kernels.library import compiled
-from gyroscope.kernels.runs import Runs, runs_of
+from gyroscope.kernels.runs import Runs, read_runs
 from gyroscope.kernels.tally import (
     MAGNITUDES,
     REGISTERS,
@@ -29,7 +29,7 @@ __all__ = [
     "compiled",
     "count_codes",
     "encode_texts",
-    "runs_of",
+    "read_runs",
     "sketch_texts",
     "tally_numbers",
 ]

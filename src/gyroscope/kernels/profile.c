@@ -399,44 +399,6 @@ void gyro_sketch_texts(const uint8_t *bytes, const int64_t *offsets, int64_t n, 
     }
 }
 
-/* The runs of one value among n > 0 values; a missing value is a run by itself.
- *
- * found[4] gets their number, the lengths of the first, the last and the longest; log_orders, which
- * comes as zero, the sum of log length! over all but the first and the last. */
-void gyro_runs(const double *x, int64_t n, int64_t *found, double *log_orders)
-{
-    int64_t short_runs[64] = {0}, runs = 0, start = 0, longest = 0, first = 0;
-    for (int64_t i = 1; i < n; i++)
-        runs += x[i] != x[i - 1];
-    if (runs == n - 1) { /* as in nearly all columns of measurements */
-        for (int j = 1; j < 4; j++)
-            found[j] = 1;
-        found[0] = n;
-        return;
-    }
-    runs = 0;
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] == x[i - 1])
-            continue;
-        int64_t length = i - start;
-        longest = length > longest ? length : longest;
-        if (runs == 0)
-            first = length;
-        else if (length < 64)
-            short_runs[length]++;
-        else
-            *log_orders += lgamma((double)length + 1.0);
-        runs++;
-        start = i;
-    }
-    found[0] = runs + 1;
-    found[1] = runs ? first : n;
-    found[2] = n - start;
-    found[3] = n - start > longest ? n - start : longest;
-    for (int length = 2; length < 64; length++)
-        *log_orders += (double)short_runs[length] * lgamma(length + 1.0);
-}
-
 #define FEW 256 /* cells */
 
 /* Looks up the cell of each of the codes bounds[i] .. bounds[i + 1] - 1, of -1 the last one of

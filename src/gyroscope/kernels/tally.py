@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gyroscope.errors import DataError
 from gyroscope.kernels.library import address, library
+from gyroscope.kernels.values import NUMBER_TYPES, readable, valid_rows
 
 MAGNITUDES = 8192  # cells of |x|: the exponent and two bits of the fraction
 REGISTERS = 1024  # of the sketch of distinct values
@@ -21,7 +22,6 @@ MAX_EDGES = 16_384
 
 _of_thread = threading.local()
 _SHIFT = 50  # bits of |x| below its magnitude
-_TYPES = {np.dtype(kind): code for code, kind in enumerate(("f8", "f4", "i8", "i4"))}
 _LARGEST = float(np.finfo(np.float64).max)
 
 Counts = NDArray[np.int64]
@@ -78,11 +78,10 @@ def tally_numbers(
         HyperLogLog.
     """
     _check_edges(edges)
-    known = values if values.dtype in _TYPES else values.astype(np.float64)
     ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
     run = _in_numpy if library() is None else _in_c
     return run(
-        np.ascontiguousarray(known),
+        readable(values),
         edges,
         ends=ends,
         bins=np.array(bins, dtype=np.int32),
@@ -180,7 +179,7 @@ def _in_c(
     sketch = np.zeros(REGISTERS, dtype=np.uint8)
     compiled_library.gyro_tally_numbers(
         address(values),
-        ctypes.c_int32(_TYPES[values.dtype]),
+        ctypes.c_int32(NUMBER_TYPES[values.dtype]),
         None if bitmap is None else address(bitmap),
         ctypes.c_int64(offset),
         address(ends),
@@ -250,7 +249,7 @@ def _in_numpy(
     offset: int,
 ) -> NumberTally:
     x = values[ends[0] : ends[-1]].astype(np.float64) + 0.0
-    there = ~np.isnan(x) & _valid(valid, offset + int(ends[0]), x.size)
+    there = ~np.isnan(x) & valid_rows(valid, offset + int(ends[0]), x.size)
     parts, cells = ends.size - 1, edges.size + 1
     of_rows = np.repeat(np.arange(parts), np.diff(ends))
     present = x[there]
@@ -284,14 +283,6 @@ def _in_numpy(
         high=float(finite.max(initial=-math.inf)),
         sketch=sketch,
     )
-
-
-def _valid(valid: memoryview | None, offset: int, n: int) -> NDArray[np.bool_]:
-    if valid is None:
-        return np.ones(n, dtype=bool)
-    held = np.frombuffer(valid, dtype=np.uint8)[offset // 8 : (offset + n + 7) // 8]
-    bits = np.unpackbits(held, bitorder="little")[offset % 8 : offset % 8 + n]
-    return bits.astype(bool)
 
 
 def _moments(finite: Floats) -> tuple[float, float]:
