@@ -100,13 +100,19 @@ static void count_block(const struct grid *g, const double *v, int n, int64_t *c
     }
 }
 
-/* The finalizer of MurmurHash3, a bijection of 64 bits (Appleby 2011, public domain). */
-static inline uint64_t mixed(uint64_t h)
+/* The finalizer of MurmurHash3, a bijection of 64 bits (Appleby 2011, public domain), in two steps,
+ * of which the second leaves the upper 33 bits as they are. */
+static inline uint64_t half_mixed(uint64_t h)
 {
     h ^= h >> 33;
     h *= UINT64_C(0xff51afd7ed558ccd);
     h ^= h >> 33;
-    h *= UINT64_C(0xc4ceb9fe1a85ec53);
+    return h * UINT64_C(0xc4ceb9fe1a85ec53);
+}
+
+static inline uint64_t mixed(uint64_t h)
+{
+    h = half_mixed(h);
     return h ^ (h >> 33);
 }
 
@@ -120,13 +126,14 @@ static inline void sketch_hash(uint64_t h, uint8_t *sketch)
         sketch[h >> 54] = rank;
 }
 
-/* From which hash on, its first ten bits aside, the rank is in every register already. */
+/* From which hash on, its first ten bits aside, the rank is in every register already; told by no
+ * more than the 22 bits after these. */
 static uint64_t known_from(const uint8_t *sketch)
 {
     uint8_t least = 255;
     for (int r = 0; r < REGISTERS; r++)
         least = sketch[r] < least ? sketch[r] : least;
-    return least ? UINT64_C(1) << (64 - least) : UINT64_MAX;
+    return least ? UINT64_C(1) << (64 - (least < 22 ? least : 22)) : UINT64_MAX;
 }
 
 static inline void sketch_block(const double *v, int n, uint64_t known, int64_t *magnitudes,
@@ -136,9 +143,9 @@ static inline void sketch_block(const double *v, int n, uint64_t known, int64_t 
         uint64_t bits;
         memcpy(&bits, &v[i], 8);
         magnitudes[(bits << 1) >> 51]++;
-        uint64_t h = mixed(bits);
+        uint64_t h = half_mixed(bits);
         if ((h << 10) < known)
-            sketch_hash(h, sketch);
+            sketch_hash(h ^ (h >> 33), sketch);
     }
 }
 
@@ -195,81 +202,100 @@ struct moments {
     double mean, m2, low, high;
 };
 
-static void sum4(const double *v, int n, double shift, int squared, double *total)
-{
-    double s[4] = {0, 0, 0, 0};
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int j = 0; j < 4; j++) {
-            double d = v[i + j] - shift;
-            s[j] += squared ? d * d : d;
-        }
-    for (; i < n; i++)
-        s[0] += squared ? (v[i] - shift) * (v[i] - shift) : v[i] - shift;
-    *total = (s[0] + s[1]) + (s[2] + s[3]);
-}
+#define LANES 4 /* sums and extremes that do not wait for one another */
 
-/* Counts the zeros among n values and lowers least[4] to the least |x| of the others. */
-static int64_t zeros_of(const double *v, int n, double *least)
-{
-    int64_t zeros = 0;
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int j = 0; j < 4; j++) {
-            double size = fabs(v[i + j]);
-            zeros += size == 0.0;
-            size = size == 0.0 ? INFINITY : size;
-            least[j] = size < least[j] ? size : least[j];
-        }
-    for (; i < n; i++) {
-        double size = fabs(v[i]);
-        zeros += size == 0.0;
-        if (size != 0.0 && size < least[0])
-            least[0] = size;
-    }
-    return zeros;
-}
+struct extent {
+    double sum, low, high;
+};
 
-/* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
- * for blocks. Lowers least[4] to the least |x| > 0 of them; returns how many are zero. */
-static int64_t add_block(struct moments *m, const double *v, int n, double *least)
+static struct extent extent_of(const double *v, int n)
 {
-    double low[4], high[4], sum, mean, m2;
-    for (int j = 0; j < 4; j++)
+    double sum[LANES] = {0}, low[LANES], high[LANES];
+    int i = 0;
+    for (int j = 0; j < LANES; j++)
         low[j] = high[j] = v[0];
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int j = 0; j < 4; j++) {
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            sum[j] += v[i + j];
             low[j] = v[i + j] < low[j] ? v[i + j] : low[j];
             high[j] = v[i + j] > high[j] ? v[i + j] : high[j];
         }
     for (; i < n; i++) {
+        sum[0] += v[i];
         low[0] = v[i] < low[0] ? v[i] : low[0];
         high[0] = v[i] > high[0] ? v[i] : high[0];
     }
-    for (int j = 1; j < 4; j++) {
+    for (int j = 1; j < LANES; j++) {
+        sum[0] += sum[j];
         low[0] = low[j] < low[0] ? low[j] : low[0];
         high[0] = high[j] > high[0] ? high[j] : high[0];
     }
-    m->low = low[0] < m->low ? low[0] : m->low;
-    m->high = high[0] > m->high ? high[0] : m->high;
-    sum4(v, n, 0.0, 0, &sum);
-    mean = sum / n;
+    return (struct extent){sum[0], low[0], high[0]};
+}
+
+static double squares_about(const double *v, int n, double mean)
+{
+    double sum[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            sum[j] += (v[i + j] - mean) * (v[i + j] - mean);
+    for (; i < n; i++)
+        sum[0] += (v[i] - mean) * (v[i] - mean);
+    for (int j = 1; j < LANES; j++)
+        sum[0] += sum[j];
+    return sum[0];
+}
+
+/* Counts the zeros among n values and lowers *least to the least |x| of the others. */
+static int64_t zeros_of(const double *v, int n, double *least)
+{
+    double nearest[LANES], zeros[LANES] = {0}; /* as numbers: they are compared as such */
+    int i = 0;
+    for (int j = 0; j < LANES; j++)
+        nearest[j] = *least;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            double size = fabs(v[i + j]);
+            zeros[j] += size == 0.0 ? 1.0 : 0.0;
+            size = size == 0.0 ? INFINITY : size;
+            nearest[j] = size < nearest[j] ? size : nearest[j];
+        }
+    for (; i < n; i++) {
+        double size = fabs(v[i]);
+        zeros[0] += size == 0.0 ? 1.0 : 0.0;
+        size = size == 0.0 ? INFINITY : size;
+        nearest[0] = size < nearest[0] ? size : nearest[0];
+    }
+    for (int j = 0; j < LANES; j++)
+        *least = nearest[j] < *least ? nearest[j] : *least;
+    for (int j = 1; j < LANES; j++)
+        zeros[0] += zeros[j];
+    return (int64_t)zeros[0];
+}
+
+/* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
+ * for blocks. Lowers *least to the least |x| > 0 of them; returns how many are zero. */
+static int64_t add_block(struct moments *m, const double *v, int n, double *least)
+{
+    struct extent e = extent_of(v, n);
+    double mean = e.sum / n;
+    m->low = e.low < m->low ? e.low : m->low;
+    m->high = e.high > m->high ? e.high : m->high;
     if (!isfinite(mean)) { /* the sum has overflown, the mean cannot */
         mean = 0.0;
-        for (i = 0; i < n; i++)
+        for (int i = 0; i < n; i++)
             mean += v[i] / n;
     }
-    sum4(v, n, mean, 1, &m2);
     double before = (double)m->n, after = before + n, gap = mean - m->mean;
     m->mean = m->mean * (before / after) + mean * (n / after);
-    m->m2 += m2 + (m->n ? gap * (before * n / after) * gap : 0.0);
+    m->m2 += squares_about(v, n, mean) + (m->n ? gap * (before * n / after) * gap : 0.0);
     m->m2 = m->m2 < DBL_MAX ? m->m2 : DBL_MAX;
     m->n += n;
-    if (low[0] <= 0.0 && high[0] >= 0.0)
+    if (e.low <= 0.0 && e.high >= 0.0)
         return zeros_of(v, n, least);
-    double nearest = low[0] > 0.0 ? low[0] : -high[0];
-    least[0] = nearest < least[0] ? nearest : least[0];
+    double nearest = e.low > 0.0 ? e.low : -e.high;
+    *least = nearest < *least ? nearest : *least;
     return 0;
 }
 
@@ -321,8 +347,7 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
 {
     struct grid grid;
     struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
-    double v[BLOCK], finite[BLOCK];
-    double least[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
+    double v[BLOCK], finite[BLOCK], least = INFINITY;
     uint64_t recent[64], known = UINT64_MAX;
     int64_t *held = counts + n_edges + 1, blocks = 0;
     if (n_edges > MAX_EDGES)
@@ -352,7 +377,7 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
                 some = finite;
             }
             if (n)
-                magnitudes[0] -= add_block(&m, some, n, least);
+                magnitudes[0] -= add_block(&m, some, n, &least);
         }
         add_part(held, n_edges + 1, bins, n_bins, counts, binned + (int64_t)part * n_bins);
     }
@@ -361,11 +386,9 @@ int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, i
     moments[1] = m.m2;
     moments[2] = m.low;
     moments[3] = m.high;
-    for (int j = 1; j < 4; j++)
-        least[0] = least[j] < least[0] ? least[j] : least[0];
     double most = -m.low > m.high ? -m.low : m.high;
     if (m.n && most > 0.0) {
-        totals[2] = magnitude_of(least[0]);
+        totals[2] = magnitude_of(least);
         totals[3] = magnitude_of(most) + 1;
     }
     return 0;

@@ -100,11 +100,15 @@ void gyro_scan_runs(const void *values, int32_t type, const uint8_t *valid, int6
         r->longest = 1; /* a missing value is a run by itself */
     for (int64_t first = 0; first < n; first += BLOCK) {
         int taken = n - first < BLOCK ? (int)(n - first) : BLOCK;
-        gather(values, (enum type)type, first, taken, valid, offset, most, v);
+        const double *some = v;
+        if (type == FLOAT64 && !valid && most == INFINITY)
+            some = (const double *)values + first;
+        else
+            gather(values, (enum type)type, first, taken, valid, offset, most, v);
         r->careful = r->careful && (r->up || r->down || r->runs <= groups);
         if (r->careful)
-            scan(r, v, taken);
+            scan(r, some, taken);
         else
-            scan_longest(r, v, taken);
+            scan_longest(r, some, taken);
     }
 }
