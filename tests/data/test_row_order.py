@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gyroscope.data.row_order import RunScan, says_something
+from gyroscope.kernels import Stretch
 
 values = st.lists(st.sampled_from([0.0, 1.0, 2.0, math.nan]), max_size=60)
 
@@ -13,7 +14,7 @@ values = st.lists(st.sampled_from([0.0, 1.0, 2.0, math.nan]), max_size=60)
 def scanned(*pieces: list[float] | np.ndarray) -> RunScan:
     scan = RunScan(groups=3)
     for piece in pieces:
-        scan.read(np.asarray(piece, dtype=np.float64))
+        scan.read(Stretch(values=np.asarray(piece, dtype=np.float64)))
     return scan
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gyroscope.kernels import Runs, compiled, read_runs, runs
+from gyroscope.kernels import Runs, Stretch, compiled, read_runs, runs
 
 few = st.sampled_from([0.0, 1.0, -1.0, 2.5, math.inf, math.nan])
 columns = arrays(np.float64, st.integers(0, 200), elements=few) | arrays(
@@ -43,7 +43,7 @@ def lengths_of(x: np.ndarray) -> list[int]:
 def test_runs_are_those_that_are_seen(x: np.ndarray, cut: int) -> None:
     found = Runs()
     for piece in (x[:cut], x[cut:]):
-        read_runs(piece, found, groups=ALL)
+        read_runs(Stretch(values=piece), found, groups=ALL)
     assert found.longest == max(lengths_of(x), default=0)
     present = x[~np.isnan(x)]
     lengths = lengths_of(present)
@@ -60,7 +60,8 @@ def test_runs_are_those_that_are_seen(x: np.ndarray, cut: int) -> None:
 def test_values_beyond_the_bitmap_or_too_large_are_missing() -> None:
     x = np.array([0, 0, 0, 0, 7, 7, 7, 1], dtype=np.int32)
     found = Runs()
-    read_runs(x, found, most=5, groups=ALL, valid=memoryview(bytes([0b10110100, 1])), offset=1)
+    numbers = Stretch(values=x, valid=memoryview(bytes([0b10110100, 1])), offset=1)
+    read_runs(numbers, found, most=5, groups=ALL)
     # Valid are the rows 1, 3, 4, 6 and 7, of which 4 and 6 hold more than five.
     assert (found.n, found.longest, found.runs) == (3, 1, 2)
 
@@ -70,7 +71,7 @@ def test_of_long_columns_in_no_order_the_longest_run_is_found(kind: type) -> Non
     x: np.ndarray = np.random.default_rng(1).permutation(3000).astype(kind)
     x[1400:1700] = 9
     found = Runs()
-    read_runs(x[:1500], found)
-    read_runs(x[1500:], found)
+    read_runs(Stretch(values=x[:1500]), found)
+    read_runs(Stretch(values=x[1500:]), found)
     assert found.longest == max(lengths_of(x.astype(float)))
     assert not found.careful

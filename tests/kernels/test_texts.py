@@ -27,13 +27,17 @@ def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         pytest.skip("no compiler was there at installation")
 
 
-def check(array: pa.Array) -> None:
+def check(*stretches: pa.Array) -> None:
     known: dict[str, int] = {}
-    expected = [-1 if x is None else known.setdefault(x, len(known)) for x in array.to_pylist()]
-    codes, distinct = encode_texts(array)
+    expected = [
+        -1 if x is None else known.setdefault(x, len(known))
+        for s in stretches
+        for x in s.to_pylist()
+    ]
+    codes, distinct = encode_texts(stretches)
     assert codes.tolist() == expected
     assert distinct.to_pylist() == list(known)
-    assert distinct.type == array.type
+    assert distinct.type == stretches[0].type
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
@@ -45,12 +49,15 @@ def check(array: pa.Array) -> None:
 def test_codes_are_in_order_of_first_appearance(
     held: list[str | None], first: int, kind: pa.DataType
 ) -> None:
-    check(pa.array(held, kind).slice(first))
+    array = pa.array(held, kind)
+    check(array.slice(first))
+    check(array.slice(first), array.slice(0, 0), array.slice(0, first), array)
 
 
 def test_many_distinct_texts_have_codes_of_their_own() -> None:
     numbers = np.random.default_rng(1).integers(0, 3000, 5000)
-    check(pa.array([f"a name that is common to all of them {number}" for number in numbers]))
+    array = pa.array([f"a name that is common to all of them {number}" for number in numbers])
+    check(array.slice(0, 2000), array.slice(2000))
 
 
 def test_nothing_and_nothing_but_missing_texts_have_no_codes() -> None:

@@ -27,7 +27,7 @@ from gyroscope.data.framing import framed, unframed
 from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, joint_of_cells
 from gyroscope.data.parallel import in_threads
 from gyroscope.errors import DataError
-from gyroscope.kernels import REGISTERS, NumberTally, tally_numbers
+from gyroscope.kernels import REGISTERS, NumberTally, Stretch, tally_numbers
 from gyroscope.records import ArrayRecord
 from gyroscope.stats.dependence import CrossProducts
 from gyroscope.stats.heavy_hitters import HeavyHitters, merged_hitters
@@ -294,7 +294,7 @@ _MAGNITUDE_SHIFT = 50
 def encoded_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
     """The profile of one encoded column: float64[n], NaN for missing, the code of a category."""
     if not spec.categorical:
-        return number_profile(tally_numbers(values, np.asarray(spec.edges)))
+        return number_profile(tally_numbers([Stretch(values=values)], np.asarray(spec.edges)))
     present = values[~np.isnan(values)]
     counts = np.bincount(category_codes(present, spec.levels), minlength=spec.cells)
     return category_profile(counts, missing=values.size - present.size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +23,8 @@ from gyroscope.data.infer_types import (
     TRUE_WORDS,
     infer_type,
 )
-from gyroscope.kernels import REGISTERS, encode_texts, sketch_texts
+from gyroscope.data.tables import chunks_of, in_one
+from gyroscope.kernels import REGISTERS, Stretch, encode_texts, floats_of, sketch_texts
 from gyroscope.stats.heavy_hitters import KEPT, HeavyHitters, heavy_hitters
 
 LISTED = 1000  # categories that are counted each by itself, the most frequent ones
@@ -43,25 +45,25 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A piece of a column of numbers or datetimes."""
 
-    values: NDArray[np.generic]  # values[n] as stored, or float64[n]; NaN is missing
-    valid: memoryview | None = None  # bitmap of those that are not missing
-    offset: int = 0  # the bit of the first of them
+    stretches: Sequence[Stretch]  # as stored, one after the other; all of one type
     unreadable: int = 0  # missing here because they could not be read
 
     def floats(self) -> FloatArray:
         """float64[n], NaN where missing."""
-        if self.valid is None:
-            return self.values.astype(np.float64, copy=False)
-        return self.taken(np.arange(self.values.size))
+        return floats_of(self.stretches)
 
     def taken(self, rows: NDArray[np.int64]) -> FloatArray:
-        """float64[k]: the values of some rows, NaN where missing."""
-        numbers = self.values[rows].astype(np.float64)
-        if self.valid is not None:
-            bits = rows + self.offset
-            held = np.frombuffer(self.valid, dtype=np.uint8)[bits >> 3] >> (bits & 7)
-            numbers[(held & 1) == 0] = np.nan
-        return numbers
+        """float64[k]: the values of some rows, which ascend, NaN where missing."""
+        ends = np.cumsum([0, *(stretch.values.size for stretch in self.stretches)])
+        cuts = np.searchsorted(rows, ends)
+        return np.concatenate(
+            [
+                stretch.taken(rows[low:high] - first)
+                for stretch, first, low, high in zip(
+                    self.stretches, ends, cuts, cuts[1:], strict=False
+                )
+            ]
+        )
 
 
 class Codes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -104,37 +106,40 @@ def kind_of(name: str, sample: Any, *, untyped: bool) -> Kind:
 
 
 def numbers_of(array: Any, spec: ColumnSpec) -> Numbers:
-    """An Arrow array as numbers; what is stored as numbers is not copied."""
+    """An Arrow array, chunked or not, as numbers; what is stored as numbers is not copied."""
     from pyarrow import types
 
     kind = array.type
+    plain = types.is_integer(kind) or types.is_floating(kind)
+    if plain and spec.type is not ColumnType.DATETIME:
+        return Numbers(stretches=[_stored(chunk) for chunk in chunks_of(array)])
+    array = in_one(array)
     if types.is_dictionary(kind) and not _is_text(kind.value_type):
         array = array.dictionary_decode()
         kind = array.type
     if spec.type is not ColumnType.DATETIME:
         if types.is_time(kind) or types.is_duration(kind):
             ticks = array.view("int32" if kind.bit_width == 32 else "int64")
-            stored = _stored(ticks)
-            seconds = stored.floats() / _TICKS_A_SECOND[kind.unit]
-            return Numbers(values=seconds)
-        if types.is_integer(kind) or types.is_floating(kind):
-            return _stored(array)
+            seconds = floats_of([_stored(ticks)]) / _TICKS_A_SECOND[kind.unit]
+            return Numbers(stretches=[Stretch(values=seconds)])
+        if types.is_integer(kind) or types.is_floating(kind):  # of a dictionary
+            return Numbers(stretches=[_stored(array)])
         if types.is_boolean(kind):
-            return _stored(array.cast("uint8"))
+            return Numbers(stretches=[_stored(array.cast("uint8"))])
         if types.is_null(kind):
-            return Numbers(values=np.full(len(array), np.nan))
+            return Numbers(stretches=[Stretch(values=np.full(len(array), np.nan))])
     encoded = encode_column(Codec(_column(spec)), array)
-    return Numbers(values=encoded.values, unreadable=encoded.bad.size)
+    return Numbers(stretches=[Stretch(values=encoded.values)], unreadable=encoded.bad.size)
 
 
 def codes_of(array: Any, spec: ColumnSpec) -> Codes:
-    """An Arrow array as codes of categories."""
+    """An Arrow array, chunked or not, as codes of categories."""
     import pyarrow as pa
     from pyarrow import types
 
     missing = np.array([spec.levels + 1], dtype=np.int32)
     if spec.type is ColumnType.BOOLEAN and not types.is_null(array.type):
-        encoded = encode_column(Codec(_column(spec)), array)
+        encoded = encode_column(Codec(_column(spec)), in_one(array))
         codes = np.where(np.isnan(encoded.values), -1, encoded.values).astype(np.int32)
         lookup = np.append(np.arange(2, dtype=np.int32), missing)
         return Codes(codes=codes, lookup=lookup, unreadable=encoded.bad.size)
@@ -157,7 +162,7 @@ def codes_of(array: Any, spec: ColumnSpec) -> Codes:
     )
 
 
-def _stored(array: Any) -> Numbers:
+def _stored(array: Any) -> Stretch:
     """The buffers of an Arrow array of numbers."""
     valid, data = array.buffers()
     dtype = np.dtype(array.type.to_pandas_dtype())
@@ -165,7 +170,7 @@ def _stored(array: Any) -> Numbers:
     if values is None:
         values = np.zeros(0, dtype=dtype)
     bitmap = memoryview(valid) if valid is not None and array.null_count else None
-    return Numbers(values=values, valid=bitmap, offset=array.offset)
+    return Stretch(values=values, valid=bitmap, offset=array.offset)
 
 
 def _column(spec: ColumnSpec) -> Column:
@@ -194,12 +199,13 @@ def _is_text(kind: Any) -> bool:
 
 
 def _distinct_texts(array: Any) -> tuple[NDArray[np.int32], Any]:
-    """Codes of an Arrow array, -1 for null, and the text of each, of which some may be equal."""
+    """Codes of a column, -1 for null, and the text of each, of which some may be equal."""
     from pyarrow import types
 
     if types.is_string(array.type) or types.is_large_string(array.type):
-        codes, distinct = encode_texts(array)
+        codes, distinct = encode_texts(chunks_of(array))
         return codes, _texts(distinct)
+    array = in_one(array)
     encoded = array if types.is_dictionary(array.type) else array.dictionary_encode()
     indices = encoded.indices.fill_null(-1) if encoded.indices.null_count else encoded.indices
     codes = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.kernels import Runs, read_runs
+from gyroscope.kernels import Runs, Stretch, read_runs
 
 CHANCE = 1e-9  # of rows in random order to look sorted by a column, below which they are sorted
 
@@ -24,15 +24,14 @@ class RunScan:
         """``groups`` is how many categories may stand each together; none among numbers."""
         self._groups, self._runs = groups, Runs()
 
-    def read(
-        self, values: NDArray[np.generic], *, valid: memoryview | None = None, offset: int = 0
-    ) -> None:
-        """Read the next piece of numbers; see :func:`~gyroscope.kernels.read_runs`."""
-        read_runs(values, self._runs, groups=self._groups, valid=valid, offset=offset)
+    def read(self, numbers: Stretch) -> None:
+        """Read the next numbers."""
+        read_runs(numbers, self._runs, groups=self._groups)
 
     def read_cells(self, cells: NDArray[np.int32]) -> None:
-        """Read the next piece of categories; those that are not listed are many, and no run."""
-        read_runs(cells, self._runs, most=self._groups - 1, groups=self._groups)
+        """Read the next categories; those that are not listed are many, and no run."""
+        cells_there = Stretch(values=cells)
+        read_runs(cells_there, self._runs, most=self._groups - 1, groups=self._groups)
 
     @property
     def longest(self) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Dispersions, FloatArray, Variation
-from gyroscope.kernels import Runs, read_runs
+from gyroscope.kernels import Runs, Stretch, read_runs
 from gyroscope.stats.dispersion import (
     Dispersion,
     growing_dispersions_of_scores_batch,
@@ -52,7 +52,7 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
         unlisted: the cell of categories that are not in the contract; None for numbers.
     """
     runs = Runs()
-    read_runs(values, runs)
+    read_runs(Stretch(values=values), runs)
     bounds = part_bounds(values.size)
     parts = [slice(*ends) for ends in pairwise(bounds.tolist())]
     absent = np.isnan(values)

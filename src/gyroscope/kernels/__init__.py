@@ -19,16 +19,19 @@ from gyroscope.kernels.tally import (
     tally_numbers,
 )
 from gyroscope.kernels.texts import encode_texts
+from gyroscope.kernels.values import Stretch, floats_of
 
 __all__ = [
     "MAGNITUDES",
     "REGISTERS",
     "NumberTally",
     "Runs",
+    "Stretch",
     "cells_of_numbers",
     "compiled",
     "count_codes",
     "encode_texts",
+    "floats_of",
     "read_runs",
     "sketch_texts",
     "tally_numbers",

@@ -3,20 +3,18 @@
  * A column comes in parts, each tallied by itself. Values are taken in blocks that stay in the
  * first cache, so that the loops over a block cost little and its moments can take two passes.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
 #include <float.h>
+#include <math.h>
+#include <string.h>
 
-#define BLOCK 512
+#include "numbers.h"
+
 #define GRID 8192 /* fields at most */
 #define REGISTERS 1024
 #define REFRESH 32 /* blocks after which it is looked again what the sketch knows already */
 #define MAX_EDGES 16384
 #define MAGNITUDES 8192
 #define INFINITE 8188 /* the magnitude of infinity: an exponent of ones, a fraction of zeros */
-
-enum type { FLOAT64, FLOAT32, INT64, INT32 };
 
 /* Where to begin to look for the cell of a value: a grid over the range of the edges. Values and
  * edges are laid onto it by the same arithmetic, which never descends; so an edge in an earlier
@@ -165,34 +163,17 @@ static inline void sketch_seen_block(const double *v, int n, uint64_t *recent, i
     }
 }
 
-#define GATHER(T)                                                                       \
-    {                                                                                   \
-        const T *x = (const T *)values + first;                                         \
-        for (int i = 0; i < n; i++) {                                                   \
-            v[i] = (double)x[i] + 0.0; /* no -0.0 */                                    \
-            absent += v[i] != v[i];                                                     \
-        }                                                                               \
-    }
-
 /* Copies the values that are not missing to v and returns how many there are. */
-static int gather(const void *values, enum type type, int64_t first, int n, const uint8_t *valid,
-                  int64_t offset, double *v)
+static int gather(const struct numbers *s, enum type type, int64_t first, int n, double *v)
 {
-    int64_t absent = 0;
+    int64_t absent = load_block(s, type, first, n, v);
     int k = 0;
-    switch (type) {
-    case FLOAT64: GATHER(double) break;
-    case FLOAT32: GATHER(float) break;
-    case INT64: GATHER(int64_t) break;
-    case INT32: GATHER(int32_t) break;
-    }
-    if (!absent && valid == NULL)
+    if (!absent && s->valid == NULL)
         return n;
     for (int i = 0; i < n; i++) {
-        int64_t bit = offset + first + i;
         double value = v[i];
         v[k] = value;
-        k += (value == value) & (valid == NULL || valid[bit >> 3] >> (bit & 7) & 1);
+        k += (value == value) & is_valid(s, first + i);
     }
     return k;
 }
@@ -330,7 +311,7 @@ static void add_part(int64_t *held, int32_t cells, const int32_t *bins, int32_t 
     memset(held, 0, 2 * (size_t)cells * sizeof *held);
 }
 
-/* Tallies the rows bounds[0] .. bounds[parts] of a column. The magnitudes of part i are counted in
+/* Tallies the rows bounds[0] .. bounds[parts] of a column, which stands in stretches. The magnitudes of part i are counted in
  * row groups[i], which ascend.
  *
  * counts[edges + 1] and, as scratch, twice as many more; binned[parts][bins], counts of the parts in
@@ -339,29 +320,32 @@ static void add_part(int64_t *held, int32_t cells, const int32_t *bins, int32_t 
  * deviations, least, largest) and sketch[1024] come filled with zeros.
  * The edges are followed by as many infinities again, one more.
  * Returns 0, or 1 if there are more edges than it can tell apart. */
-int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, int64_t offset,
-                       const int64_t *bounds, const int32_t *groups, int32_t parts,
-                       const double *edges, int32_t n_edges, const int32_t *bins, int32_t n_bins,
-                       int64_t *counts, int64_t *binned, int64_t *all_magnitudes,
-                       int64_t *missing, int64_t *totals, double *moments, uint8_t *sketch)
+int gyro_tally_numbers(const struct numbers *s, int32_t type, const int64_t *bounds,
+                       const int32_t *groups, int32_t parts, const double *edges, int32_t n_edges,
+                       const int32_t *bins, int32_t n_bins, int64_t *counts, int64_t *binned,
+                       int64_t *all_magnitudes, int64_t *missing, int64_t *totals,
+                       double *moments, uint8_t *sketch)
 {
     struct grid grid;
     struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
     double v[BLOCK], finite[BLOCK], least = INFINITY;
     uint64_t recent[64], known = UINT64_MAX;
-    int64_t *held = counts + n_edges + 1, blocks = 0;
+    int64_t *held = counts + n_edges + 1, blocks = 0, begin = 0;
     if (n_edges > MAX_EDGES)
         return 1;
     memset(recent, 0xff, sizeof recent); /* the bits of no number */
     lay_grid(&grid, edges, n_edges, bounds[parts] - bounds[0]);
     for (int32_t part = 0; part < parts; part++) {
         int64_t *magnitudes = all_magnitudes + groups[part] * MAGNITUDES;
-        for (int64_t first = bounds[part]; first < bounds[part + 1]; first += BLOCK) {
+        int taken;
+        for (int64_t first = bounds[part]; first < bounds[part + 1]; first += taken) {
             if (++blocks % REFRESH == 0)
                 known = known_from(sketch);
-            int64_t left = bounds[part + 1] - first;
-            int taken = left < BLOCK ? (int)left : BLOCK;
-            int n = gather(values, (enum type)type, first, taken, valid, offset, v);
+            while (first >= begin + s->n)
+                begin += s++->n;
+            int64_t end = begin + s->n < bounds[part + 1] ? begin + s->n : bounds[part + 1];
+            taken = end - first < BLOCK ? (int)(end - first) : BLOCK;
+            int n = gather(s, (enum type)type, first - begin, taken, v);
             int64_t infinite = magnitudes[INFINITE];
             missing[part] += taken - n;
             count_block(&grid, v, n, held, n_edges + 1);

@@ -1,10 +1,7 @@
 /* The runs of one value in a column, and whether it ascends, descends or rises by equal steps. */
 #include <math.h>
-#include <stdint.h>
 
-#define BLOCK 512
-
-enum type { FLOAT64, FLOAT32, INT64, INT32 };
+#include "numbers.h"
 
 /* See `Runs` in runs.py. */
 struct runs {
@@ -12,31 +9,17 @@ struct runs {
     double last, present, step, log_orders;
 };
 
-#define GATHER(T)                                         \
-    {                                                     \
-        const T *x = (const T *)values + first;           \
-        for (int i = 0; i < n; i++)                       \
-            v[i] = (double)x[i];                          \
-    }
-
 /* Copies values to v, NaN for those that are missing or larger than most. */
-static void gather(const void *values, enum type type, int64_t first, int n, const uint8_t *valid,
-                   int64_t offset, double most, double *v)
+static void gather(const struct numbers *s, enum type type, int64_t first, int n, double most,
+                   double *v)
 {
-    switch (type) {
-    case FLOAT64: GATHER(double) break;
-    case FLOAT32: GATHER(float) break;
-    case INT64: GATHER(int64_t) break;
-    case INT32: GATHER(int32_t) break;
-    }
+    load_block(s, type, first, n, v);
     if (most < INFINITY)
         for (int i = 0; i < n; i++)
             v[i] = v[i] > most ? NAN : v[i];
-    if (valid)
-        for (int i = 0; i < n; i++) {
-            int64_t bit = offset + first + i;
-            v[i] = valid[bit >> 3] >> (bit & 7) & 1 ? v[i] : NAN;
-        }
+    if (s->valid)
+        for (int i = 0; i < n; i++)
+            v[i] = is_valid(s, first + i) ? v[i] : NAN;
 }
 
 /* All that is asked of values in some order. */
@@ -90,21 +73,21 @@ static void scan_longest(struct runs *r, const double *v, int n)
     r->last = v[n - 1];
 }
 
-/* Reads the next n values, of which those larger than most count as missing. What their order says
+/* Reads the next values, of which those larger than most count as missing. What their order says
  * is of use only while it may be that of the values, or while they may stand in so many groups. */
-void gyro_scan_runs(const void *values, int32_t type, const uint8_t *valid, int64_t offset,
-                    int64_t n, double most, int64_t groups, struct runs *r)
+void gyro_scan_runs(const struct numbers *s, int32_t type, double most, int64_t groups,
+                    struct runs *r)
 {
     double v[BLOCK];
-    if (n && r->longest == 0)
+    if (s->n && r->longest == 0)
         r->longest = 1; /* a missing value is a run by itself */
-    for (int64_t first = 0; first < n; first += BLOCK) {
-        int taken = n - first < BLOCK ? (int)(n - first) : BLOCK;
+    for (int64_t first = 0; first < s->n; first += BLOCK) {
+        int taken = s->n - first < BLOCK ? (int)(s->n - first) : BLOCK;
         const double *some = v;
-        if (type == FLOAT64 && !valid && most == INFINITY)
-            some = (const double *)values + first;
+        if (type == FLOAT64 && !s->valid && most == INFINITY)
+            some = (const double *)s->values + first;
         else
-            gather(values, (enum type)type, first, taken, valid, offset, most, v);
+            gather(s, (enum type)type, first, taken, most, v);
         r->careful = r->careful && (r->up || r->down || r->runs <= groups);
         if (r->careful)
             scan(r, some, taken);

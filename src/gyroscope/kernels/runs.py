@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.kernels.library import address, library
-from gyroscope.kernels.values import NUMBER_TYPES, readable, valid_rows
+from gyroscope.kernels.library import library
+from gyroscope.kernels.values import NUMBER_TYPES, Stretch, floats_of, handed_over
 
 
 class Runs(ctypes.Structure):
@@ -39,56 +39,35 @@ class Runs(ctypes.Structure):
         super().__init__(careful=1, up=1, down=1, even=1, last=math.nan)
 
 
-def read_runs(
-    values: NDArray[np.generic],
-    so_far: Runs,
-    *,
-    most: float = math.inf,
-    groups: int = 0,
-    valid: memoryview | None = None,
-    offset: int = 0,
-) -> None:
+def read_runs(stretch: Stretch, so_far: Runs, *, most: float = math.inf, groups: int = 0) -> None:
     """Add the next values of a column to its runs. Other threads run meanwhile.
 
     Args:
-        values: values[n]; NaN is missing, and so is whatever is larger than ``most``.
-        so_far: of the values before, changed in place.
+        stretch: the values.
+        so_far: runs of the values before, changed in place.
+        most: whatever is larger is missing too.
         groups: of more runs than this, of values that neither ascend nor descend, only the longest
             is of interest.
-        valid: bitmap of the values that are not missing, as in Arrow; None if all are.
-        offset: the bit of the first value in it.
     """
-    known = readable(values)
     compiled_library = library()
     if compiled_library is None:
-        _read_in_numpy(known, so_far, most=most, groups=groups, valid=valid, offset=offset)
+        _read_in_numpy(stretch, so_far, most=most, groups=groups)
         return
-    bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
+    known = stretch.readable()
     compiled_library.gyro_scan_runs(
-        address(known),
-        ctypes.c_int32(NUMBER_TYPES[known.dtype]),
-        None if bitmap is None else address(bitmap),
-        ctypes.c_int64(offset),
-        ctypes.c_int64(known.size),
+        handed_over([known]),
+        ctypes.c_int32(NUMBER_TYPES[known.values.dtype]),
         ctypes.c_double(most),
         ctypes.c_int64(groups),
         ctypes.byref(so_far),
     )
 
 
-def _read_in_numpy(
-    values: NDArray[np.generic],
-    so_far: Runs,
-    *,
-    most: float,
-    groups: int,
-    valid: memoryview | None,
-    offset: int,
-) -> None:
-    if values.size == 0:
+def _read_in_numpy(stretch: Stretch, so_far: Runs, *, most: float, groups: int) -> None:
+    if stretch.values.size == 0:
         return
-    x = values.astype(np.float64)
-    x[~valid_rows(valid, offset, x.size) | (x > most)] = math.nan
+    x = floats_of([stretch])
+    x[x > most] = math.nan
     joined = np.append(so_far.last, x)
     starts = np.flatnonzero(joined[1:] != joined[:-1])
     lengths = np.diff(starts, prepend=0, append=x.size)

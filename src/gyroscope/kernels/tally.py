@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gyroscope.errors import DataError
 from gyroscope.kernels.library import address, library
-from gyroscope.kernels.values import NUMBER_TYPES, readable, valid_rows
+from gyroscope.kernels.values import NUMBER_TYPES, Stretch, floats_of, handed_over
 
 MAGNITUDES = 8192  # cells of |x|: the exponent and two bits of the fraction
 REGISTERS = 1024  # of the sketch of distinct values
@@ -47,27 +47,24 @@ class NumberTally(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 def tally_numbers(
-    values: NDArray[np.generic],
+    stretches: Sequence[Stretch],
     edges: Floats,
     *,
     bounds: Sequence[int] | None = None,
     bins: Sequence[int] = (0,),
     groups: NDArray[np.int32] | None = None,
-    valid: memoryview | None = None,
-    offset: int = 0,
 ) -> NumberTally:
     """Tally a column of numbers. Other threads run meanwhile.
 
     Args:
-        values: values[n] of any type of number; NaN is missing. float64, float32, int64 and int32
-            are read where they are, if contiguous. Integers beyond 2^53 are rounded.
+        stretches: the values, one stretch after the other, all of one type. float64, float32,
+            int64 and int32 are read where they are, if contiguous. Integers beyond 2^53 are
+            rounded.
         edges: float64[k], ascending and finite; cell i holds edges[i - 1] < x <= edges[i].
         bounds: where the parts begin and the last one ends, ascending; one part if not given.
         bins: first cell of each bin in which parts are counted, ascending from 0.
         groups: int32[parts], from 0 on and ascending: parts whose magnitudes are counted together,
             for there are many of them; each part by itself if not given.
-        valid: bitmap of the values that are not missing, as in Arrow; None if all are.
-        offset: the bit of the first value in it.
 
     Raises:
         DataError: more than ``MAX_EDGES`` edges.
@@ -78,16 +75,15 @@ def tally_numbers(
         HyperLogLog.
     """
     _check_edges(edges)
-    ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
+    rows = sum(stretch.values.size for stretch in stretches)
+    ends = np.array([0, rows] if bounds is None else bounds, dtype=np.int64)
     run = _in_numpy if library() is None else _in_c
     return run(
-        readable(values),
+        stretches,
         edges,
         ends=ends,
         bins=np.array(bins, dtype=np.int32),
         groups=np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups,
-        valid=valid,
-        offset=offset,
     )
 
 
@@ -157,20 +153,18 @@ def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: S
 
 
 def _in_c(
-    values: NDArray[np.generic],
+    stretches: Sequence[Stretch],
     edges: Floats,
     *,
     ends: Counts,
     bins: NDArray[np.int32],
     groups: NDArray[np.int32],
-    valid: memoryview | None,
-    offset: int,
 ) -> NumberTally:
     compiled_library = library()
     assert compiled_library is not None  # the caller has asked
     parts, cells = ends.size - 1, edges.size + 1
     padded = _padded(edges)
-    bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
+    known = [stretch.readable() for stretch in stretches]
     counts = np.zeros((3, cells), dtype=np.int64)  # two of them to work in
     binned = np.zeros((parts, bins.size), dtype=np.int64)
     magnitudes = _zeros(int(groups[-1]) + 1)
@@ -178,10 +172,8 @@ def _in_c(
     moments = np.zeros(4)
     sketch = np.zeros(REGISTERS, dtype=np.uint8)
     compiled_library.gyro_tally_numbers(
-        address(values),
-        ctypes.c_int32(NUMBER_TYPES[values.dtype]),
-        None if bitmap is None else address(bitmap),
-        ctypes.c_int64(offset),
+        handed_over(known),
+        ctypes.c_int32(NUMBER_TYPES[known[0].values.dtype] if known else 0),
         address(ends),
         address(groups),
         ctypes.c_int32(parts),
@@ -239,17 +231,15 @@ def _padded(edges: Floats) -> Floats:
 
 
 def _in_numpy(
-    values: NDArray[np.generic],
+    stretches: Sequence[Stretch],
     edges: Floats,
     *,
     ends: Counts,
     bins: NDArray[np.int32],
     groups: NDArray[np.int32],
-    valid: memoryview | None,
-    offset: int,
 ) -> NumberTally:
-    x = values[ends[0] : ends[-1]].astype(np.float64) + 0.0
-    there = ~np.isnan(x) & valid_rows(valid, offset + int(ends[0]), x.size)
+    x = floats_of(stretches)[ends[0] : ends[-1]] + 0.0
+    there = ~np.isnan(x)
     parts, cells = ends.size - 1, edges.size + 1
     of_rows = np.repeat(np.arange(parts), np.diff(ends))
     present = x[there]
