@@ -69,7 +69,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 class Codes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A piece of a column of categories."""
 
-    codes: NDArray[np.int32]  # int32[n]: positions among the distinct values, -1 for missing
+    codes: NDArray[np.int32]  # int32[n], its own: position among the distinct values, -1: missing
     lookup: NDArray[np.int32]  # int32[k + 1]: the cell of each, and last that of missing ones
     unreadable: int = 0  # missing here because they could not be read
     sketch: NDArray[np.uint8] | None = None  # uint8[REGISTERS] of the texts of the others
@@ -208,7 +208,7 @@ def _distinct_texts(array: Any) -> tuple[NDArray[np.int32], Any]:
     array = in_one(array)
     encoded = array if types.is_dictionary(array.type) else array.dictionary_encode()
     indices = encoded.indices.fill_null(-1) if encoded.indices.null_count else encoded.indices
-    codes = indices.to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
+    codes = indices.to_numpy(zero_copy_only=False).astype(np.int32)
     return codes, _texts(encoded.dictionary)
 
 

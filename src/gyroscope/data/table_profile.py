@@ -186,7 +186,7 @@ class _Column:
 
     def _add_codes(self, codes: Codes, bounds: Sequence[int], rows: Counts) -> None:
         cells = self.spec.cells
-        of_rows, held = count_codes(codes.codes, codes.lookup, cells + 1, bounds=bounds)
+        held = count_codes(codes.codes, codes.lookup, cells + 1, bounds=bounds)
         total = held.sum(axis=0)
         self._done.append(
             category_profile(
@@ -199,9 +199,9 @@ class _Column:
         )
         if self._parts is not None:
             self._parts.add(self._row, held[:, :cells], held[:, cells])
-            self.runs.read_cells(of_rows)
+            self.runs.read_cells(codes.codes)
         if rows.size:
-            self._cells.append(of_rows[rows].astype(np.uint16))
+            self._cells.append(codes.codes[rows].astype(np.uint16))
 
     def profile(self) -> ColumnProfile:
         """The profile of all pieces, at least one."""

@@ -69,35 +69,6 @@ static inline int32_t cell_of(const struct grid *g, double x, int field, int ste
     return cell;
 }
 
-/* In turns in counts[2][cells]: what hits a cell again need not wait for the first to be written. */
-static inline void count_cells(const struct grid *g, const double *v, const int32_t *fields, int n,
-                               int steps, int64_t *counts, int32_t cells)
-{
-    int i = 0;
-    for (; i + 2 <= n; i += 2) {
-        counts[cell_of(g, v[i], fields[i], steps)]++;
-        counts[cells + cell_of(g, v[i + 1], fields[i + 1], steps)]++;
-    }
-    if (i < n)
-        counts[cell_of(g, v[i], fields[i], steps)]++;
-}
-
-static void count_block(const struct grid *g, const double *v, int n, int64_t *counts,
-                        int32_t cells)
-{
-    int32_t fields[BLOCK];
-    for (int i = 0; i < n; i++)
-        fields[i] = field_of(g, v[i]);
-    switch (g->steps) { /* searches of a known length are unrolled */
-    case 0: count_cells(g, v, fields, n, 0, counts, cells); break;
-    case 1: count_cells(g, v, fields, n, 1, counts, cells); break;
-    case 2: count_cells(g, v, fields, n, 2, counts, cells); break;
-    case 3: count_cells(g, v, fields, n, 3, counts, cells); break;
-    case 4: count_cells(g, v, fields, n, 4, counts, cells); break;
-    default: count_cells(g, v, fields, n, g->steps, counts, cells);
-    }
-}
-
 /* The finalizer of MurmurHash3, a bijection of 64 bits (Appleby 2011, public domain), in two steps,
  * of which the second leaves the upper 33 bits as they are. */
 static inline uint64_t half_mixed(uint64_t h)
@@ -134,32 +105,62 @@ static uint64_t known_from(const uint8_t *sketch)
     return least ? UINT64_C(1) << (64 - (least < 22 ? least : 22)) : UINT64_MAX;
 }
 
-static inline void sketch_block(const double *v, int n, uint64_t known, int64_t *magnitudes,
-                                uint8_t *sketch)
+struct tables {
+    int64_t *counts; /* counts[2][cells], in turns: to count in a cell again need not wait for the
+                        first to be written */
+    int32_t cells;
+    int64_t *magnitudes;
+    uint8_t *sketch;
+    uint64_t known;   /* by the sketch, see above */
+    uint64_t *recent; /* values, 64 of them; while registers are empty it pays to ask them */
+};
+
+/* Counts the cell of a value, and sketches it: together, as neither keeps a processor busy. */
+static inline void count_value(const struct grid *g, double x, int field, int steps, int64_t *counts,
+                               const struct tables *t, int ask)
 {
-    for (int i = 0; i < n; i++) {
-        uint64_t bits;
-        memcpy(&bits, &v[i], 8);
-        magnitudes[(bits << 1) >> 51]++;
+    uint64_t bits;
+    memcpy(&bits, &x, 8);
+    counts[cell_of(g, x, field, steps)]++;
+    t->magnitudes[(bits << 1) >> 51]++;
+    if (ask) {
+        uint64_t *seen = &t->recent[(bits * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
+        if (*seen != bits) {
+            *seen = bits;
+            sketch_hash(mixed(bits), t->sketch);
+        }
+    } else {
         uint64_t h = half_mixed(bits);
-        if ((h << 10) < known)
-            sketch_hash(h ^ (h >> 33), sketch);
+        if ((h << 10) < t->known)
+            sketch_hash(h ^ (h >> 33), t->sketch);
     }
 }
 
-/* The same while some registers are empty: of columns of few values, most have just been seen. */
-static inline void sketch_seen_block(const double *v, int n, uint64_t *recent, int64_t *magnitudes,
-                                     uint8_t *sketch)
+static inline void count_values(const struct grid *g, const double *v, const int32_t *fields, int n,
+                                int steps, struct tables t, int ask)
 {
-    for (int i = 0; i < n; i++) {
-        uint64_t bits;
-        memcpy(&bits, &v[i], 8);
-        magnitudes[(bits << 1) >> 51]++;
-        uint64_t *seen = &recent[(bits * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
-        if (*seen != bits) {
-            *seen = bits;
-            sketch_hash(mixed(bits), sketch);
-        }
+    int i = 0;
+    for (; i + 2 <= n; i += 2) {
+        count_value(g, v[i], fields[i], steps, t.counts, &t, ask);
+        count_value(g, v[i + 1], fields[i + 1], steps, t.counts + t.cells, &t, ask);
+    }
+    if (i < n)
+        count_value(g, v[i], fields[i], steps, t.counts, &t, ask);
+}
+
+static inline void count_block(const struct grid *g, const double *v, int n, struct tables t,
+                               int ask)
+{
+    int32_t fields[BLOCK];
+    for (int i = 0; i < n; i++)
+        fields[i] = field_of(g, v[i]);
+    switch (g->steps) { /* searches of a known length are unrolled */
+    case 0: count_values(g, v, fields, n, 0, t, ask); break;
+    case 1: count_values(g, v, fields, n, 1, t, ask); break;
+    case 2: count_values(g, v, fields, n, 2, t, ask); break;
+    case 3: count_values(g, v, fields, n, 3, t, ask); break;
+    case 4: count_values(g, v, fields, n, 4, t, ask); break;
+    default: count_values(g, v, fields, n, g->steps, t, ask);
     }
 }
 
@@ -348,11 +349,11 @@ int gyro_tally_numbers(const struct numbers *s, int32_t type, const int64_t *bou
             int n = gather(s, (enum type)type, first - begin, taken, v);
             int64_t infinite = magnitudes[INFINITE];
             missing[part] += taken - n;
-            count_block(&grid, v, n, held, n_edges + 1);
+            struct tables t = {held, n_edges + 1, magnitudes, sketch, known, recent};
             if (known == UINT64_MAX)
-                sketch_seen_block(v, n, recent, magnitudes, sketch);
+                count_block(&grid, v, n, t, 1);
             else
-                sketch_block(v, n, known, magnitudes, sketch);
+                count_block(&grid, v, n, t, 0);
             const double *some = v;
             if (magnitudes[INFINITE] != infinite) {
                 totals[0] += magnitudes[INFINITE] - infinite;
@@ -408,11 +409,10 @@ void gyro_sketch_texts(const uint8_t *bytes, const int64_t *offsets, int64_t n, 
 
 #define FEW 256 /* cells */
 
-/* Looks up the cell of each of the codes bounds[i] .. bounds[i + 1] - 1, of -1 the last one of
+/* Puts its cell in place of each of the codes bounds[i] .. bounds[i + 1] - 1, for -1 the last one of
  * lookup[known + 1], and counts it in counts[i][k], which come filled with zeros. */
-void gyro_count_codes(const int32_t *codes, const int32_t *lookup, int32_t known,
-                      const int64_t *bounds, int32_t parts, int64_t k, int32_t *cells,
-                      int64_t *counts)
+void gyro_count_codes(int32_t *codes, const int32_t *lookup, int32_t known,
+                      const int64_t *bounds, int32_t parts, int64_t k, int64_t *counts)
 {
     for (int32_t part = 0; part < parts; part++, counts += k) {
         int64_t i = bounds[part], end = bounds[part + 1];
@@ -421,15 +421,15 @@ void gyro_count_codes(const int32_t *codes, const int32_t *lookup, int32_t known
             memset(held, 0, sizeof held);
             for (; i + 4 <= end; i += 4)
                 for (int j = 0; j < 4; j++) {
-                    cells[i + j] = lookup[codes[i + j] < 0 ? known : codes[i + j]];
-                    held[j][cells[i + j]]++;
+                    codes[i + j] = lookup[codes[i + j] < 0 ? known : codes[i + j]];
+                    held[j][codes[i + j]]++;
                 }
             for (int64_t c = 0; c < k; c++)
                 counts[c] = held[0][c] + held[1][c] + held[2][c] + held[3][c];
         }
         for (; i < end; i++) {
-            cells[i] = lookup[codes[i] < 0 ? known : codes[i]];
-            counts[cells[i]]++;
+            codes[i] = lookup[codes[i] < 0 ? known : codes[i]];
+            counts[codes[i]]++;
         }
     }
 }

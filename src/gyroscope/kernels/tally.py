@@ -108,29 +108,27 @@ def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
 
 def count_codes(
     codes: NDArray[np.int32], lookup: NDArray[np.int32], k: int, *, bounds: Sequence[int]
-) -> tuple[NDArray[np.int32], Counts]:
-    """Cells int32[n] of codes[n], and their counts int64[parts, k] in parts as bounded above.
+) -> Counts:
+    """Turn codes[n] into cells, in place, and count these: int64[parts, k], parts bounded as above.
 
     ``lookup`` holds the cell, from 0 to k - 1, of each code from 0 on, and last that of -1.
     """
     compiled_library = library()
     if compiled_library is None:
-        cells = lookup[codes]
-        return cells, np.array([np.bincount(cells[a:b], minlength=k) for a, b in pairwise(bounds)])
+        codes[:] = lookup[codes]
+        return np.array([np.bincount(codes[a:b], minlength=k) for a, b in pairwise(bounds)])
     ends = np.array(bounds, dtype=np.int64)
     counts = np.zeros((ends.size - 1, k), dtype=np.int64)
-    cells = np.empty(codes.size, dtype=np.int32)
     compiled_library.gyro_count_codes(
-        address(np.ascontiguousarray(codes)),
+        address(codes),
         address(np.ascontiguousarray(lookup)),
         ctypes.c_int32(lookup.size - 1),
         address(ends),
         ctypes.c_int32(ends.size - 1),
         ctypes.c_int64(k),
-        address(cells),
         address(counts),
     )
-    return cells, counts
+    return counts
 
 
 def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: Sketch) -> None:

@@ -41,7 +41,7 @@ def encode_texts(stretches: Sequence[Any]) -> tuple[NDArray[np.int32], Any]:
     if compiled_library is None:
         encoded = pa.chunked_array(stretches).combine_chunks().dictionary_encode()
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return codes, encoded.dictionary
+        return codes.copy(), encoded.dictionary
     array = (_Texts * len(stretches))()
     wide = pa.types.is_large_string(stretches[0].type)
     for there, stretch in zip(array, stretches, strict=True):
