@@ -2,7 +2,8 @@
 
 Each time a new process appends single records from 64 tasks that share syncs, and says which are
 acknowledged; at a random moment it is killed by SIGKILL. The log is then read, all along the same
-one, and every tenth time compacted while the next process appends.
+one, and every tenth time compacted while the next process appends. Of a process that acknowledges
+nothing is told whether it has ended or where it is held up.
 
 Run: python benchmarks/prediction_log_kills.py [--kills 200] [--seed 1] [--folder FOLDER]
 """
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,7 @@ from gyroscope.testing.prediction_log import label, prediction
 TASKS = 64
 MOST_S = 0.2  # from the first acknowledged record to the kill
 PATIENCE_S = 300.0  # for the first record after a kill; on a busy machine a start takes long
+TELLING_S = 5.0  # for a process that is held up to say where
 
 
 def record(name: str) -> Prediction:
@@ -57,7 +61,7 @@ class Appender:
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self.acknowledged: list[str] = []
-        self.first = threading.Event()
+        self._heard = threading.Event()  # of a record, or of the end of the process
         self.started = time.monotonic()
         self.first_s = 0.0  # from the start of the process to its first acknowledged record
         command = [sys.executable, __file__, "--append", prefix, "--folder", str(folder)]
@@ -70,15 +74,35 @@ class Appender:
         for line in self._process.stdout:
             if line.endswith(b"\n"):
                 self.acknowledged.append(line.decode().strip())
-            if not self.first.is_set():
+            if not self._heard.is_set():
                 self.first_s = time.monotonic() - self.started
-                self.first.set()
+                self._heard.set()
+        self._heard.set()
+
+    def obstacle(self) -> str:
+        """What keeps the process from acknowledging its first record; empty if it has done so."""
+        heard = self._heard.wait(PATIENCE_S)
+        if self.first_s:
+            return ""
+        if heard:
+            return f"it ended by itself, exit code {self._process.wait()}"
+        where = " ".join(_read(f"/proc/{self._process.pid}/{name}") for name in ("wchan", "stat"))
+        self._process.send_signal(signal.SIGUSR1)  # the stacks of its threads, on standard error
+        time.sleep(TELLING_S)
+        return f"it has been held up for {PATIENCE_S:.0f} s, in the kernel at: {where}"
 
     def kill(self) -> None:
         """Kill -9, and hear what was still in the pipe."""
         self._process.kill()
         self._process.wait()
         self._thread.join()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        return str(error)
 
 
 def trial(folder: Path, kills: int, seed: int) -> bool:
@@ -89,15 +113,16 @@ def trial(folder: Path, kills: int, seed: int) -> bool:
     slowest = 0.0
     for kill in range(kills):
         appender = Appender(folder, f"{kill}")
-        if not appender.first.wait(PATIENCE_S):
+        try:
+            if obstacle := appender.obstacle():
+                print(f"after kill {kill} the next process wrote nothing: {obstacle}")
+                return False
+            slowest = max(slowest, appender.first_s)
+            if kill % 10 == 9:
+                compact(folder, part_bytes=2**20)
+            time.sleep(rng.uniform(0, MOST_S))
+        finally:
             appender.kill()
-            print(f"kill {kill}: the next process was held up, or ended by itself")
-            return False
-        slowest = max(slowest, appender.first_s)
-        if kill % 10 == 9:
-            compact(folder, part_bytes=2**20)
-        time.sleep(rng.uniform(0, MOST_S))
-        appender.kill()
         acknowledged.update(appender.acknowledged)
         if missing := set(appender.acknowledged) - reader.known(appender.acknowledged):
             print(f"kill {kill}: {len(missing)} acknowledged records are lost")
@@ -123,6 +148,7 @@ def main() -> None:
     parser.add_argument("--append", default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.append is not None:
+        faulthandler.register(signal.SIGUSR1)
         asyncio.run(append_for_ever(arguments.folder, arguments.append))
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:

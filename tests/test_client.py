@@ -12,10 +12,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from gyroscope.client import Client
 from gyroscope.errors import RequestError, RowError, UsageError
+
+JSON = "application/json"
 
 
 class Answering(BaseHTTPRequestHandler):
@@ -25,10 +28,12 @@ class Answering(BaseHTTPRequestHandler):
     keys: ClassVar[list[str]] = []
     connections: ClassVar[set[Any]] = set()
     failures: ClassVar[list[int]] = []  # statuses to answer first; 0 hangs up without an answer
+    headers_too: ClassVar[dict[str, str]] = {}
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.received.append(body if self.headers["Content-Type"] != JSON else json.loads(body))
         self.keys.append(self.headers["Idempotency-Key"])
         self.connections.add(self.client_address)
         status = self.failures.pop(0) if self.failures else self.status
@@ -36,7 +41,8 @@ class Answering(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(status)
-        self.send_header("Content-Length", str(len(self.answer)))
+        for header in {**self.headers_too, "Content-Length": str(len(self.answer))}.items():
+            self.send_header(*header)
         self.end_headers()
         self.wfile.write(self.answer)
 
@@ -56,7 +62,7 @@ def other(monkeypatch: pytest.MonkeyPatch) -> type[Answering]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses between attempts, which take no time here."""
     taken: list[float] = []
-    monkeypatch.setattr("gyroscope.client.time.sleep", taken.append)
+    monkeypatch.setattr("gyroscope.client.sleep", taken.append)
     return taken
 
 
@@ -117,6 +123,11 @@ def test_a_value_that_json_has_not_is_named_and_nothing_is_sent(
         (404, b"not here"),
         (500, b'{"detail": "elsewhere"}'),
         (400, b"[1]"),
+        (200, b"[1]"),
+        (200, b"{}"),
+        (200, b'{"predictions": 5}'),
+        (200, b'{"predictions": [5]}'),
+        (200, b"\xff\xfe"),
     ],
 )
 def test_a_server_of_another_kind_is_recognised(
@@ -128,8 +139,45 @@ def test_a_server_of_another_kind_is_recognised(
 ) -> None:
     monkeypatch.setattr(other, "status", status)
     monkeypatch.setattr(other, "answer", answer)
-    with pytest.raises(RequestError, match="is it the address of the server"):
+    with pytest.raises(
+        RequestError, match=rf"answered {status} .* is it the address of the server"
+    ):
         client.predict("churn", [{"price": 1}])
+
+
+def test_an_answer_that_is_not_packed_as_it_says_is_recognised_and_not_asked_for_again(
+    client: Client, other: type[Answering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other, "headers_too", {"Content-Encoding": "gzip"})
+    with pytest.raises(RequestError, match=r"answered 200 .* is it the address of the server"):
+        client.predict("churn", [{"price": 1}])
+    assert len(other.received) == 1
+
+
+def test_a_table_that_is_none_is_recognised(
+    client: Client, other: type[Answering], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        other, "headers_too", {"Content-Type": "application/vnd.apache.arrow.stream"}
+    )
+    with pytest.raises(RequestError, match=r"answered 200 .* is it the address of the server"):
+        client.predict_table("churn", pa.table({"price": [1]}))
+
+
+@pytest.mark.parametrize("request_id", ["", "two words", "é", "line\nbreak", "x" * 256])
+def test_a_request_id_that_cannot_be_sent_is_refused_before(
+    client: Client, other: type[Answering], request_id: str
+) -> None:
+    with pytest.raises(UsageError, match="request_id must be 1 to 255 visible ASCII characters"):
+        client.predict("churn", [{"price": 1}], request_id=request_id)
+    with pytest.raises(UsageError, match="request_id must be 1 to 255 visible ASCII characters"):
+        client.predict_table("churn", pa.table({"price": [1]}), request_id=request_id)
+    assert not other.received
+
+
+def test_fewer_than_no_retries_are_refused() -> None:
+    with pytest.raises(UsageError, match="retries must be 0 or more, got -1"):
+        Client("http://127.0.0.1:9", retries=-1)
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://host:port"])

@@ -70,7 +70,7 @@ class Workspace:
         """Versions and aliases."""
         from gyroscope.registry.registry import Registry
 
-        return Registry(self._mlflow, self.state / "cache", self.keys)
+        return Registry(self._mlflow, self.state / "cache", self.keys, database=self._registry_file)
 
     @cached_property
     def keys(self) -> Keys:
@@ -138,5 +138,7 @@ class Workspace:
             log.close()
         if "world" in self.__dict__:
             self.world.executor.close()
+        if "registry" in self.__dict__:
+            self.registry.close()
         if "store" in self.__dict__:
             self.store.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import random
-import time
+import re
 import uuid
 from collections.abc import Mapping, Sequence
+from time import sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
 _KEY = "Idempotency-Key"
+_SENDABLE = re.compile("[!-~]{1,255}")  # what the server takes for one
 _JSON, _ARROW = "application/json", "application/vnd.apache.arrow.stream"
 _TRY_AGAIN = (429, 502, 503, 504)  # statuses that may pass
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.1, 5.0  # before another attempt; doubled with each
@@ -36,7 +38,7 @@ class Client:
         retries: attempts after the first one.
 
     Raises:
-        UsageError: ``url`` is no address.
+        UsageError: ``url`` is no address, or ``retries`` negative.
     """
 
     def __init__(
@@ -44,6 +46,8 @@ class Client:
     ) -> None:
         import httpx
 
+        if retries < 0:
+            raise UsageError(f"retries must be 0 or more, got {retries}")
         self.url = url
         self._retries = retries
         headers = {"Content-Type": _JSON}
@@ -71,21 +75,26 @@ class Client:
         probability, and with ``sentence`` the prediction in words.
 
         NaN and the missing values of pandas are sent as null; scalars of NumPy as what they hold.
-        ``request_id`` is any text, new if not given; with the same one for the same rows a program
-        gets the same predictions within a day, even after it was started again.
+        ``request_id`` is a text of 1 to 255 visible ASCII characters, new if not given; with the
+        same one for the same rows a program gets the same predictions within a day, even after it
+        was started again.
 
         Raises:
+            UsageError: ``request_id`` is none; nothing was sent.
             RowError: a value is infinite or of a type that JSON has not; nothing was sent.
             RequestError: the server refused them; ``problems`` names the fields.
         """
         asked: dict[str, Any] = {"rows": _plain_rows(rows), "explain": explain}
         if explain:
             asked |= {"space": space, "sentence": sentence}
-        headers = {_KEY: request_id or uuid.uuid4().hex}
-        answer = self._post(f"/v1/models/{model}/predict", asked, headers=headers)
-        predictions: list[dict[str, Any]] = answer["predictions"]
+        headers = {_KEY: _key(request_id)}
+        response = self._sent(f"/v1/models/{model}/predict", asked, headers=headers)
+        answer = self._json(response)
         base = {"base": answer["base"]} if "base" in answer else {}
-        return [{**prediction, **base} for prediction in predictions]
+        try:
+            return [{**base, **prediction} for prediction in answer["predictions"]]
+        except (KeyError, TypeError):
+            raise self._not_ours(response) from None
 
     def predict_table(
         self, model: str, table: Any, *, explain: int = 0, request_id: str | None = None
@@ -93,7 +102,7 @@ class Client:
         """Predictions for the rows of a ``pyarrow.Table``, as another with the same rows.
 
         Its columns are prediction_id, time, probability and label. See :meth:`predict` for the
-        rest; raises RequestError.
+        rest; raises UsageError and RequestError.
         """
         import pyarrow as pa
 
@@ -108,22 +117,33 @@ class Client:
             headers={
                 "Content-Type": _ARROW,
                 "Accept": _ARROW,
-                _KEY: request_id or uuid.uuid4().hex,
+                _KEY: _key(request_id),
             },
         )
         if response.headers.get("content-type") != _ARROW:
             raise self._not_ours(response)
-        return pa.ipc.open_stream(response.content).read_all()
+        try:
+            return pa.ipc.open_stream(response.content).read_all()
+        except pa.ArrowException:
+            raise self._not_ours(response) from None
 
     def explain(
-        self, model: str, rows: Sequence[Mapping[str, Any]], *, features: int | None = None
+        self,
+        model: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        features: int | None = None,
+        version: int | None = None,
     ) -> dict[str, Any]:
         """What would be predicted for rows, and why; nothing goes on record.
 
-        ``features`` are listed for each row, all of them if not given; raises as :meth:`predict`.
+        ``features`` are listed for each row, all of them if not given. ``version`` may be the
+        champion, the previous one, the canary or the challenger; whichever serves a row if not
+        given. Raises as :meth:`predict`.
         """
         body = {"rows": _plain_rows(rows), "explain": features}
-        return self._post(f"/v1/models/{model}/explain", body)
+        query = {} if version is None else {"version": version}
+        return self._post(f"/v1/models/{model}/explain", body, params=query)
 
     def label(self, model: str, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Send labels: mappings with ``prediction_id``, ``label`` and, if known, ``time``.
@@ -137,9 +157,10 @@ class Client:
         return self._json(self._response("GET", path))
 
     def _post(self, path: str, body: Mapping[str, Any], **request: Any) -> dict[str, Any]:
-        return self._json(
-            self._response("POST", path, content=json.dumps(body).encode(), **request)
-        )
+        return self._json(self._sent(path, body, **request))
+
+    def _sent(self, path: str, body: Mapping[str, Any], **request: Any) -> httpx.Response:
+        return self._response("POST", path, content=json.dumps(body).encode(), **request)
 
     def _response(self, method: str, path: str, **request: Any) -> httpx.Response:
         """The answer of the server if it is no error; raises RequestError."""
@@ -160,7 +181,7 @@ class Client:
         for attempt in range(self._retries + 1):
             last = attempt == self._retries
             try:
-                response = self._http.request(method, path, **request)
+                response = self._whole(self._http.build_request(method, path, **request))
             except httpx.TransportError as failure:
                 if last or isinstance(failure, httpx.UnsupportedProtocol):
                     raise RequestError(503, f"no answer from {self.url}: {failure}") from None
@@ -169,14 +190,29 @@ class Client:
                 if last or response.status_code not in _TRY_AGAIN:
                     return response
                 wait = max(_pause(attempt), _asked_pause(response))
-            time.sleep(wait)
+            sleep(wait)
         raise AssertionError("the last attempt ends the loop")
+
+    def _whole(self, request: httpx.Request) -> httpx.Response:
+        """One answer, read to its end."""
+        import httpx
+
+        response = self._http.send(request, stream=True)
+        try:
+            response.read()
+        except httpx.DecodingError:  # it is not packed as its headers say
+            raise self._not_ours(response) from None
+        finally:
+            response.close()
+        return response
 
     def _json(self, response: httpx.Response) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = response.json()
+            answer = response.json()
         except ValueError:
             raise self._not_ours(response) from None
+        if not isinstance(answer, dict):
+            raise self._not_ours(response)
         return answer
 
     def _not_ours(self, response: httpx.Response) -> RequestError:
@@ -200,6 +236,17 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _key(request_id: str | None) -> str:
+    if request_id is None:
+        return uuid.uuid4().hex
+    if not _SENDABLE.fullmatch(request_id):
+        raise UsageError(
+            f"request_id must be 1 to 255 visible ASCII characters, without blanks, got "
+            f"{request_id[:40]!r}"
+        )
+    return request_id
 
 
 def _pause(attempt: int) -> float:
@@ -227,7 +274,8 @@ def _plain_row(i: int, row: Mapping[str, Any]) -> dict[str, Any]:
             plain[name] = _plain(value)
         except ValueError:
             expected = "a text, a finite number, true, false or null"
-            problem = FieldProblem(row=i, field=name, given=repr(value)[:40], expected=expected)
+            given = f"a value of type {type(value).__name__}"
+            problem = FieldProblem(row=i, field=name, given=given, expected=expected)
             raise RowError([problem]) from None
     return plain
 

@@ -117,7 +117,7 @@ MODEL_SETTINGS = (
         name="candidates",
         default=["base_rate", "logistic_regression", "random_forest", "lightgbm", "xgboost"],
         unit="",
-        help="Model families tried in training; there are also decision_tree, gradient_boosting "
+        help="Model families tried in training; there are also decision_tree, gradient_boosting, "
         "hist_gradient_boosting and catboost. By default xgboost is left out where its extra is "
         "not installed; named in the file it must be.",
     ),
@@ -217,7 +217,8 @@ MODEL_SETTINGS = (
         unit="probability",
         low=1e-6,
         high=0.5,
-        help="Chance that a challenger which is not better is promoted.",
+        help="Chance that a challenger which is not better is promoted, or that a canary is ended "
+        "which is not worse.",
     ),
     Setting(
         name="minimum_improvement",

@@ -36,6 +36,8 @@ class Action(StrEnum):
     REJECT = "reject"  # end a trial or a retraining without promotion
     CONFIRM = "confirm"  # probation is over, the champion stays
     ROLL_BACK = "roll back"
+    CANARY = "canary"  # a version serves a share of the entities beside the champion
+    END_CANARY = "end canary"  # the champion serves all again
     PAUSE = "pause"
     RESUME = "resume"
     ERASE = "erase"  # all that the prediction log holds of one subject
@@ -63,7 +65,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     findings: tuple[Finding, ...] = ()
     window: Window | None = None  # examined; for "start trial" and "promote": how long they last
     version: int | None = None  # the version it is about
-    previous: int | None = None  # the champion before a trial, promotion or rollback
+    previous: int | None = None  # the champion before a trial, promotion, rollback or canary
+    percent: float | None = None  # share that a canary serves, 0 to 100
 
 
 def decision_id(model: str, action: Action, *about: object) -> str:

@@ -79,7 +79,7 @@ class FieldProblem(msgspec.Struct, frozen=True, kw_only=True):
 
     row: int | None = None  # position among the rows given, from 0; None outside rows
     field: str  # column name or path of the field
-    given: str  # what was given, shortened; never more than a few words
+    given: str  # of rows and requests: what it is, never its value; of the user's own files: both
     expected: str  # what would have been right
 
 

@@ -63,6 +63,7 @@ class Kind(StrEnum):
     GATE = "gate"
     TRIAL = "trial"  # challenger against champion
     PROBATION = "probation"  # new champion against the previous one
+    CANARY = "canary"  # against the champion, each on the rows that it served
 
 
 class Interval(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from gyroscope.errors import UsageError
 
 CHAMPION = "champion"  # alias of the version that serves
 CHALLENGER = "challenger"  # alias of the version on trial
+CANARY = "canary"  # alias of the version that serves a share beside the champion
 PREVIOUS = "previous"  # alias of the version a rollback goes to
 
 Value = str | int | float | bool | None  # a field of a row as JSON carries it

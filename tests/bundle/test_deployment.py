@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.deployment import Canary, Deployed, Deployment, Versions
 from gyroscope.errors import BundleError
 
 
@@ -24,15 +24,19 @@ def test_nothing_is_deployed_at_first(deployment: Deployment) -> None:
 
 def test_what_was_written_last_is_read(deployment: Deployment) -> None:
     deployment.write(version(1), None)
-    assert deployment.read() == (version(1), None)
-    deployment.write(version(2), version(1))
-    assert deployment.read() == (version(2), version(1))
+    assert deployment.read() == Versions(champion=version(1))
+    canary = Canary(deployed=version(3), percent=12.5)
+    deployment.write(version(2), version(1), canary)
+    whole = Versions(champion=version(2), previous=version(1), canary=canary)
+    assert deployment.read() == whole
     assert [file.name for file in deployment.folder.iterdir()] == ["deployed.json"]
 
 
 def test_a_reader_meanwhile_sees_one_or_the_other_whole(deployment: Deployment) -> None:
     deployment.write(version(0), None)
-    pairs = {(version(k), version(k - 1)) for k in range(1, 300)} | {(version(0), None)}
+    pairs = [
+        Versions(champion=version(k), previous=version(k - 1) if k else None) for k in range(300)
+    ]
     with ThreadPoolExecutor(3) as threads:
         writes = [
             threads.submit(deployment.write, version(k), version(k - 1)) for k in range(1, 300)

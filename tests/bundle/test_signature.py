@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+import gyroscope
 from gyroscope.bundle.bundle import Bundle, read_bundle
 from gyroscope.bundle.keys import OWN, Keys, public_key
 from gyroscope.bundle.signature import Signature, is_valid, read_signature, signature_file
@@ -89,6 +90,35 @@ def test_a_signature_holds_for_no_other_manifest_run_or_key(keys: Keys) -> None:
     assert not is_valid(Signature(key=GOLDEN_KEY, run=RUN, value=made.value), b"{}")
 
 
+# -- the files of the keys ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_private_key_that_others_can_read_signs_nothing(keys: Keys, mode: int) -> None:
+    keys.signer()
+    file = keys.folder / "signing.key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=rf"\(mode {mode:o}\): chmod 600 {file}"):
+        keys.signer()
+
+
+def test_a_public_key_of_another_private_key_is_noticed_and_kept(
+    keys: Keys, tmp_path: Path
+) -> None:
+    keys.signer()
+    former = keys.public.read_bytes()
+    (keys.folder / "signing.key").unlink()
+    with pytest.raises(ConfigError, match=r"signing\.pub is not the public key of .*signing\.key"):
+        keys.signer()
+    assert keys.public.read_bytes() == former
+    keys.public.rename(tmp_path / "former.pub")
+    again = keys.signer().key
+    keys.add("former", str(tmp_path / "former.pub"))
+    assert keys.trusted()[again] == "this workspace"
+    assert "former" in keys.trusted().values()
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -144,7 +174,8 @@ def test_the_signature_of_another_key_cannot_be_put_under_a_trusted_name(
 def test_a_newer_format_says_so_whoever_signed_it(folder: Path, keys: Keys) -> None:
     manifest = folder / "manifest.json"
     text = manifest.read_bytes().replace(b'"format": 2', b'"format": 7')
-    manifest.write_bytes(text.replace(b'"gyroscope": "0.1.0"', b'"gyroscope": "4.0.1"'))
+    ours = f'"gyroscope": "{gyroscope.__version__}"'.encode()
+    manifest.write_bytes(text.replace(ours, b'"gyroscope": "4.0.1"'))
     assert refusal(folder, keys) == (
         f"bundle {folder} has format 7, made by a later release (gyroscope 4.0.1); "
         "this release reads up to 2: upgrade gyroscope"
@@ -241,6 +272,7 @@ def test_what_is_no_key_is_refused(keys: Keys, tmp_path: Path) -> None:
 def test_a_damaged_private_key_is_named_and_kept(keys: Keys, content: bytes) -> None:
     keys.folder.mkdir()
     (keys.folder / "signing.key").write_bytes(content)
+    (keys.folder / "signing.key").chmod(0o600)
     with pytest.raises(ConfigError, match=r"signing\.key holds no private key"):
         keys.signer()
     assert (keys.folder / "signing.key").read_bytes() == content

@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner, Result
 
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.estimator import EstimatorScorer, stored_estimator
 from gyroscope.bundle.keys import Keys
 from gyroscope.cli.commands import app
 from gyroscope.data.training_set import load_training_set, save_snapshot
@@ -150,6 +152,49 @@ def test_inspect_shows_a_bundle_of_anybody_but_says_so(signed: str) -> None:
     Path("gyroscope.yaml").unlink()
     assert told("bundle", "inspect", signed)["signature"]["signer"] is None
     assert "nobody" in run("bundle", "inspect", str(FORMAT_1)).stdout
+
+
+# -- estimators of somebody's own ----------------------------------------------------------------
+
+
+@pytest.fixture
+def own(keys: Keys) -> str:
+    """The path of an unsigned bundle with an estimator of a type that has to be allowed."""
+    pytest.importorskip("skops")
+    from sklearn.tree import DecisionTreeClassifier
+
+    X = np.random.default_rng(0).normal(size=(50, len(LINEAR.contract.features)))
+    fitted = DecisionTreeClassifier(max_depth=2).fit(X, X[:, 0] > 0)
+    tree = "sklearn.tree._tree.Tree"
+    scorer = EstimatorScorer(stored_estimator(fitted), trusted_types=[tree])
+    Bundle(
+        manifest=msgspec.structs.replace(LINEAR.manifest, scorer="estimator", link="identity"),
+        contract=LINEAR.contract,
+        scorer=scorer,
+        link=msgspec.structs.replace(LINEAR.link, kind="identity"),
+        reference=LINEAR.reference,
+    ).save(Path("own"))
+    return "./own"
+
+
+def test_inspect_names_the_types_of_an_estimator_that_nobody_vouched_for(own: str) -> None:
+    assert "sklearn.tree._tree.Tree" in told("bundle", "inspect", own)["own_types"]
+    assert "sklearn.tree._tree.Tree" in run("bundle", "inspect", own).stdout
+    assert told("bundle", "inspect", str(FORMAT_1))["own_types"] == []
+
+
+def test_sign_verify_and_diff_go_by_the_types_that_the_workspace_trusts(own: str) -> None:
+    assert "built only if a trusted key signed it" in refusal("bundle", "diff", own, own)
+    assert "needs types that are not trusted: sklearn" in refusal("bundle", "sign", own)
+    assert not Path("own/manifest.sig").exists()
+    allowed = "workspace:\n  trusted_types: [sklearn.tree._tree.Tree]\nmodels:\n"
+    Path("gyroscope.yaml").write_text(allowed)
+    assert run("bundle", "sign", own).exit_code == 0
+    assert exit_code("bundle", "verify", own) == 0
+    assert exit_code("bundle", "diff", own, own) == 0
+    Path("gyroscope.yaml").write_text("workspace:\nmodels:\n")
+    assert "needs types that are not trusted" in refusal("bundle", "verify", own)
+    assert "needs types that are not trusted" in refusal("bundle", "diff", own, own)
 
 
 # -- diff -----------------------------------------------------------------------------------------

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +18,14 @@ import pytest
 from tests.serve.conftest import CONTRACT, ROW, deploy, small_bundle
 from tests.serve.test_server import Process, wait_until
 
+from gyroscope.bundle.keys import Keys
 from gyroscope.cli import predict as command
+from gyroscope.client import Client
 from gyroscope.data.chunks import Chunks
 from gyroscope.data.infer import Inferred
 from gyroscope.data.sources import read_parts, read_table
 from gyroscope.data.workspace_file import write_model
-from gyroscope.errors import DataError, GyroscopeError, UsageError
+from gyroscope.errors import BundleError, DataError, GyroscopeError, RequestError, UsageError
 from gyroscope.prediction_log import FileLog
 
 N = 250
@@ -81,7 +84,7 @@ def test_a_bundle_predicts_every_row_in_order(
     else:
         write_csv(tmp_path / given, rows())
     output = tmp_path / wanted
-    command.predict(tmp_path / given, output, bundle=bundle)
+    command.predict(tmp_path / given, output, bundle=bundle, unsigned=True)
     found = read_table(output)
     assert found.column_names == ["customer", "probability", "prediction"]
     assert found["customer"].to_pylist() == [f"c{i}" for i in range(N)]
@@ -89,6 +92,22 @@ def test_a_bundle_predicts_every_row_in_order(
     labels = ["yes" if p >= 0.5 else "no" for p in expected()]
     assert found["prediction"].to_pylist() == labels
     assert sorted(path.name for path in tmp_path.glob("*out*")) == [wanted]
+
+
+def test_a_bundle_predicts_only_if_the_workspace_trusts_who_signed_it_or_anybody_will_do(
+    tmp_path: Path, bundle: Path
+) -> None:
+    given, output = write_csv(tmp_path / "rows.csv", rows(3)), tmp_path / "out.csv"
+    (tmp_path / "gyroscope.yaml").write_text("workspace:\nmodels:\n")
+    with pytest.raises(BundleError, match="is unsigned"):
+        command.predict(given, output, bundle=bundle, workspace=tmp_path)
+    signed = tmp_path / "signed"
+    small_bundle(1).save(signed, signer=Keys(tmp_path / ".gyroscope" / "keys").signer())
+    command.predict(given, output, bundle=signed, workspace=tmp_path)
+    shutil.rmtree(tmp_path / ".gyroscope")
+    with pytest.raises(BundleError, match="is signed by an unknown key"):
+        command.predict(given, output, bundle=signed, workspace=tmp_path)
+    command.predict(given, output, bundle=signed, workspace=tmp_path, unsigned=True)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -100,7 +119,9 @@ def test_a_value_that_does_not_fit_is_named_by_its_row_before_anything_is_predic
     ages[220] = -1
     pq.write_table(rows().set_column(0, "age", pa.array(ages)), tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"row 221, age: given -1"):
-        command.predict(tmp_path / "rows.parquet", tmp_path / "out.csv", bundle=bundle)
+        command.predict(
+            tmp_path / "rows.parquet", tmp_path / "out.csv", bundle=bundle, unsigned=True
+        )
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -120,11 +141,11 @@ def test_only_what_is_missing_is_predicted_again(
 
     monkeypatch.setattr(Chunks, "write", stopped_at_the_third)
     with pytest.raises(OSError, match=r"^$"):
-        command.predict(given, output, bundle=bundle)
+        command.predict(given, output, bundle=bundle, unsigned=True)
     assert not output.exists()
-    command.predict(given, output, bundle=bundle)
+    command.predict(given, output, bundle=bundle, unsigned=True)
     assert written == [0, 1, 2, 2]
-    command.predict(given, output, bundle=bundle)
+    command.predict(given, output, bundle=bundle, unsigned=True)
     assert written == [0, 1, 2, 2, 0, 1, 2], "a job that was finished is begun anew"
 
 
@@ -148,7 +169,45 @@ def test_two_commands_do_not_write_one_file(tmp_path: Path, bundle: Path) -> Non
         locked(tmp_path / ".out.csv.lock", wait_s=0, doing="writing out.csv"),
         pytest.raises(GyroscopeError, match=r"is writing .*out\.csv already"),
     ):
-        command.predict(given, tmp_path / "out.csv", bundle=bundle)
+        command.predict(given, tmp_path / "out.csv", bundle=bundle, unsigned=True)
+
+
+class ForgetfulServer:
+    """Answers 409 to the first ``forgotten`` keys of a request, as if their versions were gone."""
+
+    def __init__(self, forgotten: int) -> None:
+        self._forgotten = forgotten
+        self.keys: list[str] = []
+
+    def predict(self, model: str, rows: list[Any], *, request_id: str) -> list[dict[str, Any]]:
+        self.keys.append(request_id)
+        if len(self.keys) <= self._forgotten:
+            raise RequestError(409, "version 1 serves no longer")
+        answer = {"prediction_id": "p", "probability": 0.5, "label": "yes"}
+        return [answer for _ in rows]
+
+
+def asking(folder: Path, server: ForgetfulServer) -> command._Asking:
+    job = command._Job(write_csv(folder / "rows.csv", rows(2)), folder / "out.csv", CONTRACT, {})
+    job.chunks = Chunks(folder / "out.csv.part", {})
+    return command._Asking(cast("Client", server), "churn", job)
+
+
+@pytest.mark.parametrize("gone", [0, 1, 3])
+def test_rows_whose_versions_are_gone_are_predicted_anew_under_further_keys(
+    tmp_path: Path, gone: int
+) -> None:
+    server = ForgetfulServer(gone)
+    assert asking(tmp_path, server)(0, 1, rows(2))["prediction_id"] == ["p", "p"]
+    assert len(set(server.keys)) == gone + 1
+    again = ForgetfulServer(gone)
+    asking(tmp_path, again)(0, 1, rows(2))
+    assert again.keys == server.keys, "the server knows a command that is given again"
+
+
+def test_trying_further_keys_ends(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"20 versions .* remove .*out\.csv\.part to begin"):
+        asking(tmp_path, ForgetfulServer(100))(0, 1, rows(2))
 
 
 def test_an_output_of_no_known_kind_is_refused(tmp_path: Path) -> None:
@@ -239,7 +298,7 @@ def test_a_large_file_takes_little_memory(tmp_path: Path, bundle: Path) -> None:
         file.write(header + b"\n")
         for _ in range(30):
             file.write(body)
-    ran = run(command.CHUNK_ROWS, given, tmp_path / "out.parquet", bundle=bundle)
+    ran = run(command.CHUNK_ROWS, given, tmp_path / "out.parquet", bundle=bundle, unsigned=True)
     peak_kb = 0
     while ran.poll() is None:
         status = Path(f"/proc/{ran.pid}/status").read_text()

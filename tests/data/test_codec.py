@@ -231,3 +231,15 @@ def test_values_that_surely_fit_are_read_like_all_others(
     slow = codec(**fields)
     slow._plain_types, slow._plain_codes = frozenset(), {}
     assert read(codec(**fields), value) == read(slow, value)
+
+
+@pytest.mark.parametrize("fields", PLAIN)
+@given(given=st.lists(values, max_size=6) | st.lists(st.floats(0, 9) | st.none(), max_size=6))
+def test_many_values_are_read_like_each_of_them(fields: dict[str, Any], given: list[Any]) -> None:
+    chosen = codec(**fields)
+    expected = [read(chosen, value) for value in given]
+    if "does not fit" in expected:
+        with pytest.raises(ValueError, match=re.escape(chosen.expected)):
+            chosen.numbers_of(given)
+    else:
+        assert list(map(repr, chosen.numbers_of(given).tolist())) == expected

@@ -23,7 +23,7 @@ import msgspec
 
 from gyroscope.app import Workspace
 from gyroscope.bundle.deployment import Deployment
-from gyroscope.loop.manual import pause, promote, retrain, roll_back
+from gyroscope.loop.manual import end_canary, pause, promote, retrain, roll_back, start_canary
 from gyroscope.loop.training import Retraining
 from gyroscope.loop.training import retrain as train_challenger
 from gyroscope.loop.world import World
@@ -49,7 +49,7 @@ from gyroscope.testing.worlds import (
 DEATH = 9  # exit code of a process that was made to die
 CHANGES = {  # calls that change the world; it is the same before as after any other
     "store": ("record", "advance", "save_care", "add_findings", "save_job", "add_quarantine"),
-    "registry": ("set_alias", "remove_alias"),
+    "registry": ("set_alias", "remove_alias", "set_tag"),
     "publisher": ("publish",),
     "executor": ("submit", "cancel"),
 }
@@ -173,6 +173,19 @@ def after_a_promotion(world: World) -> None:
     promote(world, MODEL, 2, actor="test", reason="to be taken back")
 
 
+def after_a_canary(world: World) -> None:
+    """Version 2 serves half of the entities."""
+    two_versions(world)
+    start_canary(world, MODEL, 2, 50, actor="test", reason="to be ended")
+
+
+def a_bad_canary(world: World) -> None:
+    """Bad version 2 serves half of the entities for days that the pilot has not yet seen."""
+    _start(world, {}, {"noise": 3.0})
+    start_canary(world, MODEL, 2, 50, actor="test", reason="to see it go")
+    serve(world, CALM.events(0, 9))
+
+
 def write_result(world: World, *, version: int, trial_from: Any) -> None:
     result = {
         "version": version,
@@ -202,6 +215,10 @@ SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], Any]]] = {
     "promotion by hand": (two_versions, by_hand(promote, 2)),
     "promotion by hand during a retraining": (a_trial_under_way, by_hand(promote, 3)),
     "rollback by hand": (after_a_promotion, by_hand(roll_back)),
+    "canary by hand": (two_versions, by_hand(start_canary, 2, 25)),
+    "end of a canary by hand": (after_a_canary, by_hand(end_canary)),
+    "promotion of a canary by hand": (after_a_canary, by_hand(promote, 2)),
+    "bad canary": (a_bad_canary, fly),
     "retraining by hand": (two_versions, by_hand(retrain)),
     "pause": (two_versions, by_hand(pause)),
     "alias moved in MLflow": (two_versions, move_alias),
@@ -248,7 +265,12 @@ def outcome(folder: Path) -> dict[str, Any]:
         ],
         "care": msgspec.to_builtins(care),
         "aliases": registry.aliases(MODEL),
-        "deployed": [None if d is None else d.version for d in deployed],
+        "deployed": [
+            None if d is None else d.version for d in (deployed.champion, deployed.previous)
+        ],
+        "canary": None
+        if deployed.canary is None
+        else [deployed.canary.deployed.version, deployed.canary.percent],
         "quarantines": [str(q.window) for q in store.quarantines(MODEL)],
         "jobs": [job.status for job in store.jobs(MODEL)],
     }

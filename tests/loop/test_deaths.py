@@ -18,10 +18,14 @@ BY_THE_PILOT = {  # what happens at least
     "drift": ("promote", "retrain", "start trial", "promote"),
     "fault": ("promote", "quarantine", "quarantine", "release"),
     "alias moved in MLflow": ("promote",),
+    "bad canary": ("promote", "canary", "end canary"),
 }
 BY_HAND = (
     "promotion by hand during a retraining",
     "rollback by hand",
+    "canary by hand",
+    "end of a canary by hand",
+    "promotion of a canary by hand",
     "retraining by hand",
     "pause",
 )

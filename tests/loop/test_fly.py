@@ -58,7 +58,7 @@ def test_an_alias_moved_elsewhere_reaches_the_servers(
 
     def deployed() -> int | None:
         found = deployment.read()
-        return None if found is None else found[0].version
+        return None if found is None else found.champion.version
 
     wait_for(lambda: deployed() == other)
     wait_for(lambda: world.store.care(MODEL).champion == other)

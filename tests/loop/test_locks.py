@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from gyroscope.errors import GyroscopeError
-from gyroscope.loop.locks import locked
+from gyroscope.loop.locks import holder, locked
 
 HOLDER = """
 import signal, sys
@@ -43,17 +45,40 @@ def test_an_error_in_the_block_gives_the_lock_back(tmp_path: Path) -> None:
         pass
 
 
-def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+def test_the_lock_of_a_file_that_was_removed_meanwhile_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "lock"
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "locked\n"
+    flock = fcntl.flock
+    removed = iter([path, path])
+
+    def removed_before(file: TextIO, operation: int) -> None:
+        for one in removed:
+            one.unlink()
+            break
+        flock(file, operation)
+
+    monkeypatch.setattr("gyroscope.loop.locks.fcntl.flock", removed_before)
+    with locked(path, wait_s=0, doing="testing"):
+        assert holder(path) == os.getpid()
         with (
-            pytest.raises(GyroscopeError, match=f"process {holder.pid} is testing"),
+            pytest.raises(GyroscopeError, match="is testing already"),
             locked(path, wait_s=0, doing="testing"),
         ):
             pass
-        holder.send_signal(signal.SIGKILL)
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        with (
+            pytest.raises(GyroscopeError, match=f"process {process.pid} is testing"),
+            locked(path, wait_s=0, doing="testing"),
+        ):
+            pass
+        process.send_signal(signal.SIGKILL)
     with locked(path, wait_s=5, doing="testing"):
         assert path.read_text() == f"{os.getpid()}\n"

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,24 +138,30 @@ def test_old_days_expire_whole(tmp_path: Path) -> None:
 def test_readers_see_the_whole_at_any_moment(tmp_path: Path) -> None:
     log, reader = filled(tmp_path), FileLog(tmp_path)
     expected = reader.read()
-    stop, wrong = threading.Event(), []
+    stop, looked = threading.Event(), threading.Event()
 
-    def look() -> None:
-        seen = FileLog(tmp_path)
+    def look() -> list[int]:
+        """Until told to stop; how many predictions there were each time that all was not seen."""
+        seen, wrong = FileLog(tmp_path), []
         while not stop.is_set():
             found = seen.read(Window(at(0), at(99)))
             if found != expected or len(seen.times(Window(at(0), at(99)))) != 13:
                 wrong.append(len(found.predictions))
+            looked.set()
+        return wrong
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    for number in range(12):
-        log.append([prediction(f"later {number}", hour=100 + number)])
-        log.append_labels([label(f"later {number}", 1, hour=20)])
-        compact(tmp_path, part_bytes=3000)
-    stop.set()
-    thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(1) as thread:
+        looking = thread.submit(look)
+        try:
+            for number in range(12):
+                log.append([prediction(f"later {number}", hour=100 + number)])
+                log.append_labels([label(f"later {number}", 1, hour=20)])
+                looked.clear()
+                compact(tmp_path, part_bytes=3000)
+                assert looked.wait(60) or looking.done(), "the reader looks after each compaction"
+        finally:
+            stop.set()
+        assert looking.result() == []
 
 
 @pytest.mark.slow

@@ -111,12 +111,15 @@ def test_an_erasure_killed_at_any_step_is_completed_later(
     others = [p for p in FileLog(folder).read().predictions if p.entity == "customer Bob"]
     command = [sys.executable, str(CRASHER), str(folder), "erase", "customer Ada"]
     steps = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    ordered = []
     for step in range(steps):
         copy = Path(f"{folder}-{step}")
         seen = FileLog(copy).read().predictions
         assert [p for p in seen if p.entity == "customer Bob"] == others, step
+        ordered.append((copy / "erasing.json").exists() or bool(erasures(copy)))
         complete_erasure(copy)
-        if erasures(copy):  # else it was killed before the order was on record
-            assert found(copy) == set(), step
-            assert list(FileLog(copy).read().predictions) == others, step
-    assert erasures(copy)
+        assert bool(erasures(copy)) == ordered[-1]
+        assert list(FileLog(copy).read().predictions) == (others if ordered[-1] else list(seen))
+        assert (found(copy) == set()) == ordered[-1], step
+    assert ordered == sorted(ordered), "an order stands from the moment that it is on the disk"
+    assert 0 < ordered.count(False) < 5 < ordered.count(True)

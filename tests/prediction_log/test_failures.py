@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gyroscope.errors import LogError, UsageError
+from gyroscope.errors import LogError, UnwritableError, UsageError
 from gyroscope.prediction_log import FileLog, writer
 from gyroscope.testing.prediction_log import label, prediction
 
@@ -203,3 +203,15 @@ def test_settings_out_of_range_are_refused(tmp_path: Path) -> None:
         FileLog(tmp_path, segment_bytes=0)
     with pytest.raises(UsageError, match="writer must be 1 to 64 letters, digits and '_', got 'a/"):
         FileLog(tmp_path, writer="a/b")
+
+
+def test_a_folder_whose_files_are_never_writable_is_refused_and_not_tried_for_ever(
+    tmp_path: Path,
+) -> None:
+    before = os.umask(0o200)  # as on a file system that does not keep the permission
+    try:
+        with pytest.raises(UnwritableError, match=r"sealed or gone at once.*the right to write"):
+            FileLog(tmp_path).append([prediction("a")])
+    finally:
+        os.umask(before)
+    assert not list(tmp_path.iterdir())

@@ -174,3 +174,35 @@ def test_a_refusal_of_the_first_append_leaves_a_reason(places: Places) -> None:
     log = spooled(places)
     log.append([prediction("a")])
     assert "cannot be written" in log.state().reason
+
+
+def test_a_spool_that_cannot_be_looked_into_is_not_taken_for_an_empty_one(places: Places) -> None:
+    places.fail()
+    log = spooled(places)
+    log.append([prediction("a", hour=0)])
+    places.mend()
+    away = places.spool.rename(places.spool.with_name("away"))
+    places.spool.write_text("not a folder")
+    with pytest.raises(NotADirectoryError):
+        carry_home(places.spool, places.log)
+    log.append([prediction("b", hour=1)])  # the log itself takes records
+    assert "Not a directory" in log.state().reason
+    assert places.ids() == ["b"]
+    places.spool.unlink()
+    away.rename(places.spool)
+    assert log.state().reason == ""
+    assert places.ids() == ["a", "b"]
+
+
+def test_a_server_starts_beside_a_spool_that_cannot_be_looked_into(places: Places) -> None:
+    places.spool.parent.mkdir(parents=True)
+    places.spool.write_text("not a folder")
+    log = spooled(places)
+    log.append([prediction("a")])
+    assert f"the spool in {places.spool} cannot be read" in log.state().reason
+    log.close()
+    places.fail()
+    with pytest.raises(UnwritableError, match="takes no more either"):
+        spooled(places).append([prediction("b")])
+    places.mend()
+    assert places.ids() == ["a"]

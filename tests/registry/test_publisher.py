@@ -29,7 +29,7 @@ def served(deployment: Deployment) -> tuple[int, int | None]:
     """The versions that servers see."""
     read = deployment.read()
     assert read is not None
-    return read[0].version, None if read[1] is None else read[1].version
+    return read.champion.version, None if read.previous is None else read.previous.version
 
 
 def test_nothing_is_published_while_there_is_no_champion(
@@ -51,9 +51,14 @@ def test_the_file_is_written_when_and_only_when_an_alias_has_moved(
     assert publisher.publish(model)
     assert served(deployment) == (1, None)
     written = deployment.path.stat()
-    registry.set_alias(model, CHALLENGER, 2)
     assert not publisher.publish(model)
     assert deployment.path.stat().st_ino == written.st_ino
+    registry.set_alias(model, CHALLENGER, 2)
+    assert publisher.publish(model)
+    versions = deployment.read()
+    assert versions is not None
+    assert versions.challenger is not None
+    assert versions.challenger.version == 2
     registry.set_alias(model, PREVIOUS, 1)
     registry.set_alias(model, CHAMPION, 2)
     assert publisher.publish(model)
@@ -72,7 +77,8 @@ def test_what_is_published_can_be_loaded(
     publisher.publish(model)
     read = deployment.read()
     assert read is not None
-    assert Bundle.load(Path(read[0].bundle)).manifest.model == read[0].model == model
+    champion = read.champion
+    assert Bundle.load(Path(champion.bundle)).manifest.model == champion.model == model
 
 
 def test_servers_keep_what_they_have_when_the_champion_is_taken_away(

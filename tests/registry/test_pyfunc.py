@@ -19,7 +19,7 @@ from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.keys import Keys
 from gyroscope.errors import BundleError, DataError, RowError
 from gyroscope.model import CHAMPION, ModelVersion
-from gyroscope.registry.pyfunc import KEYS_VARIABLE, BundleModel, _load_pyfunc
+from gyroscope.registry.pyfunc import KEYS_VARIABLE, UNSIGNED_VARIABLE, BundleModel, _load_pyfunc
 from gyroscope.registry.registry import Registry
 from gyroscope.testing.worlds import CALM, to_table
 
@@ -55,14 +55,14 @@ def champion(registry: Registry, register: Callable[..., ModelVersion], model: s
 
 
 def test_another_process_loads_the_champion_by_its_alias_and_scores_a_csv_file(
-    champion: str, bundle: Bundle, uri: str, data: Path
+    champion: str, bundle: Bundle, uri: str, data: Path, tmp_path: Path
 ) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", PREDICT, champion, str(data)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "MLFLOW_TRACKING_URI": uri},
+        env={**os.environ, "MLFLOW_TRACKING_URI": uri, KEYS_VARIABLE: str(tmp_path / "keys")},
     )
     assert ran.returncode == 0, ran.stderr
     found, first = json.loads(ran.stdout)
@@ -71,18 +71,27 @@ def test_another_process_loads_the_champion_by_its_alias_and_scores_a_csv_file(
     assert first == expected[:1]
 
 
-def test_whose_bundles_mlflow_loads_can_be_limited_to_keys(
+def test_mlflow_loads_what_a_trusted_key_signed_and_anything_only_if_told_so(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = Keys(tmp_path / "keys")
+    keys = Keys(tmp_path / ".gyroscope" / "keys")
     bundle.save(tmp_path / "bundle", signer=keys.signer())
     monkeypatch.setenv(KEYS_VARIABLE, str(keys.folder))
     assert _load_pyfunc(str(tmp_path / "bundle")).bundle.contract == bundle.contract
     monkeypatch.setenv(KEYS_VARIABLE, str(tmp_path / "others"))
-    with pytest.raises(BundleError, match="is signed by an unknown key"):
+    with pytest.raises(BundleError, match=f"is signed by an unknown key.*{UNSIGNED_VARIABLE}=yes"):
         _load_pyfunc(str(tmp_path / "bundle"))
     monkeypatch.delenv(KEYS_VARIABLE)
-    assert _load_pyfunc(str(tmp_path / "bundle")).bundle.contract == bundle.contract
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleError, match="is signed by an unknown key"):
+        _load_pyfunc("bundle")
+    Path("gyroscope.yaml").write_text("workspace:\nmodels:\n")
+    assert _load_pyfunc("bundle").bundle.contract == bundle.contract
+    Path("bundle/manifest.sig").unlink()
+    with pytest.raises(BundleError, match="is unsigned"):
+        _load_pyfunc("bundle")
+    monkeypatch.setenv(UNSIGNED_VARIABLE, "yes")
+    assert _load_pyfunc("bundle").bundle.contract == bundle.contract
 
 
 def frame(**columns: Any) -> pd.DataFrame:

@@ -113,7 +113,7 @@ def deploy(
     before = deployment.read()
     deployment.write(
         Deployed(model=model, version=version, bundle=str(folder)),
-        None if before is None else before[0],
+        None if before is None else before.champion,
     )
     return folder
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from tests.serve.conftest import N_FEATURES, ROW, Served
+from tests.serve.conftest import N_FEATURES, ROW, Served, small_bundle
+from tests.serve.test_canary import place
+
+from gyroscope.bundle.deployment import Canary, Deployment
+from gyroscope.serve.app import create_app
+from gyroscope.serve.champions import ModelTable
 
 EXPLAIN = "/v1/models/churn/explain"
 
@@ -33,3 +40,54 @@ def test_a_row_that_does_not_fit_is_refused_as_by_predict(served: Served) -> Non
     answer = served.post(EXPLAIN, json={"row": {**ROW, "age": -1}})
     assert answer.status_code == 422
     assert answer.json()["error"]["problems"][0]["field"] == "age"
+
+
+def test_any_version_in_memory_explains_and_only_those(state: Path) -> None:
+    parts = {number: place(state, number) for number in (1, 2, 3, 4)}
+    Deployment(state / "serving" / "churn").write(
+        parts[2], parts[1], Canary(deployed=parts[3], percent=50), parts[4]
+    )
+    rows = [{**ROW, "customer": f"c{i}"} for i in range(20)]
+    with Served(create_app(state)) as served:
+        for number in parts:
+            answer = served.post(f"{EXPLAIN}?version={number}", json={"rows": rows}).json()
+            bundle = small_bundle(number)
+            expected = bundle.probabilities(bundle.encoder.encode_rows([ROW]))[0]
+            assert answer["version"] == number
+            assert {one["probability"] for one in answer["predictions"]} == {expected}
+            assert all("version" not in one for one in answer["predictions"])
+        missing = served.post(f"{EXPLAIN}?version=5", json={"row": ROW})
+        assert missing.status_code == 404
+        assert "can explain by: 1, 2, 3, 4" in missing.json()["error"]["message"]
+        assert not (state / "log").exists()
+
+
+@pytest.mark.parametrize("query", ["version=", "version=two", "version=-1", "explain=1"])
+def test_a_query_that_is_no_version_is_refused(served: Served, query: str) -> None:
+    answer = served.post(f"{EXPLAIN}?{query}", json={"row": ROW})
+    assert answer.status_code == 422
+    expected = "version=N, the number of a version"
+    assert answer.json()["error"]["problems"][0]["expected"] == expected
+
+
+def test_a_challenger_is_promoted_from_memory_and_a_damaged_one_harms_nothing(
+    state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    deployment = Deployment(state / "serving" / "churn")
+    one, two, three = (place(state, number) for number in (1, 2, 3))
+    deployment.write(one, None, None, two)
+    table = ModelTable(state, None)
+    table.refresh()
+    challenger = table["churn"].challenger
+    assert challenger is not None
+    deployment.write(two, one)
+    table.refresh()
+    assert table["churn"].current().bundle is challenger.bundle
+    assert table["churn"].challenger is None
+    Path(three.bundle, "contract.json").unlink()
+    deployment.write(two, one, None, three)
+    for _ in range(3):
+        table.refresh()
+    assert table["churn"].challenger is None
+    assert table["churn"].current().version == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"]

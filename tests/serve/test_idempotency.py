@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import httpx
 import pytest
 from tests.serve.conftest import ROW, Served, deploy
+from tests.serve.test_server import PREDICT, Process
 
 from gyroscope.prediction_log import FileLog
 from gyroscope.serve import claims
 from gyroscope.serve.app import create_app
 
-PREDICT = "/v1/models/churn/predict"
+BEFORE_CANARIES = """CREATE TABLE claims (
+    key BLOB PRIMARY KEY,
+    request BLOB NOT NULL,
+    arrival_us INTEGER NOT NULL,
+    version INTEGER NOT NULL
+) WITHOUT ROWID"""
 
 
 def ask(served: Served, key: str, body: Any = None, *, path: str = PREDICT) -> httpx.Response:
@@ -67,6 +76,11 @@ def test_another_request_with_the_same_key_is_a_conflict(served: Served, other: 
     assert answer.status_code == 409
     assert "used for another request" in answer.json()["error"]["message"]
     assert len(on_record(served.state)) == 1
+
+
+def test_a_known_key_is_looked_up_before_anything_is_scored(served: Served) -> None:
+    ask(served, "a")
+    assert ask(served, "a", {"row": {**ROW, "age": -1}}).status_code == 409
 
 
 def test_a_refused_request_claims_nothing(served: Served) -> None:
@@ -130,6 +144,50 @@ def test_claims_hold_nothing_of_rows_and_are_forgotten_in_time(
         [(n,)] = file.execute("SELECT count(*) FROM claims")
     file.close()
     assert n == 1
+
+
+def test_claims_made_before_there_were_canaries_hold_on(state: Path) -> None:
+    with Served(create_app(state)) as server:
+        first = ask(server, "a")
+    with sqlite3.connect(state / "requests.db") as file:
+        file.executescript(f"ALTER TABLE claims RENAME TO new; {BEFORE_CANARIES};")
+        file.execute("INSERT INTO claims SELECT key, request, arrival_us, version FROM new")
+        file.execute("DROP TABLE new")
+    file.close()
+    with Served(create_app(state)) as one, Served(create_app(state)) as other:
+        assert ask(one, "a").content == first.content
+        assert ask(other, "b").content == ask(one, "b").content
+    assert len(on_record(state)) == 2
+
+
+def test_two_servers_with_the_same_keys_at_the_same_time_leave_one_record_each(
+    state: Path,
+) -> None:
+    keys = [f"key-{i}" for i in range(40)]
+    servers, clients = [], []
+    for _ in range(2):
+        servers.append(Process(state))
+        clients += [servers[-1].client() for _ in range(2)]  # the next one writes its own address
+
+    together = Barrier(len(clients))
+
+    def ask_all(client: httpx.Client) -> list[bytes]:
+        answers = []
+        for key in keys:
+            together.wait()
+            answers.append(
+                client.post(PREDICT, json={"row": ROW}, headers={"idempotency-key": key})
+            )
+        return [answer.raise_for_status().content for answer in answers]
+
+    with ThreadPoolExecutor(len(clients)) as threads:
+        answers = list(threads.map(ask_all, clients))
+    for client in clients:
+        client.close()
+    for server in servers:
+        server.stop(signal.SIGTERM)
+    assert answers == answers[:1] * len(clients)
+    assert len(on_record(state)) == len(keys)
 
 
 def test_claims_that_were_spoilt_are_begun_anew(state: Path) -> None:

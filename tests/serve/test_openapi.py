@@ -8,7 +8,41 @@ import sys
 from pathlib import Path
 
 import pytest
+from jsonschema_rs import Draft202012Validator
+from tests.serve.conftest import ROW, Served, deploy
+from tests.serve.test_own_estimator import deploy_own
 from tests.serve.test_server import Process
+
+from gyroscope.serve.app import create_app
+
+WISHES = [
+    {**explain, **sentence, **space}
+    for explain in ({}, *({"explain": k} for k in (None, 0, 1, 6, 7, -1, "all", "some", True)))
+    for sentence in ({}, {"sentence": True}, {"sentence": False}, {"sentence": 1})
+    for space in ({}, {"space": "probability"})
+]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["explained", "an estimator of one's own"])
+@pytest.mark.parametrize("rows", [{"row": ROW}, {"rows": [ROW, ROW]}], ids=["one", "many"])
+def test_the_server_explains_exactly_what_the_description_offers(
+    tmp_path: Path, own: bool, rows: dict[str, object]
+) -> None:
+    if own:
+        naive_bayes = pytest.importorskip("sklearn.naive_bayes")
+        deploy_own(tmp_path, naive_bayes.GaussianNB())
+    else:
+        deploy(tmp_path, 1)
+    with Served(create_app(tmp_path)) as server:
+        described = server.get("/openapi.json").json()
+        path = described["paths"]["/v1/models/churn/predict"]["post"]
+        schema = path["requestBody"]["content"]["application/json"]["schema"]
+        judge = Draft202012Validator({**schema, "components": described["components"]})
+        for wish in WISHES:
+            body = {**rows, **wish}
+            assert (server.predict(body).status_code == 200) == judge.is_valid(body), wish
+        explain = server.post("/v1/models/churn/explain", json=rows)
+        assert ("/v1/models/churn/explain" in described["paths"]) == (explain.status_code == 200)
 
 
 @pytest.mark.slow

@@ -1,22 +1,24 @@
-"""Headers that do not come in time."""
+"""Headers that do not come in time; bodies and answers in one piece."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from gyroscope.serve import protocol
+from gyroscope.serve.http import DEFAULT_LIMITS, EXCHANGE, read_body
 
 
 async def _app(scope: object, receive: object, send: object) -> None:
     raise AssertionError("no request is complete")
 
 
-async def _exchange(sent: bytes) -> bytes:
-    config = uvicorn.Config(_app, http=protocol.BoundedProtocol, log_config=None)
+async def _exchange(sent: bytes, app: Any = _app) -> bytes:
+    config = uvicorn.Config(app, http=protocol.BoundedProtocol, log_config=None)
     config.load()
     loop, state = asyncio.get_running_loop(), ServerState()
     server = await loop.create_server(
@@ -40,3 +42,83 @@ def test_headers_that_do_not_come_in_time_are_given_up(
     assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
     assert b"the headers did not arrive within 0.05 s" in answer
     assert b'"code":"request_timeout"' in answer
+
+
+async def _whole(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer with what was read, and how, in one piece if that can be."""
+    exchange = scope["extensions"][EXCHANGE]
+    body = exchange.body()
+    how = b"messages" if body is None else b"whole"
+    if body is None:
+        body = await read_body(receive, dict(scope["headers"]), DEFAULT_LIMITS)
+    said = how + b":" + body
+    if scope["path"] != "/slow" and exchange.answer(
+        b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said)
+    ):
+        return
+    headers = [(b"content-length", str(len(said)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": said})
+
+
+def _post(body: bytes, *more: bytes, path: bytes = b"/") -> bytes:
+    lines = [b"POST %b HTTP/1.1" % path, b"Host: localhost", *more, b"", body]
+    return b"\r\n".join([*lines[:2], b"Content-Length: %d" % len(body), *lines[2:]])
+
+
+LAST = _post(b"last", b"Connection: close")
+
+
+def test_requests_in_a_row_on_one_connection_are_each_answered_in_their_turn() -> None:
+    bodies = [b"one", b"", b"three"]
+    sent = b"".join(map(_post, bodies)) + _post(b"four", path=b"/slow") + LAST
+    answer = asyncio.run(_exchange(sent, _whole))
+    said = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
+    assert said == [b"whole:one", b"whole:", b"whole:three", b"whole:four", b"whole:last"]
+
+
+def test_a_connection_to_be_closed_is_closed_after_an_answer_that_says_so() -> None:
+    answer = asyncio.run(_exchange(LAST, _whole))
+    assert b"connection: close\r\n" in answer
+    assert answer.endswith(b"whole:last")
+
+
+def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
+    head, _, body = LAST.partition(b"\r\n\r\n")
+    sent = head + b"\r\nExpect: 100-continue\r\n\r\n" + body
+    answer = asyncio.run(_exchange(sent, _whole))
+    assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+    assert answer.endswith(b":last")
+
+
+def test_a_body_in_chunks_is_read_whole() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    sent = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
+    assert asyncio.run(_exchange(sent, _whole)).endswith(b"whole:abcde")
+
+
+def test_a_body_that_comes_later_is_waited_for() -> None:
+    async def in_two() -> bytes:
+        asked: asyncio.Event = asyncio.Event()
+
+        async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            asked.set()
+            await _whole(scope, receive, send)
+
+        config = uvicorn.Config(app, http=protocol.BoundedProtocol, log_config=None)
+        config.load()
+        loop, state = asyncio.get_running_loop(), ServerState()
+        server = await loop.create_server(
+            lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0
+        )
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(LAST[:-2])
+            await asked.wait()
+            writer.write(LAST[-2:])
+            answer = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        return answer
+
+    assert asyncio.run(in_two()).endswith(b"messages:last")

@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from gyroscope.errors import UsageError
 from gyroscope.stats.confidence_sequences import (
     empirical_bernstein_sequence,
+    normal_mixture_half_width,
     normal_mixture_sequence,
 )
 
@@ -94,6 +95,29 @@ def test_the_normal_mixture_is_the_formula_and_narrowest_where_asked() -> None:
         for best in (10, 50, 100, 200, 1000)
     ]
     assert min(widths) == widths[2]
+
+
+def test_the_half_width_of_an_estimate_is_that_of_the_mean_of_as_many_rows() -> None:
+    sequence = normal_mixture_sequence(np.zeros(50), sigma=2.0, best_at=20, alpha=0.1)
+    errors = 2.0 / np.sqrt(np.arange(1, 51))
+    half = normal_mixture_half_width(errors, best_at=2.0 / math.sqrt(20), alpha=0.1)
+    assert half == pytest.approx(sequence.high)
+    scaled = normal_mixture_half_width(7 * errors, best_at=14 / math.sqrt(20), alpha=0.1)
+    assert scaled == pytest.approx(7 * half)
+
+
+def test_with_estimated_errors_the_difference_of_two_means_is_held_at_all_looks() -> None:
+    rng = np.random.default_rng(5)
+    runs, alpha = 400, 0.1
+    x, y = rng.exponential(1.0, (runs, 3000)), rng.exponential(1.0, (runs, 3000))
+    n = np.arange(1, 3001)
+    late = slice(200, None)  # the guarantee is asymptotic
+    variances = [np.cumsum(z**2, axis=-1) / n - (np.cumsum(z, axis=-1) / n) ** 2 for z in (x, y)]
+    errors = np.sqrt((variances[0] + variances[1]) / n)[:, late]
+    difference = (np.cumsum(x - y, axis=-1) / n)[:, late]
+    half = normal_mixture_half_width(errors, best_at=0.05, alpha=alpha)
+    ever_outside = np.any(np.abs(difference) > half, axis=-1).mean()
+    assert ever_outside <= alpha + 4 * math.sqrt(alpha * (1 - alpha) / runs)
 
 
 def test_an_impossible_observation_is_refused() -> None:

@@ -13,8 +13,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.estimator import EstimatorScorer, loaded_estimator, stored_estimator
+from gyroscope.bundle.bundle import Bundle, Contents, read_bundle
+from gyroscope.bundle.estimator import (
+    EstimatorScorer,
+    estimator_types,
+    loaded_estimator,
+    stored_estimator,
+)
+from gyroscope.bundle.keys import Keys
 from gyroscope.errors import BundleError, ConfigError
 from gyroscope.testing.families import OTHER, PLAN, TOWN, probabilities, rows, sample
 from gyroscope.testing.worlds import tiny_bundle
@@ -226,7 +232,7 @@ import sys
 import zipfile
 from pathlib import Path
 from gyroscope.bundle.bundle import Bundle
-Bundle.load(Path(sys.argv[1]))
+Bundle.load(Path(sys.argv[1]), trusted={sys.argv[2]: "ours"})
 print(*[name for name in ("sklearn", "skops") if name in sys.modules])
 """
 
@@ -249,8 +255,9 @@ def bundle() -> Bundle:
 def test_a_bundle_with_an_estimator_comes_back_and_explains_nothing(
     bundle: Bundle, tmp_path: Path
 ) -> None:
-    bundle.save(tmp_path / "bundle")
-    loaded = Bundle.load(tmp_path / "bundle")
+    keys = Keys(tmp_path / "keys")
+    bundle.save(tmp_path / "bundle", signer=keys.signer())
+    loaded = Bundle.load(tmp_path / "bundle", trusted=keys.trusted())
     X = np.random.default_rng(1).normal(size=(20, len(bundle.contract.features)))
     assert loaded.probabilities(X).tobytes() == bundle.probabilities(X).tobytes()
     assert not loaded.explains
@@ -258,13 +265,31 @@ def test_a_bundle_with_an_estimator_comes_back_and_explains_nothing(
         loaded.contributions(X)
 
 
+@pytest.mark.parametrize("signed", [True, False])
+def test_an_estimator_that_no_trusted_key_signed_is_told_of_but_never_built(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signed: bool
+) -> None:
+    bundle.save(tmp_path / "bundle", signer=Keys(tmp_path / "other").signer() if signed else None)
+    monkeypatch.setattr("skops.io.loads", None)  # whoever builds it fails
+    hint = "gyro keys add NAME" if signed else "gyro bundle sign"
+    with pytest.raises(BundleError, match=f"built only if a trusted key signed it.*{hint}"):
+        Bundle.load(tmp_path / "bundle")
+    anyones = read_bundle(tmp_path / "bundle", trusted={"0" * 64: "ours"}, anyone=True)
+    with pytest.raises(BundleError, match="built only if a trusted key signed it"):
+        Bundle.parse(anyones, tmp_path / "bundle")
+    types = Contents.read(anyones, tmp_path / "bundle").own_types
+    assert "sklearn.naive_bayes.GaussianNB" in types
+    assert types == sorted(set(types))
+
+
 @pytest.mark.slow  # to import skops is to import all of scikit-learn
 @pytest.mark.parametrize("own_one", [True, False])
 def test_scikit_learn_is_imported_only_for_a_bundle_that_needs_it(
     bundle: Bundle, tmp_path: Path, own_one: bool
 ) -> None:
-    (bundle if own_one else tiny_bundle()).save(tmp_path / "bundle")
-    command = [sys.executable, "-c", LOAD, str(tmp_path / "bundle")]
+    signer = Keys(tmp_path / "keys").signer()
+    (bundle if own_one else tiny_bundle()).save(tmp_path / "bundle", signer=signer)
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "bundle"), signer.key]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout.split() == (["sklearn", "skops"] if own_one else [])
 
@@ -280,3 +305,17 @@ def zipped(schema: str) -> bytes:
 def test_a_file_that_skops_stumbles_over_is_a_bundle_error(schema: str) -> None:
     with pytest.raises(BundleError, match="cannot be read by skops"):
         loaded_estimator(zipped(schema), ())
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", zipped("{"), zipped("[" * 100_000)])
+def test_types_are_not_told_of_what_is_no_skops_file(content: bytes) -> None:
+    with pytest.raises(BundleError, match="the estimator cannot be read"):
+        estimator_types(content)
+
+
+def test_a_description_that_unpacks_without_end_is_refused() -> None:
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", bytes(65 << 20))
+    with pytest.raises(BundleError, match="more than 67,108,864 bytes"):
+        estimator_types(written.getvalue())

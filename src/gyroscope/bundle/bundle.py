@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import gyroscope
 from gyroscope.bundle.additive import AdditiveScorer
 from gyroscope.bundle.base import Arrays, Contributions, Matrix, Scorer, Vector
 from gyroscope.bundle.environment import Environment
-from gyroscope.bundle.estimator import EstimatorScorer
+from gyroscope.bundle.estimator import EstimatorScorer, estimator_types
 from gyroscope.bundle.explanation import Space, in_probability
 from gyroscope.bundle.links import Link, LinkKind
 from gyroscope.bundle.reference import Reference
@@ -177,8 +178,9 @@ class Bundle:
 
         ``trusted`` has the names of the keys that may have signed it, by key, as
         :meth:`gyroscope.bundle.keys.Keys.trusted` gives them. Servers always pass it; without it
-        the bundle must be intact, but may be anybody's or unsigned. ``trusted_types`` are those of
-        the setting of that name, for estimators of the user's own.
+        the bundle must be intact, but may be anybody's or unsigned; one with an estimator of the
+        user's own is refused then. ``trusted_types`` are those of the setting of that name, for
+        such estimators.
 
         Raises:
             BundleError: the bundle is absent, damaged, made by a newer release, unsigned or signed
@@ -192,36 +194,28 @@ class Bundle:
     def parse(
         cls, verified: Verified, folder: Path, *, trusted_types: Sequence[str] = ()
     ) -> Bundle:
-        """Read the bundle from verified files; raises BundleError if they make none."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
+        """Read the bundle from verified files; raises BundleError if they make none.
 
-        contents = verified.contents
-        try:
-            manifest = msgspec.json.decode(contents[MANIFEST], type=Manifest)
-        except _UNREADABLE as error:
-            raise BundleError(f"{folder / MANIFEST} is not a manifest: {error}") from None
-        if manifest.scorer not in _SCORERS:
+        An estimator of the user's own is built only if a trusted key signed it: crafted arrays can
+        make the process read where it must not, whatever their types are.
+        """
+        said = Contents.read(verified, folder)
+        manifest = said.manifest
+        if manifest.scorer == EstimatorScorer.kind and not verified.signer:
             raise BundleError(
-                f"bundle {folder} needs a scorer {manifest.scorer!r}, unknown to this release; "
-                f"known: {', '.join(_SCORERS)}"
+                f"bundle {folder} holds an estimator of somebody's own, which is built only if a "
+                "trusted key signed it; see what is in it with: gyro bundle inspect, then, if you "
+                f"know who made it: gyro {_vouching(verified, folder)}"
             )
-        try:
-            arrays = load(checked_arrays(contents[_ARRAYS]))
+        with _readable(folder):
             bundle = cls(
                 manifest=manifest,
-                contract=msgspec.json.decode(each_name_once(contents[_CONTRACT]), type=Contract),
-                scorer=_scorer(manifest.scorer, _part(arrays, "scorer"), trusted_types),
-                link=Link.from_arrays(manifest.link, _part(arrays, "link")),
-                reference=msgspec.json.decode(
-                    each_name_once(contents[_REFERENCE]), type=Reference, dec_hook=array_in
-                ),
+                contract=said.contract,
+                scorer=_scorer(manifest.scorer, _part(said.arrays, "scorer"), trusted_types),
+                link=Link.from_arrays(manifest.link, _part(said.arrays, "link")),
+                reference=said.reference,
             )
             bundle._try_out()
-        except _UNREADABLE as error:
-            raise BundleError(f"bundle {folder} cannot be read: {error}") from None
-        except SafetensorError as error:
-            raise BundleError(f"{folder / _ARRAYS} holds no arrays: {error}") from None
         return bundle
 
     def _try_out(self) -> None:
@@ -239,9 +233,82 @@ class Bundle:
             self.contributions(X)
 
 
-def read_bundle(folder: Path, *, trusted: Mapping[str, str] | None = None) -> Verified:
-    """Verify the files of the bundle in ``folder``; raises BundleError like :meth:`Bundle.load`."""
-    return read_verified(folder, names=_FILES, newest=FORMAT, trusted=trusted)
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files of a bundle say, before anything is built of it."""
+
+    manifest: Manifest
+    contract: Contract
+    reference: Reference
+    arrays: dict[str, np.ndarray]
+
+    @classmethod
+    def read(cls, verified: Verified, folder: Path) -> Contents:
+        """Read the verified files of the bundle in ``folder``; raises BundleError."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        contents = verified.contents
+        try:
+            manifest = msgspec.json.decode(contents[MANIFEST], type=Manifest)
+        except _UNREADABLE as error:
+            raise BundleError(f"{folder / MANIFEST} is not a manifest: {error}") from None
+        if manifest.scorer not in _SCORERS:
+            raise BundleError(
+                f"bundle {folder} needs a scorer {manifest.scorer!r}, unknown to this release; "
+                f"known: {', '.join(_SCORERS)}"
+            )
+        try:
+            with _readable(folder):
+                return cls(
+                    manifest=manifest,
+                    contract=msgspec.json.decode(
+                        each_name_once(contents[_CONTRACT]), type=Contract
+                    ),
+                    reference=msgspec.json.decode(
+                        each_name_once(contents[_REFERENCE]), type=Reference, dec_hook=array_in
+                    ),
+                    arrays=load(checked_arrays(contents[_ARRAYS])),
+                )
+        except SafetensorError as error:
+            raise BundleError(f"{folder / _ARRAYS} holds no arrays: {error}") from None
+
+    @property
+    def own_types(self) -> list[str]:
+        """Types that an estimator of the user's own asks for; none of any other model.
+
+        Raises:
+            BundleError: it cannot be read.
+        """
+        if self.manifest.scorer != EstimatorScorer.kind:
+            return []
+        content = self.arrays.get("scorer.skops")
+        if content is None:
+            raise BundleError("the bundle lacks the estimator that its manifest speaks of")
+        return estimator_types(content.tobytes())
+
+
+def read_bundle(
+    folder: Path, *, trusted: Mapping[str, str] | None = None, anyone: bool = False
+) -> Verified:
+    """Verify the files of the bundle in ``folder``; raises BundleError like :meth:`Bundle.load`.
+
+    With ``anyone`` one that no key of ``trusted`` signed is read as well, and has no signer.
+    """
+    return read_verified(folder, names=_FILES, newest=FORMAT, trusted=trusted, anyone=anyone)
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise BundleError(f"bundle {folder} cannot be read: {error}") from None
+
+
+def _vouching(verified: Verified, folder: Path) -> str:
+    """The command that makes the bundle one of a trusted key."""
+    signature = verified.signature
+    return f"bundle sign {folder}" if signature is None else f"keys add NAME {signature.key}"
 
 
 def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -24,33 +24,51 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str  # absolute path of the bundle's folder
 
 
-class _Content(msgspec.Struct, frozen=True, kw_only=True):
+class Canary(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that serves a share of the entities beside the champion."""
+
+    deployed: Deployed
+    percent: float  # 0 to 100
+
+
+class Versions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The versions of a model that servers keep in memory."""
+
     champion: Deployed
-    previous: Deployed | None = None
+    previous: Deployed | None = None  # what a rollback goes to
+    canary: Canary | None = None
+    challenger: Deployed | None = None  # on trial: serves nothing, and can be asked to explain
 
 
 class Deployment:
-    """The deployed champion of one model and the version before it, in ``folder``."""
+    """The deployed versions of one model, in ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / _FILE
 
-    def read(self) -> tuple[Deployed, Deployed | None] | None:
-        """The champion and the previous version; None while nothing is deployed.
+    def read(self) -> Versions | None:
+        """What is deployed; None while nothing is.
 
         Raises:
             BundleError: the file is not what :meth:`write` wrote.
         """
         try:
-            content = msgspec.json.decode(self.path.read_bytes(), type=_Content)
+            return msgspec.json.decode(self.path.read_bytes(), type=Versions)
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise BundleError(f"{self.path} is damaged: {error}") from None
-        return content.champion, content.previous
 
-    def write(self, champion: Deployed, previous: Deployed | None) -> None:
+    def write(
+        self,
+        champion: Deployed,
+        previous: Deployed | None,
+        canary: Canary | None = None,
+        challenger: Deployed | None = None,
+    ) -> None:
         """Replace the file in one atomic step; raises OSError if it cannot be written."""
-        content = msgspec.json.encode(_Content(champion=champion, previous=previous))
-        write_atomically(self.path, content)
+        versions = Versions(
+            champion=champion, previous=previous, canary=canary, challenger=challenger
+        )
+        write_atomically(self.path, msgspec.json.encode(versions))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ ALLOW_LIST = "trusted_types"  # the setting that names further types
 _HARMLESS = {"numpy.dtype"}  # read from an empty array; skops would have it named
 _STEPS = 2.0**23  # of the grid on which probabilities lie
 NOISE = 1e-11  # by which the answer to a row may differ from batch to batch
+_LARGEST_SCHEMA = 64 << 20  # bytes
+_NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # of the files in an archive: equal estimators give equal bytes
 
 
@@ -104,6 +107,23 @@ def loaded_estimator(content: bytes, trusted_types: Sequence[str]) -> Any:
         raise
     except Exception as error:  # noqa: BLE001 (skops, and the types that it builds, raise anything)
         raise BundleError(f"the estimator cannot be read by skops: {error!r}") from None
+
+
+def estimator_types(content: bytes) -> list[str]:
+    """Full names of all types that the bytes of a skops file ask for, sorted; none is looked up.
+
+    Raises:
+        BundleError: the bytes are no skops file.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive, archive.open("schema.json") as file:
+            text = file.read(_LARGEST_SCHEMA + 1)
+        if len(text) > _LARGEST_SCHEMA:
+            raise BundleError(f"the estimator needs more than {_LARGEST_SCHEMA:,} bytes to say how")
+        found = {f"{node['__module__']}.{node['__class__']}" for node in _nodes(json.loads(text))}
+    except (LookupError, ValueError, RecursionError, OSError, *_NO_ARCHIVE) as error:
+        raise BundleError(f"the estimator cannot be read: {error!r}") from None
+    return sorted(found)
 
 
 def stored_estimator(estimator: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +55,8 @@ class Keys:
         """The workspace's own key; made if there is none yet.
 
         Raises:
-            ConfigError: the file holds no ed25519 key.
+            ConfigError: the file holds no ed25519 key, others can read it, or the public key beside
+                it belongs to another.
             OSError: it cannot be read or written.
         """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -121,12 +123,19 @@ class Keys:
             self.folder.mkdir(parents=True, exist_ok=True)
             _create(path, pem)
         try:
-            private = to.load_pem_private_key(path.read_bytes(), password=None)
+            private = to.load_pem_private_key(_secret(path), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise ConfigError(f"{path} holds no private key: {error}") from None
+        form = to.PublicFormat.SubjectPublicKeyInfo
+        pem = private.public_key().public_bytes(to.Encoding.PEM, form)
         if not public.exists():
-            form = to.PublicFormat.SubjectPublicKeyInfo
-            write_atomically(public, private.public_key().public_bytes(to.Encoding.PEM, form))
+            write_atomically(public, pem)
+        elif public.read_bytes().split() != pem.split():
+            # Not written anew: it may be the only copy of a key whose bundles still serve.
+            raise ConfigError(
+                f"{public} is not the public key of {path}: move it away, and it is made anew; if "
+                "bundles of its key are to serve on: gyro keys add FORMER FILE"
+            )
         return private
 
 
@@ -138,6 +147,18 @@ def public_key(given: str) -> str:
     """
     key = given.strip().lower()
     return key if _HEX.fullmatch(key) else _key_of(Path(given))
+
+
+def _secret(path: Path) -> bytes:
+    """The content of a file, if only its owner can read it; raises ConfigError."""
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & 0o077:
+            raise ConfigError(
+                f"others than its owner can read or change the private key {path} (mode {mode:o}): "
+                f"chmod 600 {path}; if one of them may have read it, move it away for a new one"
+            )
+        return file.read()
 
 
 def _create(path: Path, content: bytes) -> None:

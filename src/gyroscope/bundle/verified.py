@@ -68,6 +68,7 @@ def read_verified(
     names: Collection[str],
     newest: int,
     trusted: Mapping[str, str] | None,
+    anyone: bool = False,
 ) -> Verified:
     """Read the files of the bundle in ``folder``.
 
@@ -77,14 +78,16 @@ def read_verified(
         newest: format that this release can read.
         trusted: names of the keys that may have signed it, by key. None asks only that the files
             are those of the manifest, and the manifest that of the signature if there is one.
+        anyone: whether one that none of these keys signed is read as well; its signer is empty.
 
     Raises:
         BundleError: it is absent, unsigned, signed by a key that is not trusted, of a later
             release, or a file was altered, added, removed, or is a link.
     """
     manifest = _manifest(folder, newest)
-    signed = _signature_file(folder, trusted)
-    signature = None if signed is None else _signature(folder, manifest, signed, trusted)
+    wanted = None if anyone else trusted
+    signed = _signature_file(folder, wanted)
+    signature = None if signed is None else _signature(folder, manifest, signed, wanted)
     entries = _entries(folder, manifest, newest)
     for name in names:
         if name not in entries:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from gyroscope.cli.options import HERE, JsonOption, WorkspaceOption, console, print_json, table
+from gyroscope.cli.options import (
+    HERE,
+    JsonOption,
+    WorkspaceOption,
+    console,
+    opened,
+    print_json,
+    table,
+)
 from gyroscope.errors import GyroscopeError, UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +25,7 @@ if TYPE_CHECKING:
 
     from gyroscope.app import Workspace
     from gyroscope.bundle.base import Matrix
-    from gyroscope.bundle.bundle import Bundle
+    from gyroscope.bundle.bundle import Bundle, Contents
     from gyroscope.bundle.difference import Change, Difference
     from gyroscope.bundle.verified import Verified
 
@@ -49,12 +57,17 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 def inspect(
     bundle: TargetArgument, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
-    """Show what a bundle says of itself; it must be intact, but may be anybody's."""
-    from gyroscope.bundle.bundle import Bundle, read_bundle
+    """Show what a bundle says of itself; it must be intact, but may be anybody's.
+
+    Nothing is built of it: of an estimator of somebody's own the types are told.
+    """
+    from gyroscope.bundle.bundle import Contents, read_bundle
+    from gyroscope.bundle.trust import trust_in
 
     place = _place(bundle, workspace)
     verified = read_bundle(place.folder)
-    summary = _summary(place, verified, Bundle.parse(verified, place.folder), _names(workspace))
+    said = Contents.read(verified, place.folder)
+    summary = _summary(place, verified, said, trust_in(workspace).keys)
     if json:
         print_json(summary)
         return
@@ -78,13 +91,14 @@ def verify(
     from gyroscope.app import Workspace
     from gyroscope.bundle.bundle import Bundle, read_bundle
     from gyroscope.bundle.keys import public_key
+    from gyroscope.bundle.trust import trust_in
 
     trusted = {public_key(k): "the key given" for k in key or ()}
     trusted = trusted or Workspace(workspace).keys.trusted()
     place = _place(bundle, workspace)
     try:
         verified = read_bundle(place.folder, trusted=trusted)
-        Bundle.parse(verified, place.folder)
+        Bundle.parse(verified, place.folder, trusted_types=trust_in(workspace).types)
     except GyroscopeError as error:
         if not json:
             raise
@@ -113,12 +127,11 @@ def diff(
 
     Both are scored on the rows that the later one was trained on, if the workspace has them.
     """
-    from gyroscope.bundle.bundle import Bundle
     from gyroscope.bundle.difference import difference
 
     try:
         places = [_place(target, workspace) for target in (before, after)]
-        old, new = (Bundle.load(place.folder) for place in places)
+        old, new = (_parsed(place, workspace) for place in places)
     except GyroscopeError as error:
         raise UsageError(str(error)) from None
     rows, reason = _rows(old, new, workspace)
@@ -142,21 +155,27 @@ def diff(
 
 @app.command()
 def sign(bundle: TargetArgument, workspace: WorkspaceOption = HERE) -> None:
-    """Vouch for an unsigned bundle, such as one of an older release, with the workspace's key."""
+    """Vouch for an unsigned bundle, such as one of an older release, with the workspace's key.
+
+    It is loaded before it is signed, also an estimator of somebody's own: you vouch for that too.
+    """
     from gyroscope.app import Workspace
     from gyroscope.bundle.bundle import Bundle, read_bundle
+    from gyroscope.bundle.keys import OWN
     from gyroscope.bundle.signature import SIGNATURE, signature_file
+    from gyroscope.bundle.trust import trust_in
     from gyroscope.bundle.verified import MANIFEST
     from gyroscope.data.files import write_atomically
 
     place = _place(bundle, workspace)
     verified = read_bundle(place.folder)
-    Bundle.parse(verified, place.folder)
     if verified.signature is not None:
         raise UsageError(
             f"{place.name} is signed already; to trust who signed it: "
             f"gyro keys add NAME {verified.signature.key}"
         )
+    vouched = msgspec.structs.replace(verified, signer=OWN)
+    Bundle.parse(vouched, place.folder, trusted_types=trust_in(workspace).types)
     signer = Workspace(workspace).keys.signer()
     content = signature_file(verified.contents[MANIFEST], signer)
     write_atomically(place.folder / SIGNATURE, content)
@@ -196,16 +215,15 @@ def export_signature(
 
 def _place(target: str, workspace: Path) -> _Place:
     """The bundle meant by a path, or by a model with alias or version; raises NotFoundError."""
-    from gyroscope.app import Workspace
     from gyroscope.bundle.verified import MANIFEST
 
     if (Path(target) / MANIFEST).exists() or "/" in target or target in (".", ".."):
         return _Place(folder=Path(target), name=target)
     name, _, which = target.partition("@")
-    space = Workspace(workspace)
-    model = space.model(name)
-    version = int(which) if which.isdecimal() else _holder(space, model, which or "champion")
-    folder = space.registry.bundle_folder(model, version)
+    with opened(workspace) as space:
+        model = space.model(name)
+        version = int(which) if which.isdecimal() else _holder(space, model, which or "champion")
+        folder = space.registry.bundle_folder(model, version)
     return _Place(folder=folder, name=f"{model} version {version}", version=version)
 
 
@@ -220,12 +238,14 @@ def _holder(space: Workspace, model: str, alias: str) -> int:
     return holder.version
 
 
-def _names(workspace: Path) -> dict[str, str]:
-    """Names of the keys that the workspace trusts; none where there is no workspace."""
-    from gyroscope.app import Workspace
-    from gyroscope.config import FILE
+def _parsed(place: _Place, workspace: Path) -> Bundle:
+    """The bundle, whoever made it, but an estimator of somebody's own only of a trusted key."""
+    from gyroscope.bundle.bundle import Bundle, read_bundle
+    from gyroscope.bundle.trust import trust_in
 
-    return Workspace(workspace).keys.trusted() if (workspace / FILE).is_file() else {}
+    trust = trust_in(workspace)
+    verified = read_bundle(place.folder, trusted=trust.keys, anyone=True)
+    return Bundle.parse(verified, place.folder, trusted_types=trust.types)
 
 
 def _signed(verified: Verified, names: dict[str, str]) -> dict[str, Any]:
@@ -236,7 +256,7 @@ def _signed(verified: Verified, names: dict[str, str]) -> dict[str, Any]:
 
 
 def _summary(
-    place: _Place, verified: Verified, bundle: Bundle, names: dict[str, str]
+    place: _Place, verified: Verified, said: Contents, names: dict[str, str]
 ) -> dict[str, Any]:
     return {
         "bundle": str(place.folder),
@@ -244,8 +264,9 @@ def _summary(
         "digest": verified.digest,
         "bytes": sum(map(len, verified.contents.values())),
         "signature": _signed(verified, names),
-        "manifest": bundle.manifest,
-        "contract": bundle.contract,
+        "manifest": said.manifest,
+        "contract": said.contract,
+        "own_types": said.own_types,
     }
 
 
@@ -267,6 +288,8 @@ def _summary_table(place: _Place, summary: dict[str, Any]) -> Table:
         built = manifest.environment
         libraries = (f"{name} {version}" for name, version in built.libraries.items())
         shown.add_row("built with", ", ".join((built.python, built.platform, *libraries)))
+    for name in summary["own_types"]:
+        shown.add_row("type in the estimator", name)
     for name, value in manifest.metrics.items():
         shown.add_row(name, f"{value:.4f}")
     for name, entry in manifest.files.items():

@@ -38,6 +38,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     look.versions,
     control.promote,
     control.rollback,
+    control.canary,
     control.retrain,
     control.pause,
     control.resume,

@@ -1,4 +1,4 @@
-"""``gyro promote``, ``rollback``, ``pause``, ``resume`` and ``retrain``: decisions by hand."""
+"""``gyro promote``, ``rollback``, ``canary``, ``pause`` and so on: decisions by hand."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gyroscope.cli.options import (
     ReasonOption,
     WorkspaceOption,
     console,
+    opened,
     person,
     print_json,
 )
@@ -20,6 +21,9 @@ from gyroscope.decisions import Status
 
 if TYPE_CHECKING:
     from gyroscope.decisions import Recorded
+    from gyroscope.loop.world import World
+
+_PERCENT = 10.0  # that a canary serves if nothing is said
 
 
 def promote(
@@ -30,12 +34,12 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Make a version the champion; the one before it stays ready for a rollback."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import promote as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), version, actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(
+            carry_out(space.world, space.model(model), version, actor=person(), reason=reason), json
+        )
 
 
 def rollback(
@@ -45,12 +49,64 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Go back to the previous champion."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import roll_back
 
-    space = Workspace(workspace)
-    _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(roll_back(space.world, space.model(model), actor=person(), reason=reason), json)
+
+
+def canary(  # noqa: PLR0917  the command line names its options
+    model: ModelArgument = None,
+    version: Annotated[
+        int | None,
+        typer.Argument(help="Version to serve beside the champion.", show_default=False),
+    ] = None,
+    percent: Annotated[
+        float | None,
+        typer.Option(
+            help=f"Share of the entities that it serves, 0 to 100; {_PERCENT:g} if not given.",
+            show_default=False,
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Let the champion serve all again.")] = False,
+    reason: ReasonOption = "split by hand",
+    workspace: WorkspaceOption = HERE,
+    json: JsonOption = False,
+) -> None:
+    """Let a version serve a share of the entities; without one, compare it with the champion."""
+    from gyroscope.errors import UsageError
+    from gyroscope.loop.manual import end_canary, start_canary
+
+    if (off and version is not None) or (version is None and percent is not None):
+        raise UsageError("give a version, with --percent, or --off, or neither to compare")
+    share = _PERCENT if percent is None else percent
+    with opened(workspace) as space:
+        name, world = space.model(model), space.world
+        if version is not None:
+            _tell(start_canary(world, name, version, share, actor=person(), reason=reason), json)
+        elif off:
+            _tell(end_canary(world, name, actor=person(), reason=reason), json)
+        else:
+            _compare_canary(world, name, json)
+
+
+def _compare_canary(world: World, model: str, json: bool) -> None:
+    """Say which canary there is and how it does."""
+    from gyroscope.loop.canaries import canary_decision, canary_finding
+
+    decided = canary_decision(world, model)
+    finding = None if decided is None else canary_finding(world, model, decided)
+    if json:
+        print_json({"model": model, "canary": decided, "comparison": finding})
+    elif decided is None or finding is None:
+        console().print(
+            f"{model} has no canary; begin one with: gyro canary {model} VERSION --percent 10"
+        )
+    else:
+        console().print(
+            f"Version {decided.version} serves {decided.percent:g} % of {model} beside version "
+            f"{decided.previous} since {decided.at:%Y-%m-%d %H:%M}. {finding.detail}"
+        )
 
 
 def pause(
@@ -60,12 +116,10 @@ def pause(
     json: JsonOption = False,
 ) -> None:
     """Stop the pilot from retraining, promoting and rolling back; it goes on watching."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import pause as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
 
 
 def resume(
@@ -75,12 +129,10 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Let the pilot act again."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import resume as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
 
 
 def retrain(
@@ -90,12 +142,10 @@ def retrain(
     json: JsonOption = False,
 ) -> None:
     """Have the pilot train challengers on the log now."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import retrain as carry_out
 
-    space = Workspace(workspace)
-    _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
-    space.close()
+    with opened(workspace) as space:
+        _tell(carry_out(space.world, space.model(model), actor=person(), reason=reason), json)
 
 
 def _tell(recorded: Recorded, json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from gyroscope.cli.options import HERE, WorkspaceOption, console
+from gyroscope.cli.options import HERE, WorkspaceOption, console, opened
 from gyroscope.errors import (
     DataError,
     FieldProblem,
@@ -54,14 +54,13 @@ def label(
     url: UrlOption = None,
 ) -> None:
     """Send labels that have become known: a file with prediction_id and the target column."""
-    from gyroscope.app import Workspace
     from gyroscope.data.sources import read_table
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    table = read_table(data)
-
-    with client(space, url) as server:
+    with opened(workspace) as space:
+        name = space.model(model)
+        table = read_table(data)
+        server = client(space, url)
+    with server:
 
         def send(rows: Sequence[Row]) -> dict[str, Any]:
             return server.label(name, rows)

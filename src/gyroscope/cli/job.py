@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gyroscope.cli.options import HERE, WorkspaceOption
+from gyroscope.cli.options import HERE, WorkspaceOption, opened
 
 
 def job(
@@ -16,16 +16,14 @@ def job(
     workspace: WorkspaceOption = HERE,
 ) -> None:
     """Run a job that the pilot has submitted and write down how it ended."""
-    from gyroscope.app import Workspace
     from gyroscope.errors import GyroscopeError
     from gyroscope.loop.base import Outcome
     from gyroscope.loop.jobs import run_job
     from gyroscope.loop.traces import write_outcome
 
-    space = Workspace(workspace)
-    try:
-        outcome = Outcome(result=run_job(space.world, space.store.job(job)))
-    except GyroscopeError as error:
-        outcome = Outcome(error=str(error))
-    write_outcome(result, outcome)
-    space.close()
+    with opened(workspace) as space:
+        try:
+            outcome = Outcome(result=run_job(space.world, space.store.job(job)))
+        except GyroscopeError as error:
+            outcome = Outcome(error=str(error))
+        write_outcome(result, outcome)

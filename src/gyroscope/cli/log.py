@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,16 @@ from gyroscope.cli.options import (
     ReasonOption,
     WorkspaceOption,
     console,
+    opened,
     person,
     print_json,
     table,
+    visible,
 )
+from gyroscope.errors import GyroscopeError
+
+if TYPE_CHECKING:
+    from gyroscope.prediction_log.compaction import Compacted
 
 log = typer.Typer(
     name="log", help="Keep up the prediction log; show or erase records.", no_args_is_help=True
@@ -36,18 +42,30 @@ def compact(
 ) -> None:
     """Move the log into Parquet files and remove what is older than keep_log.
 
-    The pilot does that by itself every compact_every. Servers and the pilot go on meanwhile.
+    The pilot does that by itself every compact_every. Servers and the pilot go on meanwhile. A log
+    that cannot be moved holds up no other: each is told, and the exit code is 1.
     """
-    from gyroscope.app import Workspace
     from gyroscope.loop.upkeep import keep_up
 
-    space = Workspace(workspace)
-    names = list(space.config.models) if model is None else [space.model(model)]
-    done = {name: keep_up(space.world, name) for name in names}
-    space.close()
+    with opened(workspace) as space:
+        names = list(space.config.models) if model is None else [space.model(model)]
+        done: dict[str, Compacted] = {}
+        failed: dict[str, dict[str, str]] = {}
+        for name in names:
+            try:
+                done[name] = keep_up(space.world, name)
+            except (GyroscopeError, OSError) as error:
+                failed[name] = {"error": str(error)}
+                typer.echo(visible(f"gyro: {name}: {error}"), err=True)
     if json:
-        print_json(done)
-        return
+        print_json({**done, **failed})
+    else:
+        _tell(done)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _tell(done: dict[str, Compacted]) -> None:
     for name, one in done.items():
         told = (
             f"{name}: {one.rows:,} records of {one.segments} segments are in "
@@ -69,13 +87,11 @@ def erase(
     json: JsonOption = False,
 ) -> None:
     """Erase all predictions with this id or about this entity, and their labels."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.manual import erase as carry_out
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    erased = carry_out(space.world, name, id, actor=person(), reason=reason)
-    space.close()
+    with opened(workspace) as space:
+        name = space.model(model)
+        erased = carry_out(space.world, name, id, actor=person(), reason=reason)
     if json:
         print_json(erased)
         return
@@ -93,12 +109,10 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show all predictions with this id or about this entity, with every label that came."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.logged import records_of
 
-    space = Workspace(workspace)
-    found = records_of(space.log(space.model(model)), id)
-    space.close()
+    with opened(workspace) as space:
+        found = records_of(space.log(space.model(model)), id)
     if json:
         print_json(found)
         return

@@ -13,6 +13,7 @@ from gyroscope.cli.options import (
     ModelArgument,
     WorkspaceOption,
     console,
+    opened,
     print_json,
     table,
 )
@@ -21,33 +22,33 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from gyroscope.app import Workspace
+    from gyroscope.bundle.deployment import Canary
     from gyroscope.findings import Finding
 
 LimitOption = Annotated[int, typer.Option(min=1, help="Show the newest so many.")]
 
 
 def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
-    """Show every model: its state, champion, open incidents and what the pilot has seen."""
-    from gyroscope.app import Workspace
+    """Show every model: its state, champion, canary, incidents and what the pilot has seen."""
     from gyroscope.loop.locks import holder
     from gyroscope.serve.address import read_address
 
-    space = Workspace(workspace)
-    cares = [space.store.care(name) for name in space.config.models]
-    pilot, address = holder(space.pilot_lock), read_address(space.state)
-    space.close()
+    with opened(workspace) as space:
+        cares = [space.store.care(name) for name in space.config.models]
+        canaries = {name: _canary(space, name) for name in space.config.models}
+        pilot, address = holder(space.pilot_lock), read_address(space.state)
     if json:
-        print_json({"models": cares, "pilot": pilot, "server": address})
+        print_json({"models": cares, "canaries": canaries, "pilot": pilot, "server": address})
         return
     shown = table(
         f"Models in {space.config.root}",
-        ("model", "state", "champion", "incident", "quarantine", "checked until", "judged until"),
+        ("model", "state", "serves", "incident", "quarantine", "checked until", "judged until"),
     )
     for care in cares:
         shown.add_row(
             care.model,
             f"{care.state}{' (paused)' if care.paused else ''}",
-            "none" if care.champion is None else f"version {care.champion}",
+            _who_serves(care.champion, canaries[care.model]),
             care.incident or "",
             care.quarantine or "",
             f"{care.closed_until:%Y-%m-%d %H:%M}" if care.closed_until else "",
@@ -62,14 +63,35 @@ def status(workspace: WorkspaceOption = HERE, json: JsonOption = False) -> None:
         out.print("No pilot runs here." if pilot is None else f"The pilot is process {pilot}.")
 
 
+def _canary(space: Workspace, model: str) -> Canary | None:
+    """The canary that servers see; none if their file is damaged, which the pilot mends."""
+    from gyroscope.bundle.deployment import Deployment
+    from gyroscope.errors import BundleError
+
+    try:
+        deployed = Deployment(space.state / "serving" / model).read()
+    except BundleError:
+        return None
+    return None if deployed is None else deployed.canary
+
+
+def _who_serves(champion: int | None, canary: Canary | None) -> str:
+    if champion is None:
+        return "nothing yet"
+    beside = ""
+    if canary is not None:
+        beside = f", {canary.percent:g} %: version {canary.deployed.version}"
+    return f"version {champion}{beside}"
+
+
 def versions(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """List the registered versions of a model and their aliases."""
-    from gyroscope.app import Workspace
+    from gyroscope.registry.publisher import aliases_in_words
 
-    space = Workspace(workspace)
-    found = space.registry.versions(space.model(model))
+    with opened(workspace) as space:
+        found = space.registry.versions(space.model(model))
     if json:
         print_json(found)
         return
@@ -77,14 +99,13 @@ def versions(
     for version in found:
         shown.add_row(
             str(version.version),
-            ", ".join(version.aliases),
+            ", ".join(aliases_in_words(version)),
             version.tags.get("family", ""),
             version.tags.get("span", ""),
             version.tags.get("purpose", ""),
             f"{version.created:%Y-%m-%d %H:%M}",
         )
     console().print(shown)
-    space.close()
 
 
 def decisions(
@@ -94,10 +115,8 @@ def decisions(
     json: JsonOption = False,
 ) -> None:
     """List what was decided, by whom, why, and how far it has been carried out."""
-    from gyroscope.app import Workspace
-
-    space = Workspace(workspace)
-    found = space.store.decisions(None if model is None else space.model(model), limit=limit)
+    with opened(workspace) as space:
+        found = space.store.decisions(None if model is None else space.model(model), limit=limit)
     if json:
         print_json(found)
         return
@@ -110,10 +129,9 @@ def decisions(
             decision.action,
             recorded.status,
             decision.actor,
-            decision.reason,
+            f"{decision.reason} ({recorded.note})" if recorded.note else decision.reason,
         )
     console().print(shown)
-    space.close()
 
 
 def findings(
@@ -124,12 +142,10 @@ def findings(
     json: JsonOption = False,
 ) -> None:
     """List what the pilot found in the windows it has checked."""
-    from gyroscope.app import Workspace
-
-    space = Workspace(workspace)
-    found = space.store.findings(space.model(model), limit=100_000)
+    with opened(workspace) as space:
+        found = space.store.findings(space.model(model), limit=100_000)
     found = [f for f in found if everything or f.verdict != "ok"][-limit:]
-    _show(space, found, "Findings", json)
+    _show(found, "Findings", json)
 
 
 def monitor(
@@ -145,27 +161,24 @@ def monitor(
     json: JsonOption = False,
 ) -> None:
     """Check the logged predictions of a span now: data quality, drift, performance."""
-    from gyroscope.app import Workspace
     from gyroscope.config import duration
     from gyroscope.loop.windows import check_now
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    found = check_now(space.world, name, None if last is None else duration(last), joint=joint)
-    _show(space, found, f"{name}, {found[0].window}", json)
+    with opened(workspace) as space:
+        name = space.model(model)
+        found = check_now(space.world, name, None if last is None else duration(last), joint=joint)
+    _show(found, f"{name}, {found[0].window}", json)
 
 
 def budget(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """Show how the budget of false alarms is shared and what the last year has used of it."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.windows import year_of
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    spent = year_of(space.world, name)
-    space.close()
+    with opened(workspace) as space:
+        name = space.model(model)
+        spent = year_of(space.world, name)
     if json:
         print_json({"model": name, "families": spent})
         return
@@ -189,12 +202,11 @@ def budget(
     )
 
 
-def _show(space: Workspace, found: list[Finding], title: str, json: bool) -> None:
+def _show(found: list[Finding], title: str, json: bool) -> None:
     if json:
         print_json(found)
     else:
         console().print(_findings_table(found, title))
-    space.close()
 
 
 def _findings_table(found: list[Finding], title: str) -> Table:
@@ -218,14 +230,12 @@ def verify(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """Score every logged row again and compare bit for bit; check the chain of decisions."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.verification import replay_scores
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    replayed = replay_scores(space.world, name)
-    damage, links = space.log(name).damage(), space.store.verify_chain()
-    space.close()
+    with opened(workspace) as space:
+        name = space.model(model)
+        replayed = replay_scores(space.world, name)
+        damage, links = space.log(name).damage(), space.store.verify_chain()
     if json:
         print_json({"model": name, "replayed": replayed, "damage": damage, "links": links})
     else:

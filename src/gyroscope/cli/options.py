@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from gyroscope.app import Workspace
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="Folder with gyroscope.yaml.", show_default=False)
@@ -41,6 +44,18 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+@contextmanager
+def opened(workspace: Path) -> Iterator[Workspace]:
+    """The workspace in a folder; files and connections are given back after the block."""
+    from gyroscope.app import Workspace
+
+    space = Workspace(workspace)
+    try:
+        yield space
+    finally:
+        space.close()
 
 
 def person() -> str:

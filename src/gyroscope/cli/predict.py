@@ -14,10 +14,11 @@ import typer
 
 from gyroscope.cli import data as files
 from gyroscope.cli.data import ModelOption, Row, UrlOption
-from gyroscope.cli.options import HERE, WorkspaceOption, console
+from gyroscope.cli.options import HERE, WorkspaceOption, console, opened
 from gyroscope.errors import DataError, RequestError, UsageError
 
 if TYPE_CHECKING:
+    from gyroscope.bundle.trust import Trust
     from gyroscope.client import Client
     from gyroscope.data.chunks import Chunks
     from gyroscope.data.contract import Contract
@@ -28,6 +29,7 @@ CHUNK_ROWS = 10_000  # kept together; what a killed command has to do again, at 
 _MOST_CELLS = 25_000  # in a request, so that wide rows keep to the size of body that is accepted
 _ANSWERED = ("prediction_id", "probability", "prediction")  # columns of the output
 _CONFLICT = 409  # status
+_MOST_VERSIONS = 20  # that may have come and gone between two tries of one command
 
 Predictor = Callable[[int, int, Any], dict[str, list[Any]]]  # number and first row of a chunk, rows
 
@@ -43,11 +45,20 @@ def predict(
         Path | None,
         typer.Option(help="Folder of a bundle to predict with; no server, nothing on record."),
     ] = None,
+    unsigned: Annotated[
+        bool,
+        typer.Option(
+            "--unsigned",
+            help="Take that bundle even if no key that the workspace trusts has signed it; never "
+            "an estimator of somebody's own.",
+        ),
+    ] = False,
 ) -> None:
     """Predict the rows of a file, by the running server or by a bundle.
 
     A command that was killed goes on where it was when it is given again.
     """
+    from gyroscope.bundle.trust import trust_in
     from gyroscope.loop.locks import locked
 
     _check_output(data, output)
@@ -57,7 +68,7 @@ def predict(
             if bundle is None:
                 n = _by_server(data, output, model, workspace, url)
             else:
-                n = _by_bundle(data, output, bundle)
+                n = _by_bundle(data, output, bundle, None if unsigned else trust_in(workspace))
         finally:
             lock.unlink()
     console().print(f"{n:,} predictions are in {output}")
@@ -79,13 +90,11 @@ def _check_output(data: Path, output: Path) -> None:
 def _by_server(
     data: Path, output: Path, model: str | None, workspace: Path, url: str | None
 ) -> int:
-    from gyroscope.app import Workspace
-
-    space = Workspace(workspace)
-    name = space.model(model)
-    with files.client(space, url) as server:
-        job = _Job(data, output, files.contract_of(server, name), {"model": name})
-        return job.run(_Asking(server, name, job))
+    with opened(workspace) as space:
+        name = space.model(model)
+        with files.client(space, url) as server:
+            job = _Job(data, output, files.contract_of(server, name), {"model": name})
+            return job.run(_Asking(server, name, job))
 
 
 class _Asking:
@@ -113,22 +122,31 @@ class _Asking:
         }
 
     def _send(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        # The same each time that the command is given, so that the server knows what it did.
+        # The same each time that the command is given, so that the server knows what it did; with
+        # another ending each time that the version which answered then serves no longer.
         request_id = f"{self._prefix}-{next(self._requests)}"
-        try:
-            return self._server.predict(self._model, rows, request_id=request_id)
-        except RequestError as refused:
-            if refused.status != _CONFLICT:
-                raise
-            again = f"{request_id}-again"  # the version that answered serves no longer
-            return self._server.predict(self._model, rows, request_id=again)
+        for ending in ("", *(f"-again-{n}" for n in range(1, _MOST_VERSIONS))):
+            try:
+                return self._server.predict(self._model, rows, request_id=f"{request_id}{ending}")
+            except RequestError as refused:
+                if refused.status != _CONFLICT:
+                    raise
+        folder = self._job.chunks.folder
+        raise DataError(
+            f"{_MOST_VERSIONS} versions have begun to answer these rows, and none serves any "
+            f"longer: remove {folder} to begin the file anew"
+        )
 
 
-def _by_bundle(data: Path, output: Path, bundle: Path) -> int:
+def _by_bundle(data: Path, output: Path, bundle: Path, trust: Trust | None) -> int:
+    """Without ``trust`` the bundle may be anybody's."""
     from gyroscope.bundle.bundle import Bundle
     from gyroscope.bundle.verified import MANIFEST
 
-    loaded = Bundle.load(bundle)
+    if trust is None:
+        loaded = Bundle.load(bundle)
+    else:
+        loaded = Bundle.load(bundle, trusted=trust.keys, trusted_types=trust.types)
     contract = loaded.contract
     negative, positive = contract.negative[0], contract.positive[0]
 

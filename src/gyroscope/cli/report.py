@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gyroscope.cli.options import HERE, ModelArgument, WorkspaceOption, console
+from gyroscope.cli.options import HERE, ModelArgument, WorkspaceOption, console, opened
 
 
 def report(
@@ -16,12 +16,10 @@ def report(
     workspace: WorkspaceOption = HERE,
 ) -> None:
     """Write the history of a model as one HTML file with charts, for people."""
-    from gyroscope.app import Workspace
     from gyroscope.web.report import write_report
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    path = output or Path(f"{name}-report.html")
-    write_report(space, name, path)
+    with opened(workspace) as space:
+        name = space.model(model)
+        path = output or Path(f"{name}-report.html")
+        write_report(space, name, path)
     console().print(f"{path} ({path.stat().st_size / 1000:.0f} kB)")
-    space.close()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gyroscope.cli.options import HERE, WorkspaceOption, console
+from gyroscope.cli.options import HERE, WorkspaceOption, console, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,11 +119,9 @@ def pilot(workspace: WorkspaceOption = HERE) -> None:
 
 def publish(workspace: WorkspaceOption = HERE) -> None:
     """Keep the servers' copy of the aliases true, until stopped."""
-    from gyroscope.app import Workspace
     from gyroscope.loop.fly import publish_until, stop_event
     from gyroscope.loop.supervisor import stop_with_parent
 
     stop_with_parent()
-    space = Workspace(workspace)
-    publish_until(stop_event(), space.world, list(space.config.models))
-    space.close()
+    with opened(workspace) as space:
+        publish_until(stop_event(), space.world, list(space.config.models))

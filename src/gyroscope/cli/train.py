@@ -10,6 +10,7 @@ from gyroscope.cli.options import (
     ModelArgument,
     WorkspaceOption,
     console,
+    opened,
     person,
     print_json,
     table,
@@ -28,17 +29,16 @@ def train(
     model: ModelArgument = None, workspace: WorkspaceOption = HERE, json: JsonOption = False
 ) -> None:
     """Train a model on its data and register a version; the first good one becomes champion."""
-    from gyroscope.app import Workspace
     from gyroscope.cli.progress import training_progress
     from gyroscope.loop.manual import promote_first
     from gyroscope.loop.training import train_first
 
-    space = Workspace(workspace)
-    name = space.model(model)
-    out = console()
-    with training_progress(out, name, shown=not json) as progress:
-        trained = train_first(space.world, name, progress)
-    promoted = promote_first(space.world, trained.version, trained.passed, actor=person())
+    with opened(workspace) as space:
+        name = space.model(model)
+        out = console()
+        with training_progress(out, name, shown=not json) as progress:
+            trained = train_first(space.world, name, progress)
+        promoted = promote_first(space.world, trained.version, trained.passed, actor=person())
     if json:
         print_json(
             {
@@ -53,7 +53,6 @@ def train(
         )
     else:
         _tell(out, trained, promoted, space.tracking_uri)
-    space.close()
 
 
 def _tell(out: Console, trained: Trained, promoted: bool, tracking_uri: str) -> None:

@@ -27,7 +27,7 @@ class Chunks:
     """
 
     def __init__(self, folder: Path, inputs: dict[str, str | int]) -> None:
-        self._folder = folder
+        self.folder = folder
         plan = _read(folder / "plan.json")
         if plan is None or plan.inputs != inputs:
             shutil.rmtree(folder, ignore_errors=True)
@@ -57,10 +57,10 @@ class Chunks:
 
     def remove(self) -> None:
         """Remove the folder."""
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:08d}.parquet"
+        return self.folder / f"{number:08d}.parquet"
 
 
 def _read(path: Path) -> _Plan | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,15 @@ Vector = NDArray[np.float64]
 MISSING = math.nan
 EXACT_INTEGERS = 2**53  # from here on a float64 cannot tell neighbouring integers apart
 _NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
+_KINDS: dict[type, str] = {
+    type(None): "null",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    dict: "an object",
+    list: "a list",
+}
 
 
 class Codec:
@@ -171,6 +180,30 @@ class Codec:
 
     # -- whole columns --------------------------------------------------------------------------
 
+    def numbers_of(self, values: Sequence[Value]) -> Vector:
+        """What :meth:`number` makes of each of n values, ``float64[n]``; raises ValueError."""
+        kinds = set(map(type, values))
+        if kinds and kinds <= self._plain_types | {type(None)}:
+            numbers = self._plain_column(values)
+            if numbers is not None:
+                return numbers
+        elif kinds == {str} and self._plain_codes:
+            plain: dict[Any, float] = self._plain_codes
+            codes = [plain.get(value) for value in values]
+            if None not in codes:
+                return np.array(codes, dtype=np.float64)
+        return np.array([self.number(value) for value in values], dtype=np.float64)
+
+    def _plain_column(self, values: Sequence[Value]) -> Vector | None:
+        """The numbers of a column, missing for null; None unless all of them surely fit."""
+        try:
+            numbers = np.array(values, dtype=np.float64) + 0.0
+        except OverflowError:
+            return None
+        fits = (numbers >= self._plain_low) & (numbers <= self._plain_high)
+        n_missing = values.count(None) if self.column.nullable else 0
+        return numbers if np.count_nonzero(fits) + n_missing == len(values) else None
+
     def numbers(self, given: Vector) -> tuple[Vector, NDArray[np.bool_]]:
         """What :meth:`number` makes of numbers, for a whole column of numbers at once.
 
@@ -238,6 +271,15 @@ def shorten(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= 40 else text[:37] + "..."
     return repr(text) if isinstance(value, str) else text
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a few words that do not tell it: for messages that others may read."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a number that is not finite"
+    if isinstance(value, str) and not value.strip():
+        return "a blank text"
+    return _KINDS.get(type(value)) or f"a value of type {type(value).__name__}"
 
 
 def _read_time(text: str, form: str | None) -> datetime:

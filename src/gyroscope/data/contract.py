@@ -135,6 +135,35 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         return next((c for c in self.columns if c.role is role), None)
 
 
+def stricter_columns(contract: Contract, than: Contract) -> list[str]:
+    """The columns for which a contract may refuse, or read otherwise, what another accepts.
+
+    Names and roles, types, spellings of a missing value and limits must be equal; there may be
+    more categories. The classes of the target must be equal too.
+    """
+    ours = {column.name: column for column in contract.columns}
+    theirs = {column.name: column for column in than.columns}
+    names = [*theirs, *(name for name in ours if name not in theirs)]
+    target = than.target.name
+    same_classes = (contract.positive, contract.negative) == (than.positive, than.negative)
+    return [
+        name
+        for name in names
+        if _is_stricter(ours.get(name), theirs.get(name)) or (name == target and not same_classes)
+    ]
+
+
+def _is_stricter(column: Column | None, than: Column | None) -> bool:
+    if column is None or than is None:
+        return True
+    hints: dict[str, Any] = {"description": "", "unit": "", "seen": None, "why": ""}
+    hints |= {"categories": (), "unknown": "reject"}  # compared below
+    plain, than_plain = (msgspec.structs.replace(c, **hints) for c in (column, than))
+    takes_any = column.unknown == "other"
+    takes_all = than.unknown == "reject" and set(than.categories) <= set(column.categories)
+    return plain != than_plain or not (takes_any or takes_all)
+
+
 def contract_from_mapping(given: Mapping[str, Any], *, where: str) -> Contract:
     """Read a contract from the mapping under ``contract`` in ``gyroscope.yaml``.
 

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.arrow import EncodedColumn, encode_column
-from gyroscope.data.codec import MISSING, Codec, label_text, shorten
+from gyroscope.data.codec import MISSING, Codec, kind_of, label_text, shorten
 from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
+
+_FEW = 8  # rows that are encoded one by one: whole columns cost less from about here on
 
 Matrix = NDArray[np.float64]
 Row = Mapping[str, Value]
@@ -63,16 +65,25 @@ class Encoder:
             RowError: names every field of every row that breaks the contract.
         """
         X = np.empty((len(rows), len(self._features)))
-        problems: list[FieldProblem] = []
-        for i, row in enumerate(rows):
-            try:
-                X[i] = [number(row[name]) for name, number in self._numbers]
-            except (KeyError, ValueError):
-                problems += self._feature_problems(i, row)
-            problems += self._other_problems(i, row)
+        try:
+            if len(rows) < _FEW:
+                for i, row in enumerate(rows):
+                    X[i] = [number(row[name]) for name, number in self._numbers]
+            else:
+                for j, codec in enumerate(self._features):
+                    name = codec.column.name
+                    X[:, j] = codec.numbers_of([row[name] for row in rows])
+        except (KeyError, ValueError):
+            problems = [p for i, row in enumerate(rows) for p in self._problems(i, row)]
+        else:
+            problems = [p for i, row in enumerate(rows) for p in self._other_problems(i, row)]
         if problems:
             raise RowError(problems)
         return X
+
+    def _problems(self, i: int, row: Row) -> list[FieldProblem]:
+        """All that is wrong with a row."""
+        return [*self._feature_problems(i, row), *self._other_problems(i, row)]
 
     def _feature_problems(self, i: int, row: Row) -> list[FieldProblem]:
         """What is wrong with the features, all of them."""
@@ -96,7 +107,7 @@ class Encoder:
                     else "no such field; it is not in the contract"
                 )
                 problems.append(
-                    FieldProblem(row=i, field=name, given=shorten(row[name]), expected=expected)
+                    FieldProblem(row=i, field=name, given=kind_of(row[name]), expected=expected)
                 )
         for codec in self._checked:
             value = row.get(codec.column.name)
@@ -245,7 +256,7 @@ def _column_of(table: Any, column: Column) -> Any:
 
 def _problem(i: int, codec: Codec, row: Row) -> FieldProblem:
     name = codec.column.name
-    given = shorten(row[name]) if name in row else "nothing"
+    given = kind_of(row[name]) if name in row else "nothing"
     return FieldProblem(row=i, field=name, given=given, expected=codec.expected)
 
 

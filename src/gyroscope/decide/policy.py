@@ -126,6 +126,36 @@ def decide_trial(
     return _reject(care, outcome, now)
 
 
+def decide_canary(
+    care: Care, finding: Finding, decided: Decision, now: datetime
+) -> tuple[Decision, ...]:
+    """The end of a canary that is surely worse than the champion; none while the model is paused.
+
+    A canary that is surely better goes on: only a trial or a person promotes.
+
+    Args:
+        care: the state of the model.
+        finding: what :func:`~gyroscope.promote.canary.compare_canary` came to.
+        decided: the decision that gave the canary its share.
+        now: in the clock of the loop.
+    """
+    if care.paused or finding.verdict is not Verdict.ALARM:
+        return ()
+    return (
+        Decision(
+            id=decision_id(care.model, Action.END_CANARY, decided.id),
+            model=care.model,
+            at=now,
+            action=Action.END_CANARY,
+            reason=finding.detail,
+            findings=(finding,),
+            window=finding.window,
+            version=decided.version,
+            previous=care.champion,
+        ),
+    )
+
+
 # -- data -------------------------------------------------------------------------------------
 
 

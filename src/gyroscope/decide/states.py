@@ -6,7 +6,7 @@
     trial -- promote --> probation -- confirm, roll back --> healthy
 
 A promotion and a rollback are possible in every state, because a person may move the champion at
-any time and the state has to follow. Quarantine, notices and pausing change no state.
+any time and the state has to follow. Quarantine, notices, canaries and pausing change no state.
 """
 
 from __future__ import annotations
@@ -178,6 +178,16 @@ def _confirm(care: Care, decision: Decision) -> dict[str, Any]:
     return {"state": resting(care), "probation": None, "failures": 0}
 
 
+def _canary(care: Care, decision: Decision) -> dict[str, Any]:
+    if decision.version is None or decision.percent is None:
+        raise UsageError("a canary needs a version and a share in percent")
+    return {}
+
+
+def _end_canary(care: Care, decision: Decision) -> dict[str, Any]:
+    return {}
+
+
 def _pause(care: Care, decision: Decision) -> dict[str, Any]:
     return {"paused": True}
 
@@ -202,6 +212,8 @@ _CHANGES = {
     Action.REJECT: _reject,
     Action.CONFIRM: _confirm,
     Action.ROLL_BACK: _roll_back,
+    Action.CANARY: _canary,
+    Action.END_CANARY: _end_canary,
     Action.PAUSE: _pause,
     Action.RESUME: _resume,
     Action.ERASE: _erase,

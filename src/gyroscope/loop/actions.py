@@ -9,6 +9,7 @@ safe, processes act on a model one at a time.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -22,11 +23,12 @@ from gyroscope.loop.jobs import RETRAIN
 from gyroscope.loop.training import Retraining
 from gyroscope.loop.upkeep import complete_erasure
 from gyroscope.loop.world import World
-from gyroscope.model import CHALLENGER, PREVIOUS
-from gyroscope.promote.promotion import MOVES, Promoter, champion_of
+from gyroscope.model import CANARY, CHALLENGER, PREVIOUS
+from gyroscope.promote.promotion import MOVES, SPLITS, Promoter, champion_of
 from gyroscope.store.base import Job, JobStatus, Quarantine
 
 _UNFINISHED = (Status.DECIDED, Status.ACTING)
+_ERASE_AGAIN_S = 60.0  # from an erasure that could not be completed to the next try
 
 _log = logging.getLogger("gyroscope.decisions")
 
@@ -37,6 +39,7 @@ class Actor:
     def __init__(self, world: World) -> None:
         self._world = world
         self._promoter = Promoter(world.registry, world.publisher)
+        self._erase_at: dict[str, float] = {}  # next tries, by decision; in time.monotonic
 
     @contextmanager
     def alone(self, model: str) -> Iterator[Care]:
@@ -55,8 +58,13 @@ class Actor:
             yield self._world.store.care(model)
 
     def unfinished(self, model: str) -> list[Recorded]:
-        """Decisions that somebody is carrying out, or has left undone."""
-        return self._world.store.decisions(model, statuses=_UNFINISHED)
+        """Decisions that somebody is carrying out, or has left undone.
+
+        Not among them are erasures that could not be completed a moment ago.
+        """
+        found = self._world.store.decisions(model, statuses=_UNFINISHED)
+        now = time.monotonic()
+        return [one for one in found if now >= self._erase_at.get(one.decision.id, now)]
 
     def carry_out(self, before: Care, done: Care, decisions: Sequence[Decision]) -> Care:
         """Carry out decisions in a block of :meth:`alone` and save the state they lead to.
@@ -83,10 +91,33 @@ class Actor:
 
     def _take_up(self, recorded: Recorded) -> None:
         """Finish or undo a decision whose process died at any point of :meth:`carry_out`."""
+        if recorded.decision.action is Action.ERASE:
+            self._take_up_erasure(recorded)
+            return
         care = self._world.store.care(recorded.decision.model)
         if self._act(recorded, care):
             self._save(care, _with(care, recorded.decision))
             self._end(recorded.decision, Status.DONE)
+
+    def _take_up_erasure(self, recorded: Recorded) -> None:
+        """Complete an erasure; one that cannot be stays on record as begun, and is tried again.
+
+        It changes nothing of what the pilot goes by, so the model is watched meanwhile.
+        """
+        decision = recorded.decision
+        try:
+            complete_erasure(self._world, decision.model, wait_s=0.0)
+        except Exception as error:  # noqa: BLE001  whatever it is, the watch goes on
+            self._erase_at[decision.id] = time.monotonic() + _ERASE_AGAIN_S
+            _log.warning(
+                "%s: an erasure is not complete, trying again in %.0f s: %s",
+                *(decision.model, _ERASE_AGAIN_S, error),
+            )
+            if recorded.status is Status.DECIDED:
+                note = f"not complete yet, tried again: {error}"
+                self._world.store.advance(decision.id, Status.DECIDED, Status.ACTING, note)
+        else:
+            self._end(decision, Status.DONE)
 
     def _adopt_champion(self, model: str) -> None:
         """Bring the state in line with the registry, which says who is champion."""
@@ -99,6 +130,7 @@ class Actor:
             with suppress(NotFoundError):  # it may have been deleted
                 self._world.registry.set_alias(model, PREVIOUS, care.champion)
         self._world.registry.remove_alias(model, CHALLENGER)
+        self._world.registry.remove_alias(model, CANARY)  # its split was with another champion
         changed = msgspec.structs.replace(adopted(care, champion), since=now)
         self.carry_out(care, changed, (_adoption(care, champion, now),))
 
@@ -116,7 +148,7 @@ class Actor:
         """
         decision = recorded.decision
         _log.info("%s: %s: %s", decision.model, decision.action, decision.reason)
-        if decision.action in MOVES:
+        if decision.action in (*MOVES, *SPLITS):
             return self._move(recorded)
         self._change_world(decision, care)
         return True
@@ -125,7 +157,8 @@ class Actor:
         decision = recorded.decision
         if recorded.status is Status.DECIDED:
             self._world.store.advance(decision.id, Status.DECIDED, Status.ACTING)
-        obstacle = self._promoter.move(decision)
+        moves = decision.action in MOVES
+        obstacle = (self._promoter.move if moves else self._promoter.split)(decision)
         if obstacle:
             self._end(decision, Status.UNDONE, obstacle)
         return not obstacle

@@ -12,10 +12,10 @@ from types import FrameType
 
 from gyroscope.config import FILE, load_config
 from gyroscope.errors import GyroscopeError, UsageError
-from gyroscope.loop.changes import DatabaseChanges
 from gyroscope.loop.pilot import Pilot
 from gyroscope.loop.upkeep import Upkeep
 from gyroscope.loop.world import World
+from gyroscope.registry.changes import DatabaseChanges
 
 _SHORTEST_IDLE_S, _LONGEST_IDLE_S = 0.02, 2.0  # between turns of a model without work, doubling
 _RETRY_S = 30.0  # until a model that met an error has its next turn

@@ -22,7 +22,8 @@ _LOOK_S = 0.02  # between two tries
 def locked(path: Path, *, wait_s: float, doing: str) -> Iterator[None]:
     """Hold the lock on the file at ``path``, which is made if need be, for the block.
 
-    Not reentrant: a thread that holds the lock and asks again waits in vain.
+    Not reentrant: a thread that holds the lock and asks again waits in vain. Whoever holds it may
+    remove the file.
 
     Args:
         path: the file; it holds the process id of whoever had the lock last.
@@ -33,15 +34,7 @@ def locked(path: Path, *, wait_s: float, doing: str) -> Iterator[None]:
         GyroscopeError: the lock was not to be had in that time; says which process has it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as file:
-        deadline = time.monotonic() + wait_s
-        while not _taken(file):
-            if time.monotonic() >= deadline:
-                raise GyroscopeError(
-                    f"process {holder(path) or '?'} is {doing} already; wait for it, or stop it "
-                    "first"
-                )
-            time.sleep(_LOOK_S)
+    with _taken(path, time.monotonic() + wait_s, doing) as file:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
@@ -61,9 +54,28 @@ def holder(path: Path) -> int | None:
     return None
 
 
-def _taken(file: TextIO) -> bool:
+def _taken(path: Path, deadline: float, doing: str) -> TextIO:
+    """The file at ``path`` with its lock, which goes when the file is closed."""
+    while True:
+        file = path.open("a+", encoding="ascii")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            if time.monotonic() >= deadline:
+                raise GyroscopeError(
+                    f"process {holder(path) or '?'} is {doing} already; wait for it, or stop it "
+                    "first"
+                ) from None
+            time.sleep(_LOOK_S)
+            continue
+        if _is_at(path, file):
+            return file
+        file.close()  # whoever had the lock has removed the file meanwhile
+
+
+def _is_at(path: Path, file: TextIO) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
         return False
-    return True

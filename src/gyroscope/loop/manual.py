@@ -8,12 +8,15 @@ from typing import Any
 
 import msgspec
 
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.split import checked_percent
+from gyroscope.data.contract import stricter_columns
 from gyroscope.decisions import Action, Care, Decision, Recorded, decision_id
 from gyroscope.errors import NotFoundError, UsageError
 from gyroscope.findings import Window
 from gyroscope.loop.actions import Actor
 from gyroscope.loop.world import World
-from gyroscope.model import PREVIOUS, ModelVersion
+from gyroscope.model import CANARY, PREVIOUS, ModelVersion
 from gyroscope.prediction_log.erasure import Erasure, erasures, order_erasure
 
 
@@ -62,13 +65,58 @@ def roll_back(world: World, model: str, *, actor: str, reason: str) -> Recorded:
     order = Order(model=model, actor=actor, reason=reason)
 
     def decide(care: Care) -> Decision:
-        previous = world.registry.holder(model, PREVIOUS)
-        if previous is None or previous.version == care.champion:
+        previous = world.registry.aliases(model).get(PREVIOUS)
+        if previous is None or previous == care.champion:
             raise NotFoundError(f"model {model} has no previous champion to go back to")
-        world.bundle(model, previous.version)
+        world.bundle(model, previous)
+        return _decision(world, order, Action.ROLL_BACK, version=previous, previous=care.champion)
+
+    return _by_hand(world, model, decide)
+
+
+def start_canary(
+    world: World, model: str, version: int, percent: float, *, actor: str, reason: str
+) -> Recorded:
+    """Let ``version`` serve a share of the entities, in percent, beside the champion.
+
+    A canary that there is already gets the new share; another version takes its place.
+
+    Raises:
+        NotFoundError: no such version, its bundle is gone, or there is no champion.
+        BundleError: its bundle is damaged.
+        UsageError: a share outside 0 to 100, the version is champion, or it could not answer all
+            that the champion answers.
+    """
+    checked_percent(percent)
+    canary = world.bundle(model, version)
+    order = Order(model=model, actor=actor, reason=reason)
+
+    def decide(care: Care) -> Decision:
+        if care.champion is None:
+            raise NotFoundError(f"model {model} has no champion yet; run: gyro train {model}")
+        if care.champion == version:
+            raise UsageError(f"version {version} of {model} is champion: it serves everything")
+        _check_beside(world.bundle(model, care.champion), canary)
         return _decision(
-            world, order, Action.ROLL_BACK, version=previous.version, previous=care.champion
+            world, order, Action.CANARY, version=version, previous=care.champion, percent=percent
         )
+
+    return _by_hand(world, model, decide)
+
+
+def end_canary(world: World, model: str, *, actor: str, reason: str) -> Recorded:
+    """Let the champion serve all entities again.
+
+    Raises:
+        NotFoundError: the model has no canary.
+    """
+    order = Order(model=model, actor=actor, reason=reason)
+
+    def decide(care: Care) -> Decision:
+        canary = world.registry.aliases(model).get(CANARY)
+        if canary is None:
+            raise NotFoundError(f"model {model} has no canary")
+        return _decision(world, order, Action.END_CANARY, version=canary, previous=care.champion)
 
     return _by_hand(world, model, decide)
 
@@ -133,6 +181,21 @@ def _by_hand(world: World, model: str, decide: Callable[[Care], Decision]) -> Re
         decision = decide(care)
         acting.carry_out(care, care, (decision,))
     return world.store.decision(decision.id)
+
+
+def _check_beside(champion: Bundle, canary: Bundle) -> None:
+    """Refuse a canary that would refuse rows, or explanations, that the champion takes."""
+    differ = stricter_columns(canary.contract, champion.contract)
+    if differ:
+        raise UsageError(
+            "the canary would refuse rows that the champion takes: its contract differs in "
+            f"{', '.join(differ)}; train a version with the champion's contract"
+        )
+    if champion.explains and not canary.explains:
+        raise UsageError(
+            "the canary cannot explain its predictions and the champion can; to serve it all the "
+            "same, promote it"
+        )
 
 
 def _promotion(world: World, order: Order, care: Care, version: int) -> Decision:

@@ -17,6 +17,7 @@ import numpy as np
 from gyroscope.config import Settings
 from gyroscope.decide.policy import (
     PolicySettings,
+    decide_canary,
     decide_labelled,
     decide_trial,
     decide_unlabelled,
@@ -25,6 +26,7 @@ from gyroscope.decisions import Action, Care, Decision, Trial, decision_id
 from gyroscope.errors import ConflictError
 from gyroscope.findings import Finding, Kind, Window
 from gyroscope.loop.actions import Actor
+from gyroscope.loop.canaries import canaries_beside, canary_decision, canary_finding
 from gyroscope.loop.clock import due_window, row_counts, usual_arrival
 from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.training import Retrained, inside
@@ -126,10 +128,17 @@ class Pilot:
         bundle = self._world.bundle(self.model, care.champion)
         rows = labelled_rows(self._world.log(self.model), bundle.contract, window)
         history = row_counts(self._world.log(self.model), window)
-        found = profiled(rows, bundle.reference)
+        canaries = canaries_beside(self._world, self.model, care.champion)
+        found = profiled(rows, bundle.reference, canaries)
         self._world.store.save_profile(self.model, care.champion, window, stored(found))
         findings = check_unlabelled(
-            bundle, rows, found, window, settings=self._settings, history=history
+            bundle,
+            rows,
+            found,
+            window,
+            settings=self._settings,
+            history=history,
+            canaries=canaries,
         )
         decisions = decide_unlabelled(care, findings, window, now)
         done = msgspec.structs.replace(care, closed_until=window.end)
@@ -154,7 +163,10 @@ class Pilot:
             decisions = decide_labelled(done, findings, window, self._policy, now)
         trial, found = self._look_at_trial(done, window, now)
         done = trial[0]
-        self._finish(care, done, window, [*findings, *found], (*decisions, *trial[1]))
+        ended, seen = self._look_at_canary(done, now)
+        self._finish(
+            care, done, window, [*findings, *found, *seen], (*decisions, *ended, *trial[1])
+        )
 
     def _detect(
         self, care: Care, findings: Sequence[Finding], window: Window
@@ -171,6 +183,15 @@ class Pilot:
     def _is_quarantined(self, window: Window) -> bool:
         quarantines = self._world.store.quarantines(self.model)
         return any(q.window.overlaps(window) for q in quarantines)
+
+    def _look_at_canary(
+        self, care: Care, now: datetime
+    ) -> tuple[tuple[Decision, ...], tuple[Finding, ...]]:
+        decided = canary_decision(self._world, self.model)
+        if decided is None:
+            return (), ()
+        finding = canary_finding(self._world, self.model, decided, care.labelled_until)
+        return decide_canary(care, finding, decided, now), (finding,)
 
     # -- trials ---------------------------------------------------------------------------------
 

@@ -45,15 +45,22 @@ def keep_up(world: World, model: str) -> Compacted:
     return done
 
 
-def complete_erasure(world: World, model: str) -> Erasure | None:
-    """Erase what was ordered; see :func:`gyroscope.prediction_log.erasure.complete_erasure`."""
-    with _alone(world, model):
+def complete_erasure(world: World, model: str, *, wait_s: float = _WAIT_S) -> Erasure | None:
+    """Erase what was ordered; see :func:`gyroscope.prediction_log.erasure.complete_erasure`.
+
+    ``wait_s`` is how long to wait for another process that compacts the log, seconds.
+
+    Raises:
+        LogError: it is not complete; call again.
+        GyroscopeError: the other process is not done in that time.
+    """
+    with _alone(world, model, wait_s):
         return erasure.complete_erasure(world.log_folder(model), world.config.spool_folder(model))
 
 
-def _alone(world: World, model: str) -> AbstractContextManager[None]:
+def _alone(world: World, model: str, wait_s: float = _WAIT_S) -> AbstractContextManager[None]:
     path = world.config.state / "locks" / f"{model}.log.lock"
-    return locked(path, wait_s=_WAIT_S, doing=f"compacting the log of model {model}")
+    return locked(path, wait_s=wait_s, doing=f"compacting the log of model {model}")
 
 
 class Upkeep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -15,8 +16,9 @@ from gyroscope.data.profile import Profile, joint_summary, merge_all, profile
 from gyroscope.data.training_set import load_snapshot
 from gyroscope.errors import NotFoundError
 from gyroscope.findings import Finding, Kind, Window
+from gyroscope.loop.canaries import canaries_beside
 from gyroscope.loop.clock import logged_span
-from gyroscope.loop.logged import LoggedRows, Vector, labelled_rows
+from gyroscope.loop.logged import LoggedRows, Mask, Vector, labelled_rows
 from gyroscope.loop.world import World
 from gyroscope.monitor.association import association_findings
 from gyroscope.monitor.budget import YEAR, Budget, Spent, spending
@@ -69,16 +71,24 @@ def year_of(world: World, model: str) -> list[Spent]:
 # -- profiles -------------------------------------------------------------------------------------
 
 
-def profiled(rows: LoggedRows, reference: Reference) -> WindowProfile:
-    """Count the rows that fit the contract in the cells of a reference."""
+def profiled(rows: LoggedRows, reference: Reference, canaries: Set[int]) -> WindowProfile:
+    """Count the rows that fit the contract in the cells of a reference.
+
+    Inputs are of all rows, whoever served them; scores only of those that no canary served.
+    """
     fit = rows.X[rows.fits]
     columns = profile(fit, reference.columns.spec)
     if reference.columns.joint is not None:
         joint = joint_summary(fit, reference.columns)
         columns = msgspec.structs.replace(columns, joint=joint)
     return WindowProfile(
-        columns=columns, scores=profile(rows.score[rows.fits], reference.scores.spec)
+        columns=columns, scores=profile(scores_of(rows, canaries), reference.scores.spec)
     )
+
+
+def scores_of(rows: LoggedRows, canaries: Set[int]) -> Vector:
+    """The scores of rows that fit the contract and that none of the canaries served."""
+    return rows.score[rows.fits & ~np.isin(rows.version, list(canaries))]
 
 
 def merged(parts: list[WindowProfile]) -> WindowProfile:
@@ -115,6 +125,7 @@ def check_unlabelled(
     *,
     settings: Settings,
     history: list[int],
+    canaries: Set[int],
 ) -> list[Finding]:
     """What a window shows before its labels: quality, drift, scores, estimated performance.
 
@@ -125,6 +136,7 @@ def check_unlabelled(
         window: the window.
         settings: of the model.
         history: row counts of the windows before, oldest first.
+        canaries: versions whose scores are not the champion's business.
     """
     reference, min_rows = bundle.reference, settings["min_rows"]
     return [
@@ -136,7 +148,7 @@ def check_unlabelled(
             window,
             min_rows=min_rows,
         ),
-        *_check_profile(bundle, found, rows.score[rows.fits], window, settings),
+        *_check_profile(bundle, found, scores_of(rows, canaries), window, settings),
     ]
 
 
@@ -266,7 +278,7 @@ def _past_coverage(past: list[Finding], window: Window) -> list[tuple[int, int]]
     """How many predictions of each past window had a label when judged, and how many had none."""
     before = [f for f in past if f.window is not None and f.window.end <= window.start]
     labelled = {f.window: f.n for f in before if f.check == EXCESS and f.kind is Kind.PERFORMANCE}
-    rows = {f.window: f.n for f in before if f.check == "row_count"}
+    rows = {f.window: f.n for f in before if f.check == "label_coverage"}
     judged = [w for w in rows if w in labelled][-_COVERAGE_WINDOWS:]
     return [(min(labelled[w], rows[w]), max(rows[w] - labelled[w], 0)) for w in judged]
 
@@ -301,11 +313,14 @@ def check_now(
     window = Window(start, window.end)
     fresh = labelled_rows(log, bundle.contract, Window(until, max(until, window.end)))
     parts = [recalled(body, bundle.reference) for _, body in kept]
-    found = merged([*parts, profiled(fresh, bundle.reference)])
+    canaries = canaries_beside(world, model, champion)
+    found = merged([*parts, profiled(fresh, bundle.reference, canaries)])
     rows = labelled_rows(log, bundle.contract, window)
     findings = [
         *_check_profile(bundle, found, typical_scores(found.scores), window, settings),
-        *check_labelled(bundle, rows, window, settings, world.store.findings(model)),
+        *check_labelled(
+            bundle, without(rows, canaries), window, settings, world.store.findings(model)
+        ),
     ]
     if joint:
         findings.append(_check_jointly(world, model, rows, window))
@@ -337,7 +352,15 @@ def _check_jointly(world: World, model: str, rows: LoggedRows, window: Window) -
 
 def served_by(rows: LoggedRows, version: int) -> LoggedRows:
     """Only the rows that a version served."""
-    mine = rows.version == version
+    return _where(rows, rows.version == version)
+
+
+def without(rows: LoggedRows, versions: Set[int]) -> LoggedRows:
+    """Only the rows that none of some versions served."""
+    return _where(rows, ~np.isin(rows.version, list(versions)))
+
+
+def _where(rows: LoggedRows, mine: Mask) -> LoggedRows:
     return msgspec.structs.replace(
         rows,
         X=rows.X[mine],

@@ -306,11 +306,13 @@ def _changed_ns(folder: Path) -> int:
 
 
 def segment_sizes(folder: Path) -> dict[str, int]:
-    """The segments in a folder and their bytes; raises OSError."""
+    """The segments in a folder and their bytes, none if it is not there; raises OSError."""
     sizes: dict[str, int] = {}
-    if not folder.exists():
+    try:
+        paths = list(folder.iterdir())
+    except FileNotFoundError:
         return sizes
-    for path in folder.iterdir():
+    for path in paths:
         if _SEGMENT_NAME.fullmatch(path.name):
             with suppress(FileNotFoundError):  # its writer could not write and removed it
                 sizes[path.name] = path.stat().st_size

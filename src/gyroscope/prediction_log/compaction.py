@@ -254,7 +254,7 @@ def _take_over(folder: Path, names: set[str], part_bytes: int, damaged_too: bool
             rows += _add_to_day(reader, kind, day, base, described)
             files += 1
     for name in names:
-        (folder / name).unlink()
+        (folder / name).unlink(missing_ok=True)  # its writer may have removed an empty one
     sync_folder(folder)
     return Compacted(segments=len(names), rows=rows, files=files, left=len(damaged))
 

@@ -115,6 +115,10 @@ def _order(folder: Path) -> Order | None:
         return msgspec.json.decode((folder / _ORDER).read_bytes(), type=Order)
     except FileNotFoundError:
         return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise LogError(
+            f"the order of an erasure, {folder / _ORDER}, cannot be read: {error}"
+        ) from None
 
 
 def _erase(

@@ -15,6 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -62,7 +63,8 @@ class SpooledLog:
         self._spool = FileLog(spool, segment_bytes=_SEGMENT_BYTES)
         self._spool_bytes, self._when_full = spool_bytes, when_full
         self._lock = threading.Lock()
-        self._is_spooling = bool(_sizes(spool))  # left by the server before
+        self._is_spooling = True  # there may be what the server before has left
+        self._is_home_tried = True  # by appends: the spool is empty, or cannot be looked into
         self._try_at = 0.0  # in the clock of time.monotonic
         self._state = SpoolState()
 
@@ -85,9 +87,10 @@ class SpooledLog:
         with self._lock:
             if self._is_spooling:
                 self._carry_home()
-            return msgspec.structs.replace(
-                self._state, spooled_bytes=sum(_sizes(self._spool_folder).values())
-            )
+            with suppress(OSError):  # the state has the reason
+                spooled = sum(segment_sizes(self._spool_folder).values())
+                return msgspec.structs.replace(self._state, spooled_bytes=spooled)
+            return self._state
 
     def close(self) -> None:
         """Give back files; what is in the spool stays there for the next one to carry home."""
@@ -106,13 +109,13 @@ class SpooledLog:
             self._append_to_spool(append, rows)
 
     def _append_to_spool(self, append: Callable[[Appends], None], rows: int) -> None:
-        is_full = sum(_sizes(self._spool_folder).values()) >= self._spool_bytes
-        if not is_full:
-            try:
+        try:
+            is_full = sum(segment_sizes(self._spool_folder).values()) >= self._spool_bytes
+            if not is_full:
                 _make_private(self._spool_folder.parent)
                 append(self._spool)
-            except UnwritableError:
-                is_full = True
+        except (UnwritableError, OSError):
+            is_full = True
         self._state = msgspec.structs.replace(self._state, is_full=is_full)
         if is_full and self._when_full == "refuse":
             raise UnwritableError(
@@ -123,26 +126,41 @@ class SpooledLog:
             self._state = msgspec.structs.replace(self._state, unlogged=self._state.unlogged + rows)
 
     def _give_way(self, error: UnwritableError) -> None:
-        self._is_spooling = True
+        self._is_spooling, self._is_home_tried = True, False
         self._try_at = time.monotonic() + _TRY_S
         self._state = msgspec.structs.replace(self._state, reason=str(error))
         _logger.warning("%s Records go to the spool in %s", error, self._spool_folder)
 
     def _carry_home(self) -> bool:
-        """Whether the log can be written again and the spool is empty."""
-        if time.monotonic() < self._try_at:
-            return False
-        self._try_at = time.monotonic() + _TRY_S
+        """Carry the spool home; whether appends are to try the log itself."""
+        if time.monotonic() >= self._try_at:
+            self._try_at = time.monotonic() + _TRY_S
+            self._is_home_tried = self._carried()
+        return self._is_home_tried
+
+    def _carried(self) -> bool:
+        try:
+            is_empty = not segment_sizes(self._spool_folder)
+        except OSError as error:
+            # What waits there cannot be told. The log may take records all the same.
+            self._explain(f"the spool in {self._spool_folder} cannot be read: {error}")
+            return True
         try:
             carry_home(self._spool_folder, self._folder)
         except OSError as error:
-            reason = self._state.reason or f"the spool cannot be carried home: {error}"
-            self._state = msgspec.structs.replace(self._state, reason=reason)
+            self._explain(self._state.reason or f"the spool cannot be carried home: {error}")
             return False
         self._is_spooling = False
         self._state = SpoolState(unlogged=self._state.unlogged)
-        _logger.info("the prediction log in %s can be written again", self._folder)
+        if not is_empty:
+            _logger.info("the prediction log in %s can be written again", self._folder)
         return True
+
+    def _explain(self, reason: str) -> None:
+        """Keep why records wait, and warn if that is new."""
+        if reason != self._state.reason:
+            self._state = msgspec.structs.replace(self._state, reason=reason)
+            _logger.warning("%s", reason)
 
 
 def carry_home(spool: Path, folder: Path) -> None:
@@ -151,7 +169,7 @@ def carry_home(spool: Path, folder: Path) -> None:
     Any number of processes may do that at once, and append to the spool meanwhile. Raises OSError;
     what was moved until then counts.
     """
-    for name in sorted(_sizes(spool)):
+    for name in sorted(segment_sizes(spool)):
         with (spool / name).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_nlink:
@@ -173,13 +191,6 @@ def _move(source: int, path: Path, target: Path) -> None:
         raise
     sync_folder(target.parent)
     path.unlink()
-
-
-def _sizes(spool: Path) -> dict[str, int]:
-    try:
-        return segment_sizes(spool)
-    except OSError:
-        return {}
 
 
 def _make_private(folder: Path) -> None:

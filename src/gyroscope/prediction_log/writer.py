@@ -33,6 +33,7 @@ _ADVICE = {
     errno.EEXIST: "make it a folder",
 }
 
+_SEGMENTS_TRIED = 10  # by one append; a file system may not keep the permission to write
 _LOOK_S = 0.005  # between two tries to seal a segment
 
 _sync = getattr(os, "fdatasync", os.fsync)  # fdatasync is missing on macOS
@@ -65,8 +66,14 @@ class SegmentWriter:
                 succeed.
         """
         try:
-            while not self._current().write(records):
+            for _ in range(_SEGMENTS_TRIED):
+                segment = self._current()
+                if segment.write(records):
+                    return
+                if segment.size == 0:
+                    segment.undo()
                 self.close()  # somebody has sealed or deleted it
+            raise PermissionError(errno.EPERM, "each new segment is sealed or gone at once")
         except OSError as error:
             self._give_up()
             advice = _ADVICE.get(error.errno or 0, "see whether its disk is sound")

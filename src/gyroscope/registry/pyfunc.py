@@ -1,8 +1,9 @@
 """Lets ``mlflow.pyfunc.load_model`` load a registered version.
 
-Whoever loads it may have no workspace: files and signature are checked always, whose signature it
-is only where the environment variable GYROSCOPE_TRUSTED_KEYS names a folder of keys, such as
-``.gyroscope/keys`` of the workspace that made it.
+Only what a trusted key signed is loaded. The keys, and types for estimators of the user's own, are
+those of the workspace in the current folder. Whoever has none names a folder of keys in the
+environment variable GYROSCOPE_TRUSTED_KEYS, such as ``.gyroscope/keys`` of the workspace that made
+it, or takes anybody's bundle by GYROSCOPE_UNSIGNED=yes; then estimators of one's own are refused.
 """
 
 from __future__ import annotations
@@ -12,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.estimator import ALLOW_LIST
 from gyroscope.bundle.keys import Keys
-from gyroscope.errors import RowError
+from gyroscope.bundle.trust import trust_in
+from gyroscope.errors import BundleError, RowError
 
 KEYS_VARIABLE = "GYROSCOPE_TRUSTED_KEYS"
-TYPES_VARIABLE = f"GYROSCOPE_{ALLOW_LIST.upper()}"
+UNSIGNED_VARIABLE = "GYROSCOPE_UNSIGNED"
 
 
 class BundleModel:
@@ -59,12 +59,16 @@ def _array(column: Any) -> Any:
 
 
 def _load_pyfunc(path: str) -> BundleModel:
-    """Called by MLflow with the folder of the bundle.
-
-    Types beside those of scikit-learn, for estimators of the user's own, are trusted if the
-    environment variable of the setting names them.
-    """
+    """Called by MLflow with the folder of the bundle; raises BundleError and ConfigError."""
+    if os.environ.get(UNSIGNED_VARIABLE) == "yes":
+        return BundleModel(Bundle.load(Path(path)))
+    trust = trust_in(Path())
     folder = os.environ.get(KEYS_VARIABLE)
-    trusted = Keys(Path(folder)).trusted() if folder else None
-    types = tuple(yaml.safe_load(os.environ.get(TYPES_VARIABLE, "[]")))
-    return BundleModel(Bundle.load(Path(path), trusted=trusted, trusted_types=types))
+    trusted = Keys(Path(folder)).trusted() if folder else trust.keys
+    try:
+        return BundleModel(Bundle.load(Path(path), trusted=trusted, trusted_types=trust.types))
+    except BundleError as error:
+        raise BundleError(
+            f"{error}. Trusted are the keys of the folder in {KEYS_VARIABLE}, or else of the "
+            f"workspace in the current folder; {UNSIGNED_VARIABLE}=yes takes anybody's bundle"
+        ) from None

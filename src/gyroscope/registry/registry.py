@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from gyroscope.bundle.verified import MANIFEST
 from gyroscope.data.contract import Contract, Role
 from gyroscope.errors import NotFoundError
 from gyroscope.model import ModelVersion
+from gyroscope.registry.changes import DatabaseChanges
 from gyroscope.registry.tracking import Run
 
 _LOADER = "gyroscope.registry.pyfunc"
@@ -24,10 +26,20 @@ _ABSENT = "RESOURCE_DOES_NOT_EXIST"
 
 
 class Registry:
-    """The registered versions of all models of a workspace."""
+    """The registered versions of all models of a workspace.
 
-    def __init__(self, client: Any, cache: Path, keys: Keys) -> None:
+    If the registry is the SQLite file ``database``, aliases are read again only after it has been
+    written to, by whomever: to ask MLflow takes many milliseconds.
+    """
+
+    def __init__(
+        self, client: Any, cache: Path, keys: Keys, *, database: Path | None = None
+    ) -> None:
         self._client, self._cache, self._keys = client, cache, keys
+        self._changes = None if database is None else DatabaseChanges(database)
+        self._aliases: dict[str, dict[str, int]] = {}  # as last read
+        self._lock = threading.Lock()  # the pilot has two threads
+        self._sources: dict[tuple[str, int], str] = {}  # of artefacts; they stay where they are
 
     def register(self, bundle: Bundle, run: Run, tags: Mapping[str, str]) -> ModelVersion:
         """Store a bundle, signed, with its run and make it the next version of its model."""
@@ -55,6 +67,14 @@ class Registry:
 
     def aliases(self, model: str) -> dict[str, int]:
         """All aliases of a model and the versions that have them; empty if there are none."""
+        with self._lock:
+            if self._changes is None or self._changes.any():
+                self._aliases.clear()
+            if model not in self._aliases:
+                self._aliases[model] = self._aliases_now(model)
+            return dict(self._aliases[model])
+
+    def _aliases_now(self, model: str) -> dict[str, int]:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -64,6 +84,11 @@ class Registry:
                 raise
             return {}
         return {alias: int(version) for alias, version in found.aliases.items()}
+
+    def close(self) -> None:
+        """Give back the connection that looks for changes."""
+        if self._changes is not None:
+            self._changes.close()
 
     def version(self, model: str, version: int) -> ModelVersion:
         """One version.
@@ -101,14 +126,22 @@ class Registry:
         if alias in self.aliases(model):
             self._client.delete_registered_model_alias(model, alias)
 
+    def set_tag(self, model: str, version: int, tag: str, value: str) -> None:
+        """Tag a version.
+
+        Raises:
+            NotFoundError: the model has no such version.
+        """
+        with _not_found(f"model {model} has no version {version}; see: gyro versions {model}"):
+            self._client.set_model_version_tag(model, str(version), tag, value)
+
     def bundle_folder(self, model: str, version: int) -> Path:
         """The folder of a version's bundle on this machine, fetched if it is kept elsewhere.
 
         Raises:
             NotFoundError: no such version, or its artefacts are gone.
         """
-        self.version(model, version)
-        source = self._client.get_model_version_download_uri(model, str(version))
+        source = self._source(model, version)
         parsed = urlparse(source)
         if parsed.scheme in ("", "file"):
             folder = Path(unquote(parsed.path), _FOLDER)
@@ -117,6 +150,15 @@ class Registry:
         if not (folder / MANIFEST).is_file():
             raise NotFoundError(f"the bundle of {model} version {version} is not in {folder}")
         return folder
+
+    def _source(self, model: str, version: int) -> str:
+        """Where the artefacts of a version are; asked once, since each question costs time."""
+        source = self._sources.get((model, version))
+        if source is None:
+            self.version(model, version)
+            source = str(self._client.get_model_version_download_uri(model, str(version)))
+            self._sources[model, version] = source
+        return source
 
     def _fetched(self, source: str, folder: Path) -> Path:
         """The bundle of a remote source in ``folder``, whole or not at all."""

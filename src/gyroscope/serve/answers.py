@@ -24,11 +24,14 @@ class FeatureContribution(Struct, frozen=True, kw_only=True):
 class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The prediction for one row of many.
 
-    base (of the answer) + the contributions + rest = margin, or the probability if that was asked
-    for.
+    A row that a canary served says version, threshold and base. base (of the row, else of the
+    answer) + the contributions + rest = margin, or the probability if that was asked for.
     """
 
     prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
+    version: int | UnsetType = UNSET  # with threshold and base: if not those of the answer
+    threshold: float | UnsetType = UNSET
+    base: float | UnsetType = UNSET
     time: Time  # event time: the time column of the row, else when it arrived
     probability: float  # of the positive class, calibrated
     label: str  # positive at or above the threshold
@@ -101,6 +104,8 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
     unit: str  # of margins and contributions
     explains: bool  # whether there are contributions; none for an estimator of the user's own
     metrics: dict[str, float]  # on the test rows
+    canary_version: int | None  # serves a share of the entities beside the champion
+    canary_percent: float | None  # that share
     snapshot: str  # digest of the training data
     trained_from: str | None
     trained_until: str | None

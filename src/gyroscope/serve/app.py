@@ -18,6 +18,7 @@ from gyroscope.serve.endpoints import BATCH_KINDS, Endpoints
 from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
+    EXCHANGE,
     JSON,
     Answer,
     Call,
@@ -47,50 +48,32 @@ class Route(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...] = (JSON,)  # content types that it reads
 
 
-def create_app(
-    state: Path,
-    models: Sequence[str] | None = None,
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-    guard: Guard = LOOPBACK_ONLY,
-    access_log: bool = False,
-    trusted_types: Sequence[str] = (),
-    spooling: Spooling | None = None,
-) -> Application:
-    """The ASGI application that serves what is deployed under the folder ``state``.
+class Application:
+    """Predictions, labels and health as plain ASGI; everything else that reads through FastAPI.
 
-    ``models`` are the names to serve; None serves every model that is or will be deployed there.
-    ``trusted_types`` may be built beside those of scikit-learn when a bundle is loaded. With
-    ``access_log`` one line of JSON for each request goes to the logger ``gyroscope.access``.
-    Without ``spooling`` requests are refused while the disk of the log takes nothing.
+    Args:
+        state: the folder under which models are deployed.
+        models: names to serve; None serves every model that is or will be deployed there.
+        limits: what one request may ask for.
+        guard: who may ask.
+        access_log: whether one line of JSON for each request goes to ``gyroscope.access``.
+        trusted_types: may be built beside those of scikit-learn when a bundle is loaded.
+        spooling: without it requests are refused while the disk of the log takes nothing.
 
     Raises:
         UsageError: a name that no model can have.
     """
-    return Application(
-        state,
-        models,
-        limits=limits,
-        guard=guard,
-        access_log=access_log,
-        trusted_types=trusted_types,
-        spooling=spooling,
-    )
-
-
-class Application:
-    """Predictions, labels and health as plain ASGI; everything else that reads through FastAPI."""
 
     def __init__(
         self,
         state: Path,
-        models: Sequence[str] | None,
+        models: Sequence[str] | None = None,
         *,
-        limits: Limits,
-        guard: Guard,
-        access_log: bool,
-        trusted_types: Sequence[str],
-        spooling: Spooling | None,
+        limits: Limits = DEFAULT_LIMITS,
+        guard: Guard = LOOPBACK_ONLY,
+        access_log: bool = False,
+        trusted_types: Sequence[str] = (),
+        spooling: Spooling | None = None,
     ) -> None:
         self.state = state
         self.models = ModelTable(state, models, trusted_types)
@@ -131,7 +114,7 @@ class Application:
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request_id = request_id_of(headers)
-        reply = Reply(send, request_id)
+        reply = Reply(send, request_id, scope.get("extensions", {}).get(EXCHANGE))
         try:
             await self._answer(scope, headers, request_id, receive, reply)
         except ClientGoneError:
@@ -165,7 +148,7 @@ class Application:
             _check_method(scope["method"], "POST")
             self.models[model]
             kind = check_content_type(headers, route.kinds)
-            body = await read_body(receive, headers, self._limits)
+            body = await read_body(receive, headers, self._limits, reply.exchange)
             unread = False
             query = scope["query_string"]
             answer = await route.endpoint(
@@ -187,6 +170,9 @@ class Application:
             case ["", "v1", "models", model, deed]:
                 return self._routes.get(deed), model
         return None, ""
+
+
+create_app = Application  # the usual name of what makes an ASGI application
 
 
 def _check_method(given: str, allowed: str) -> None:

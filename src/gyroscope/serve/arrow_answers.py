@@ -12,7 +12,8 @@ from gyroscope.serve.answers import ManyPredictions, OnePrediction
 def arrow_answer(answer: OnePrediction | ManyPredictions) -> bytes:
     """One batch: prediction_id, time, probability, label; the rest of the answer as metadata.
 
-    If explained, also margin, rest, and contributions as a list of feature and contribution.
+    If explained, also margin, rest, and contributions as a list of feature and contribution. If a
+    canary served some rows, also version and threshold of each, and its base if explained.
     """
     import pyarrow as pa
 
@@ -28,12 +29,23 @@ def arrow_answer(answer: OnePrediction | ManyPredictions) -> bytes:
     if answer.base is not UNSET:
         about["base"] = answer.base
         columns |= _explanation(answer)
+    if any(row.version is not UNSET for row in rows):
+        columns |= _served_by(answer)
     table = pa.table(columns, metadata={name: str(value) for name, value in about.items()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     body: bytes = sink.getvalue().to_pybytes()
     return body
+
+
+def _served_by(answer: ManyPredictions) -> dict[str, Any]:
+    """What differs between the rows of two versions, for each row."""
+    import pyarrow as pa
+
+    names = ("version", "threshold", *(() if answer.base is UNSET else ("base",)))
+    said_by = [answer if row.version is UNSET else row for row in answer.predictions]
+    return {name: pa.array([getattr(by, name) for by in said_by]) for name in names}
 
 
 def _explanation(answer: ManyPredictions) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gyroscope.data.codec import EXACT_INTEGERS, Codec, shorten
+from gyroscope.data.codec import EXACT_INTEGERS, Codec, kind_of
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.model import Value
 from gyroscope.serve.strict_json import Unfit
@@ -65,7 +65,7 @@ def _integer(value: int) -> Given:
     if abs(value) <= EXACT_INTEGERS:
         return value
     expected = f"a number within 2**53 ({EXACT_INTEGERS}); send longer identifiers as text"
-    return Unfit(status=422, given=shorten(value), expected=expected)
+    return Unfit(status=422, given="a larger number", expected=expected)
 
 
 def _text_of_integer(value: int) -> Given:
@@ -75,7 +75,7 @@ def _text_of_integer(value: int) -> Given:
 def _number(value: Any) -> Given:
     number = float(value)
     if math.isinf(number):
-        return Unfit(status=422, given=str(number), expected="a finite number")
+        return Unfit(status=422, given=kind_of(number), expected="a finite number")
     return None if math.isnan(number) else number
 
 
@@ -110,7 +110,9 @@ def _text_of_time(ticks: int, rate: int, codec: Codec) -> Given:
     text = moment.strftime(form)
     if _same_moment(codec, text, moment):
         return text
-    return Unfit(status=422, given=shorten(moment.isoformat()), expected=codec.expected)
+    return Unfit(
+        status=422, given="a time that needs more than the format says", expected=codec.expected
+    )
 
 
 def _same_moment(codec: Codec, text: str, moment: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""The models of this server, and the watch for new champions.
+"""The models of this server, and the watch for new champions and canaries.
 
 Another process keeps the deployment files equal to the registry's aliases. This one looks at them,
 loads and verifies a new bundle beside the old one, and changes one reference.
@@ -15,10 +15,12 @@ from pathlib import Path
 import msgspec
 
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.deployment import Canary, Deployed, Deployment
 from gyroscope.bundle.keys import Keys, keys_folder
+from gyroscope.bundle.split import Split
 from gyroscope.errors import BundleError, GyroscopeError, NotFoundError, RequestError, UsageError
 from gyroscope.model import checked_model_name
+from gyroscope.serve.claims import Claim
 
 _RETRY_S = 5.0  # until a refused bundle is looked at again
 
@@ -26,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Champion(msgspec.Struct, frozen=True, kw_only=True):
-    """A version in memory, ready to score. A request is answered by one and the same."""
+    """A version in memory, ready to score."""
 
     deployed: Deployed
     bundle: Bundle
@@ -39,33 +41,91 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
         return self.deployed.version
 
 
+class ServedCanary(msgspec.Struct, frozen=True, kw_only=True):
+    """A version in memory that serves a share beside the champion."""
+
+    canary: Canary
+    loaded: Champion
+    split: Split
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """The versions that answer. A request is answered by one and the same."""
+
+    champion: Champion
+    canary: ServedCanary | None = None
+
+
 class ServedModel:
-    """One model: its champion, the version before it, and why a newer one was refused."""
+    """One model: what serves it, the version before, and why a newer one was refused."""
 
     def __init__(
         self, name: str, folder: Path, keys: Keys, trusted_types: Sequence[str] = ()
     ) -> None:
         self.name = name
         self._keys, self._trusted_types = keys, trusted_types
-        self.champion: Champion | None = None
+        self.serving: Serving | None = None
         self.previous: Champion | None = None
+        self.challenger: Champion | None = None  # in memory, and serves nothing
         self.refused = ""  # why the deployed version does not serve; empty if it does
+        self.canary_refused = ""  # the same of the canary
         self._deployment = Deployment(folder)
         self._refused_version: Deployed | None = None
         self._retry_at = 0.0
+        self._refused_canary: Canary | None = None
+        self._refused_challenger: Deployed | None = None
+        self._retry_canary_at = 0.0
+
+    @property
+    def champion(self) -> Champion | None:
+        """The champion; None if there is none yet."""
+        serving = self.serving
+        return None if serving is None else serving.champion
 
     def current(self) -> Champion:
         """The champion; raises RequestError with status 503 if there is none yet."""
-        champion = self.champion
-        if champion is None:
+        return self.answering().champion
+
+    def answering(self) -> Serving:
+        """What serves; raises RequestError with status 503 if there is nothing yet."""
+        serving = self.serving
+        if serving is None:
             reason = self.refused or "train one with gyro train"
             raise RequestError(503, f"model {self.name} has no champion yet: {reason}")
-        return champion
+        return serving
 
-    def of_version(self, version: int) -> Champion:
-        """The version if it is in memory; raises RequestError with status 409 if it is not."""
-        for known in (self.champion, self.previous):
-            if known is not None and known.version == version:
+    def answering_as(self, claim: Claim) -> Serving:
+        """What served when a request was claimed.
+
+        Raises:
+            RequestError: status 409, it is in memory no longer.
+        """
+        champion = self._of_version(claim.version)
+        if claim.canary is None or claim.percent is None:
+            return Serving(champion=champion)
+        return Serving(
+            champion=champion, canary=_beside(self._of_version(claim.canary), claim.percent)
+        )
+
+    def explaining(self, version: int) -> Serving:
+        """One version for all rows, whether it serves or not.
+
+        Raises:
+            NotFoundError: it is not in memory.
+        """
+        self.answering()
+        numbers = sorted({known.version for known in self._in_memory()})
+        if version not in numbers:
+            kept = ", ".join(map(str, numbers))
+            raise NotFoundError(
+                f"version {version} of {self.name} is neither champion, previous, canary nor "
+                f"challenger; this server can explain by: {kept}"
+            )
+        return Serving(champion=self._of_version(version))
+
+    def _of_version(self, version: int) -> Champion:
+        for known in self._in_memory():
+            if known.version == version:
                 return known
         raise RequestError(
             409,
@@ -73,8 +133,15 @@ class ServedModel:
             "send it with a new Idempotency-Key",
         )
 
+    def written(self) -> tuple[int, int] | None:
+        """What changes with every write of its deployment file."""
+        return _stamp(self._deployment.path)
+
     def refresh(self) -> None:
-        """Serve what is deployed; go on with the old champion if that cannot be loaded."""
+        """Serve what is deployed; go on with the old champion if that cannot be loaded.
+
+        A canary that cannot be loaded serves nothing, and the champion everything.
+        """
         try:
             deployed = self._deployment.read()
         except (GyroscopeError, OSError) as error:
@@ -82,11 +149,14 @@ class ServedModel:
             return
         if deployed is None:
             return
-        champion, previous = deployed
+        champion = deployed.champion
         if self.champion is not None and self.champion.deployed == champion:
             self.refused = ""
         elif champion != self._refused_version or time.monotonic() >= self._retry_at:
-            self._switch(champion, previous)
+            self._switch(champion, deployed.previous)
+        if self.serving is not None:
+            self._split(self.serving, deployed.canary)
+            self._keep_challenger(deployed.challenger)
 
     def _switch(self, champion: Deployed, previous: Deployed | None) -> None:
         try:
@@ -95,13 +165,67 @@ class ServedModel:
             self._refuse(champion, str(error))
             return
         self.previous = self._fallback(previous)
-        self.champion = loaded  # from here on every new request is answered by it
+        self.serving = Serving(champion=loaded)  # from here on it answers every new request
         self.refused, self._refused_version = "", None
         logger.info("model %s: version %d serves", self.name, champion.version)
 
+    def _split(self, serving: Serving, canary: Canary | None) -> None:
+        """Give the canary its share of new requests, or end that."""
+        served = serving.canary
+        if (None if served is None else served.canary) == canary:
+            self.canary_refused = ""
+            return
+        if canary is None:
+            self.serving = Serving(champion=serving.champion)
+            self.canary_refused, self._refused_canary = "", None
+            logger.info("model %s: no canary any more", self.name)
+        elif canary != self._refused_canary or time.monotonic() >= self._retry_canary_at:
+            self._add(canary, serving.champion)
+
+    def _add(self, canary: Canary, champion: Champion) -> None:
+        try:
+            added = _beside(self._loaded(canary.deployed), canary.percent)
+        except (GyroscopeError, OSError) as error:
+            if str(error) != self.canary_refused:
+                logger.error("model %s: canary refused: %s", self.name, error)
+            self.serving = Serving(champion=champion)
+            self.canary_refused, self._refused_canary = str(error), canary
+            self._retry_canary_at = time.monotonic() + _RETRY_S
+            return
+        self.serving = Serving(champion=champion, canary=added)
+        self.canary_refused, self._refused_canary = "", None
+        logger.info(
+            "model %s: version %d serves %g %%", self.name, added.loaded.version, canary.percent
+        )
+
+    def _keep_challenger(self, challenger: Deployed | None) -> None:
+        """Keep the version on trial in memory, to explain by it and to be quick to promote it."""
+        kept = None if self.challenger is None else self.challenger.deployed
+        if challenger == kept or (
+            challenger is not None and challenger == self._refused_challenger
+        ):
+            return
+        try:
+            self.challenger = None if challenger is None else self._loaded(challenger)
+            self._refused_challenger = None
+        except (GyroscopeError, OSError) as error:
+            logger.warning("model %s: challenger not loaded: %s", self.name, error)
+            self.challenger, self._refused_challenger = None, challenger
+
+    def _in_memory(self) -> list[Champion]:
+        """The versions that need not be loaded."""
+        canary = None if self.serving is None else self.serving.canary
+        known = (
+            self.champion,
+            self.previous,
+            None if canary is None else canary.loaded,
+            self.challenger,
+        )
+        return [version for version in known if version is not None]
+
     def _loaded(self, deployed: Deployed) -> Champion:
-        for known in (self.champion, self.previous):
-            if known is not None and known.deployed == deployed:
+        for known in self._in_memory():
+            if known.deployed == deployed:
                 return msgspec.structs.replace(known, since=datetime.now(UTC))
         bundle = Bundle.load(
             Path(deployed.bundle), trusted=self._keys.trusted(), trusted_types=self._trusted_types
@@ -141,6 +265,15 @@ class ServedModel:
         self._retry_at = time.monotonic() + _RETRY_S
 
 
+def _beside(loaded: Champion, percent: float) -> ServedCanary:
+    deployed = loaded.deployed
+    return ServedCanary(
+        canary=Canary(deployed=deployed, percent=percent),
+        loaded=loaded,
+        split=Split(deployed.model, deployed.version, percent),
+    )
+
+
 class ModelTable:
     """All models of this server.
 
@@ -171,6 +304,10 @@ class ModelTable:
             raise NotFoundError(f"no such model; this server has: {known}")
         return model
 
+    def written(self) -> list[tuple[int, int] | None]:
+        """What tells whether anything was deployed since: changes with every write."""
+        return [_stamp(self._serving), *(model.written() for model in self)]
+
     def refresh(self) -> None:
         """Pick up new models, if none were named, and new champions."""
         if not self._named:
@@ -190,6 +327,15 @@ class ModelTable:
 
     def _model(self, name: str) -> ServedModel:
         return ServedModel(name, self._serving / name, self._keys, self._trusted_types)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """When a file was written and which one it is; None while there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino
 
 
 def _is_model_name(name: str) -> bool:

@@ -8,17 +8,23 @@ and scoring the same rows by the same version gives the same bits.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import sqlite3
-from contextlib import suppress
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from gyroscope.errors import FieldProblem, LogError, RequestError
 from gyroscope.serve.ids import ids_of
+from gyroscope.serve.turns import Turns
 
 HORIZON = timedelta(hours=24)  # for which a repeated key is recognised, at least
 
@@ -29,17 +35,23 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS claims (
     key BLOB PRIMARY KEY,
     request BLOB NOT NULL,
     arrival_us INTEGER NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    canary INTEGER,
+    percent REAL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_arrival ON claims (arrival_us)"""
-_CLAIM = """INSERT INTO claims VALUES (?, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET version = version
-RETURNING key, request, arrival_us, version"""
+_ADDED = (
+    ("canary", "INTEGER"),
+    ("percent", "REAL"),
+)  # columns that files from before canaries lack
+_HELD = "SELECT key, request, arrival_us, version, canary, percent FROM claims WHERE key = ?"
 _OLDEST = """DELETE FROM claims WHERE key IN (
     SELECT key FROM claims WHERE arrival_us < ? ORDER BY arrival_us LIMIT ?
 )"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+
+_T = TypeVar("_T")
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +60,9 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     key: bytes  # digest of the model and the key
     request: bytes  # digest of the request
     arrival: datetime  # of the first request, UTC
-    version: int  # that answers
+    version: int  # the champion that answers
+    canary: int | None = None  # version that answers its share
+    percent: float | None = None  # that share
 
     def ids(self, n: int) -> list[str]:
         """The identifiers of its predictions, the same each time."""
@@ -72,38 +86,69 @@ def claim_key(model: str, headers: dict[bytes, bytes]) -> bytes | None:
 
 
 class Claims:
-    """The claims of all servers of a state folder, in a file; for the event loop's thread.
+    """The claims of all servers of a state folder, in a file; for the tasks of the event loop.
 
     A claim is on the disk soon after it was made, not at once: it outlives the process, and may be
-    lost with the machine.
+    lost with the machine. Whoever looks for one or makes one must have the turn of its key.
     """
 
     def __init__(self, state: Path) -> None:
         self._path = state / "requests.db"
+        self._turns = Turns(state / "requests.lock")
         self._connection: sqlite3.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="claims")
         self._made = 0
 
-    def claim(self, wanted: Claim) -> Claim:
-        """Claim a key, unless it is claimed already; the claim that holds.
+    def turn(self, key: bytes) -> AbstractAsyncContextManager[None]:
+        """Be alone with a key for a block, as :meth:`~gyroscope.serve.turns.Turns.of` says."""
+        return self._turns.of(key)
 
-        Raises:
-            LogError: the claims cannot be written.
-        """
-        values = (wanted.key, wanted.request, _us(wanted.arrival), wanted.version)
-        try:
-            connection = self._opened()
-            self._forget(connection, wanted.arrival)
-            # One statement: between two another server may forget the claim.
-            [(key, request, arrival_us, version)] = connection.execute(_CLAIM, values).fetchall()
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
-            raise LogError(f"{self._path} cannot be written: {error}") from None
-        arrival = _EPOCH + arrival_us * _MICROSECOND
-        held = Claim(key=key, request=request, arrival=arrival, version=version)
-        return wanted if held == wanted else held
+    async def held(self, key: bytes) -> Claim | None:
+        """The claim of a key, None if there is none; raises LogError if it cannot be read."""
+        return await self._do(partial(self._find, key))
+
+    async def make(self, claim: Claim) -> None:
+        """Claim a key that is not claimed; raises LogError if the claim cannot be written."""
+        await self._do(partial(self._insert, claim))
 
     def close(self) -> None:
-        """Give back the file."""
+        """Give back files and the thread."""
+        self._thread.shutdown()
+        self._disconnect()
+        self._turns.close()
+
+    async def _do(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Work on the file in the one thread that does, so that nobody else waits for the disk."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._try, work)
+
+    def _try(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        try:
+            return work(self._opened())
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+            raise LogError(f"{self._path} cannot be used: {error}") from None
+
+    def _find(self, key: bytes, connection: sqlite3.Connection) -> Claim | None:
+        found = connection.execute(_HELD, (key,)).fetchone()
+        if found is None:
+            return None
+        key, request, arrival_us, version, canary, percent = found
+        return Claim(
+            key=key,
+            request=request,
+            arrival=_EPOCH + arrival_us * _MICROSECOND,
+            version=version,
+            canary=canary,
+            percent=percent,
+        )
+
+    def _insert(self, claim: Claim, connection: sqlite3.Connection) -> None:
+        self._forget(connection, claim.arrival)
+        served_by = (claim.version, claim.canary, claim.percent)
+        values = (claim.key, claim.request, _us(claim.arrival), *served_by)
+        connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -117,6 +162,7 @@ class Claims:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=OFF")  # see the class
             self._connection.executescript(_SCHEMA)
+            _upgrade(self._connection)
         return self._connection
 
     def _forget(self, connection: sqlite3.Connection, now: datetime) -> None:
@@ -128,7 +174,7 @@ class Claims:
     def _give_up(self, error: Exception) -> None:
         """Begin anew with the next request; a file spoilt by a crash of the machine is removed."""
         with suppress(sqlite3.Error):
-            self.close()
+            self._disconnect()
         self._connection = None
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(
             error, sqlite3.OperationalError
@@ -136,6 +182,16 @@ class Claims:
             for ending in ("", "-wal", "-shm"):
                 with suppress(OSError):
                     Path(f"{self._path}{ending}").unlink(missing_ok=True)
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Add what a file from before canaries lacks; its claims hold on."""
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")  # one server at a time
+        there = {column[1] for column in connection.execute("PRAGMA table_info(claims)")}
+        for name, kind in _ADDED:
+            if name not in there:
+                connection.execute(f"ALTER TABLE claims ADD COLUMN {name} {kind}")
 
 
 def _us(moment: datetime) -> int:

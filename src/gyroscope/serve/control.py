@@ -122,7 +122,9 @@ def _summary(model: ServedModel) -> ModelSummary:
 
 
 def _details(model: ServedModel) -> ModelDetails:
-    champion, previous = model.current(), model.previous
+    serving, previous = model.answering(), model.previous
+    champion = serving.champion
+    canary = None if serving.canary is None else serving.canary.canary
     manifest = champion.bundle.manifest
     return ModelDetails(
         model=model.name,
@@ -134,6 +136,8 @@ def _details(model: ServedModel) -> ModelDetails:
         unit=champion.bundle.link.unit,
         explains=champion.bundle.explains,
         metrics=manifest.metrics,
+        canary_version=None if canary is None else canary.deployed.version,
+        canary_percent=None if canary is None else canary.percent,
         snapshot=manifest.snapshot,
         trained_from=manifest.trained_from,
         trained_until=manifest.trained_until,

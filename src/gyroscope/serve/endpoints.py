@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qsl
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -18,12 +17,21 @@ from gyroscope.errors import FieldProblem, RequestError
 from gyroscope.model import Label
 from gyroscope.serve.answers import LabelsAccepted, ManyPredictions, OnePrediction
 from gyroscope.serve.arrow_answers import arrow_answer
-from gyroscope.serve.champions import Champion, ModelTable
+from gyroscope.serve.champions import Champion, ModelTable, Serving
 from gyroscope.serve.claims import Claim, Claims, claim_key
 from gyroscope.serve.http import ARROW, JSON, PARQUET, Answer, Call, Limits, answer_type
+from gyroscope.serve.lane import Lane
 from gyroscope.serve.logs import ServerLogs
 from gyroscope.serve.requests import PredictRequest, label_request, predict_request
-from gyroscope.serve.scoring import Encode, Scored, contributions_wanted, explanation_of, score
+from gyroscope.serve.scoring import (
+    Encode,
+    Scored,
+    answer_to,
+    contributions_wanted,
+    explanation_of,
+    one_row,
+    score,
+)
 from gyroscope.serve.table_reader import TableReader
 
 # What is done at once on the event loop takes at most about a millisecond; the rest goes to a
@@ -42,7 +50,7 @@ class _Asked(msgspec.Struct, frozen=True):
     """A request, and what it is to be answered with."""
 
     call: Call
-    champion: Champion
+    serving: Serving
     arrival: datetime  # UTC
     encode: Encode = msgspec.json.encode
 
@@ -56,7 +64,7 @@ class Endpoints:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
         self._tables = TableReader()
-        self._turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._lane = Lane(self._threads)
 
     def close(self) -> None:
         """Give back threads and files."""
@@ -66,31 +74,36 @@ class Endpoints:
 
     async def predict(self, call: Call) -> Answer:
         """Score a row or rows, put them on record, and only then answer."""
-        asked = _Asked(call, self._models[call.model].current(), datetime.now(UTC))
+        asked = _Asked(call, self._models[call.model].answering(), datetime.now(UTC))
         return await self._on_record(asked, await self._json_request(call))
 
     async def predict_batch(self, call: Call) -> Answer:
         """The same for rows in JSON, or in a table; answered in the form asked for."""
         kind = answer_type(call.headers, BATCH_KINDS[:2])
-        champion = self._models[call.model].current()
+        serving = self._models[call.model].answering()
         asked = _Asked(
-            call, champion, datetime.now(UTC), msgspec.json.encode if kind == JSON else arrow_answer
+            call, serving, datetime.now(UTC), msgspec.json.encode if kind == JSON else arrow_answer
         )
         if call.kind == JSON:
             request = await self._json_request(call)
         else:
-            request = await self._table_request(call, champion)
+            request = await self._table_request(call, serving.champion)
         if request.single:
             raise RequestError(422, 'give "rows", a list of objects; /predict takes one "row"')
         return msgspec.structs.replace(await self._on_record(asked, request), kind=kind)
 
     async def explain(self, call: Call) -> Answer:
-        """Score and explain, by all features unless asked for fewer; nothing goes on record."""
-        champion = self._models[call.model].current()
+        """Score and explain, by all features unless asked for fewer; nothing goes on record.
+
+        ``?version=2`` asks that version, which may also be the previous one or the challenger.
+        """
+        model = self._models[call.model]
+        version = _number_in(call.query, "version", "N, the number of a version")
+        serving = model.answering() if version is None else model.explaining(version)
         request = await self._json_request(call)
         if request.explain is None:
             request = msgspec.structs.replace(request, explain="all")
-        asked = _Asked(call, champion, datetime.now(UTC), _encode_explanation)
+        asked = _Asked(call, serving, datetime.now(UTC), _encode_explanation)
         return _answer(await self._score(asked, request))
 
     async def _json_request(self, call: Call) -> PredictRequest:
@@ -98,7 +111,7 @@ class Endpoints:
         return await self._run(large, partial(predict_request, call.body, self._limits.rows))
 
     async def _table_request(self, call: Call, champion: Champion) -> PredictRequest:
-        explain = _explain_of(call.query)
+        explain = _number_in(call.query, "explain", "K, a whole number of contributions")
         contract = champion.bundle.contract
         rows, problems = await self._tables.read(call.body, call.kind, contract, self._limits)
         return PredictRequest(rows=rows, single=False, explain=explain, problems=tuple(problems))
@@ -106,7 +119,7 @@ class Endpoints:
     async def _on_record(self, asked: _Asked, request: PredictRequest) -> Answer:
         key = claim_key(asked.call.model, asked.call.headers)
         if key is not None:
-            async with self._turns.setdefault(key, asyncio.Lock()):
+            async with self._claims.turn(key):
                 return await self._once(key, asked, request)
         scored = await self._score(asked, request)
         await self._logs.of(asked.call.model).append(scored.predictions)
@@ -114,19 +127,17 @@ class Endpoints:
 
     async def _once(self, key: bytes, asked: _Asked, request: PredictRequest) -> Answer:
         """Answer as the first request with this key was answered, or would have been."""
-        model, log = self._models[asked.call.model], self._logs.of(asked.call.model)
-        wanted = Claim(
-            key=key,
-            request=_digest(asked.call),
-            arrival=asked.arrival,
-            version=asked.champion.version,
-        )
-        scored = await self._score(asked, request, wanted.ids(len(request.rows)))
-        held = self._claims.claim(wanted)
-        if held.request != wanted.request:
-            raise RequestError(409, "this Idempotency-Key was used for another request")
-        if held is not wanted:
-            asked = _Asked(asked.call, model.of_version(held.version), held.arrival, asked.encode)
+        log, digest = self._logs.of(asked.call.model), _digest(asked.call)
+        held = await self._claims.held(key)
+        if held is None:
+            claim = _claim(key, digest, asked)
+            scored = await self._score(asked, request, claim.ids(len(request.rows)))
+            await self._claims.make(claim)  # before the record, whose ids follow from it
+        else:
+            if held.request != digest:
+                raise RequestError(409, "this Idempotency-Key was used for another request")
+            serving = self._models[asked.call.model].answering_as(held)
+            asked = _Asked(asked.call, serving, held.arrival, asked.encode)
             scored = await self._score(asked, request, held.ids(len(request.rows)))
             if await log.known([scored.predictions[0].id]):
                 return _answer(scored)
@@ -136,12 +147,17 @@ class Endpoints:
     async def _score(
         self, asked: _Asked, request: PredictRequest, ids: Sequence[str] | None = None
     ) -> Scored:
-        k = contributions_wanted(asked.champion, request)
-        slow = k > 0 or not asked.champion.bundle.explains
+        k = contributions_wanted(asked.serving.champion, request)
+        small = len(asked.call.body) <= _BYTES_AT_ONCE
+        if request.single and small and asked.serving.champion.bundle.explains:
+            one = one_row(asked.serving, request, k, asked.arrival, ids)
+            numbers, i = await self._lane.numbers(one.version.bundle, one.X, one.space)
+            return answer_to(one, numbers, i, asked.encode)
+        slow = k > 0 or not asked.serving.champion.bundle.explains
         many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)
-        many = many or len(asked.call.body) > _BYTES_AT_ONCE or asked.encode is arrow_answer
+        many = many or not small or asked.encode is arrow_answer
         work = partial(score, ids=ids, encode=asked.encode)
-        return await self._run(many, partial(work, asked.champion, request, k, asked.arrival))
+        return await self._run(many, partial(work, asked.serving, request, k, asked.arrival))
 
     async def label(self, call: Call) -> Answer:
         """Put labels on record; those for ids that no prediction has are named and not kept."""
@@ -180,6 +196,19 @@ def _answer(scored: Scored) -> Answer:
     return Answer(status=200, body=scored.answer)
 
 
+def _claim(key: bytes, digest: bytes, asked: _Asked) -> Claim:
+    """The claim of a request that is answered for the first time."""
+    canary = asked.serving.canary
+    return Claim(
+        key=key,
+        request=digest,
+        arrival=asked.arrival,
+        version=asked.serving.champion.version,
+        canary=None if canary is None else canary.loaded.version,
+        percent=None if canary is None else canary.canary.percent,
+    )
+
+
 def _digest(call: Call) -> bytes:
     """What tells one request from another."""
     return hashlib.sha256(b"\0".join((call.kind.encode(), call.query, call.body))).digest()
@@ -189,17 +218,18 @@ def _encode_explanation(answer: OnePrediction | ManyPredictions) -> bytes:
     return msgspec.json.encode(explanation_of(answer))
 
 
-def _explain_of(query: bytes) -> int | None:
-    """How many contributions the query of a table asks for: ``?explain=3``.
+def _number_in(query: bytes, name: str, meaning: str) -> int | None:
+    """The whole number of a query such as ``explain=3``; None if the query is empty.
 
     Raises:
         RequestError: status 422, it asks for anything else.
     """
-    explain = None
-    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if name != "explain" or not (value.isdecimal() and value.isascii() and len(value) < 10):
-            expected = "explain=K, a whole number of contributions"
-            problem = FieldProblem(field=name[:40], given="another text", expected=expected)
+    number = None
+    for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if key != name or not (value.isdecimal() and value.isascii() and len(value) < 10):
+            problem = FieldProblem(
+                field=key[:40], given="another text", expected=f"{name}={meaning}"
+            )
             raise RequestError(422, "the query is not of the right form", [problem])
-        explain = int(value)
-    return explain
+        number = int(value)
+    return number

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gyroscope.data.codec import shorten
+from gyroscope.data.codec import kind_of
 from gyroscope.errors import FieldProblem, RequestError
 from gyroscope.model import Value
 from gyroscope.serve.strict_json import Unfit
@@ -124,11 +124,4 @@ _NOTHING = _Nothing()
 
 
 def _given(value: object) -> str:
-    """A value in a few words; never what is inside an object or list."""
-    if isinstance(value, _Nothing):
-        return "nothing"
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list"
-    return shorten(value)
+    return "nothing" if isinstance(value, _Nothing) else kind_of(value)

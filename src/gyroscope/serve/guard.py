@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -58,6 +59,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+@lru_cache(maxsize=64)  # clients say the same each time
 def _host_name(header: bytes) -> str:
     """The host of a Host header without its port, in lower case; empty if it is none."""
     match = _HOST.fullmatch(header.decode("latin-1").lower())

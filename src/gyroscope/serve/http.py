@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from starlette.types import Message, Receive, Send
@@ -27,6 +28,8 @@ _MOST_PROBLEMS = 1000  # listed in one answer, so that a bad batch cannot ask fo
 _FIELDS_NAMED = 5  # in the message of an error; all are among its problems
 _NAME_SHOWN = 40  # characters of such a name
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+# Extension in the scope of a request: see :class:`gyroscope.serve.protocol.Exchange`.
+EXCHANGE = "gyroscope.exchange"
 JSON = "application/json"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 _BESIDE_THE_TYPE: Headers = [
@@ -39,6 +42,7 @@ _ON_EVERY_ANSWER: Headers = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 ]
+_ON_ANSWERS_WITH_DATA = [*_BESIDE_THE_TYPE, *_ON_EVERY_ANSWER]
 _OF_STATUS: dict[int, Headers] = {
     401: [(b"www-authenticate", b"Bearer")],
     503: [(b"retry-after", b"1")],
@@ -107,12 +111,25 @@ class MethodError(RequestError):
         self.allowed = allowed
 
 
+class WholeExchange(Protocol):
+    """What the server lends to bodies and answers that go in one piece."""
+
+    def body(self) -> bytes | None:
+        """The body; None unless all of it has arrived."""
+        ...
+
+    def answer(self, data: bytes) -> bool:
+        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        ...
+
+
 class Reply:
     """The ``send`` of one exchange, with the headers that every answer carries."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, exchange: WholeExchange | None = None) -> None:
         self._send = send
         self._request_id = request_id.encode()
+        self.exchange = exchange
         self.status = 0  # 0 until the answer has begun
 
     async def __call__(self, message: Message) -> None:
@@ -124,13 +141,31 @@ class Reply:
 
     async def answer(self, answer: Answer, *, close: bool = False) -> None:
         """Send a whole answer; ``close`` the connection if its body was not read to the end."""
-        length = (b"content-length", str(len(answer.body)).encode())
-        kind = (b"content-type", answer.kind.encode())
-        headers = [kind, *_BESIDE_THE_TYPE, length, *answer.headers]
+        self.status = answer.status
+        if answer.status == HTTPStatus.OK and not close and not answer.headers and self.exchange:
+            head = _head_of_success(answer.kind)
+            if self.exchange.answer(head % (self._request_id, len(answer.body)) + answer.body):
+                return
+        headers = [
+            (b"content-length", str(len(answer.body)).encode()),
+            (b"x-request-id", self._request_id),
+            (b"content-type", answer.kind.encode()),
+            *_ON_ANSWERS_WITH_DATA,
+            *answer.headers,
+        ]
         if close:
             headers.append((b"connection", b"close"))
-        await self({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await self({"type": "http.response.body", "body": answer.body})
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": answer.body})
+
+
+@lru_cache(maxsize=8)  # there are not that many content types
+def _head_of_success(kind: str) -> bytes:
+    """Status line and headers of an answer; request id and length are to be filled in."""
+    headers = [(b"content-type", kind.encode()), *_ON_ANSWERS_WITH_DATA]
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"HTTP/1.1 200 OK\r\n%bx-request-id: %%b\r\ncontent-length: %%d\r\n\r\n" % lines
 
 
 def request_id_of(headers: dict[bytes, bytes]) -> str:
@@ -243,7 +278,12 @@ def _preference(item: str) -> tuple[str, float]:
     return name.strip(), weight
 
 
-async def read_body(receive: Receive, headers: dict[bytes, bytes], limits: Limits) -> bytes:
+async def read_body(
+    receive: Receive,
+    headers: dict[bytes, bytes],
+    limits: Limits,
+    exchange: WholeExchange | None = None,
+) -> bytes:
     """Read the whole body, or stop as soon as it is too large or too slow.
 
     Raises:
@@ -253,6 +293,11 @@ async def read_body(receive: Receive, headers: dict[bytes, bytes], limits: Limit
     declared = headers.get(b"content-length", b"0")
     if len(declared) > 18 or not declared.isdigit() or int(declared) > limits.body_bytes:
         raise _too_large(limits)
+    body = None if exchange is None else exchange.body()
+    if body is not None:
+        if len(body) > limits.body_bytes:  # sent in chunks, so its size was not announced
+            raise _too_large(limits)
+        return body
     try:
         async with asyncio.timeout(limits.body_timeout_s):
             return await _received(receive, limits)
@@ -273,9 +318,9 @@ async def _received(receive: Receive, limits: Limits) -> bytes:
         size += len(chunk)
         if size > limits.body_bytes:
             raise _too_large(limits)
-        chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return b"".join([*chunks, chunk]) if chunks else chunk
+        chunks.append(chunk)
 
 
 def _too_large(limits: Limits) -> RequestError:

@@ -114,7 +114,7 @@ class ServerLogs:
                 f"{problem}; records go to the spool, which holds "
                 f"{spool.spooled_bytes / 1e6:.1f} MB"
             )
-        elif spool.spooled_bytes:
+        elif spool.spooled_bytes or spool.reason:
             warnings.append(f"the spool of model {model} is not yet carried home: {spool.reason}")
         if spool.unlogged:
             warnings.append(

@@ -49,7 +49,15 @@ _EXACT = {"minimum": -EXACT_INTEGERS, "maximum": EXACT_INTEGERS}  # of integers 
 _SPECIAL = re.compile(r"[\\^$.|?*+(){}\[\]/]")  # in a pattern
 _MANY: Json = {"$ref": "#/components/schemas/ManyPredictions"}
 _EITHER: Json = {"oneOf": [{"$ref": "#/components/schemas/OnePrediction"}, _MANY]}
+_NO_SENTENCE_OF_NOTHING: Json = {
+    "not": {
+        "properties": {"explain": {"const": 0}, "sentence": {"const": True}},
+        "required": ["explain", "sentence"],
+    }
+}
 _EXAMPLE_TIME = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+_ON_RECORD = "The predictions, all on record, each by the version that serves the row."
 
 
 class Description:
@@ -84,7 +92,8 @@ class Description:
             path = f"/v1/models/{name}"
             document["paths"][f"{path}/predict"] = {"post": _predict(champion, self._limits)}
             document["paths"][f"{path}/predict-batch"] = {"post": _batch(champion, self._limits)}
-            document["paths"][f"{path}/explain"] = {"post": _explain(champion, self._limits)}
+            if champion.bundle.explains:
+                document["paths"][f"{path}/explain"] = {"post": _explain(champion, self._limits)}
             document["paths"][f"{path}/labels"] = {"post": _labels(champion, self._limits)}
         return document
 
@@ -135,56 +144,72 @@ def _health() -> Json:
     return {"/healthz": {"get": healthz}, "/readyz": {"get": readyz}}
 
 
-def _predict(champion: Champion, limits: Limits) -> Json:
+def _operation(what: str, champion: Champion, summary: str, **more: Any) -> Json:
+    """What is said of a route of one model; ``summary`` may name it and its version."""
     name = champion.deployed.model
-    one, many, examples = _rows_asked(champion, limits, "3 for one row and 0 for many")
     return {
         "tags": [name],
-        "operationId": f"predict_{name}",
-        "summary": f"Predict with {name}, version {champion.version}",
-        "parameters": [_KEY],
-        "requestBody": _body({"oneOf": [one, many]}, examples),
-        "responses": responses("The predictions, all by one version, all on record.", _EITHER),
+        "operationId": f"{what}_{name}",
+        "summary": summary.format(model=f"{name}, version {champion.version}"),
+        **more,
     }
 
 
+def _predict(champion: Champion, limits: Limits) -> Json:
+    one, many, examples = _rows_asked(champion, limits, "3 for one row and 0 for many")
+    return _operation(
+        "predict",
+        champion,
+        "Predict with {model}",
+        parameters=[_KEY],
+        requestBody=_body({"oneOf": [one, many]}, examples),
+        responses=responses(_ON_RECORD, _EITHER),
+    )
+
+
 def _batch(champion: Champion, limits: Limits) -> Json:
-    name = champion.deployed.model
     _, many, examples = _rows_asked(champion, limits, "0")
     body = _body(many, {"many": examples["many"]})
     table = {"schema": {"type": "string", "format": "binary"}}
     body["content"] |= {ARROW: table, PARQUET: table}
-    answered = responses("The predictions, all by one version, all on record.", _MANY)
+    answered = responses(_ON_RECORD, _MANY)
     answered["200"]["content"] |= {ARROW: table}
     explain = {
         "name": "explain",
         "in": "query",
         "description": "As in a body of JSON; for tables.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": len(champion.features)},
+        "schema": {"type": "integer", "minimum": 0, "maximum": _most_explained(champion)},
     }
-    return {
-        "tags": [name],
-        "operationId": f"predict_batch_{name}",
-        "summary": f"Predict many rows with {name}, version {champion.version}",
-        "description": "Rows in JSON, or the columns of a table in Arrow's stream format or in "
+    return _operation(
+        "predict_batch",
+        champion,
+        "Predict many rows with {model}",
+        description="Rows in JSON, or the columns of a table in Arrow's stream format or in "
         "Parquet; answered in JSON or as an Arrow stream, as the Accept header says.",
-        "parameters": [_KEY, explain],
-        "requestBody": body,
-        "responses": answered,
-    }
+        parameters=[_KEY, explain],
+        requestBody=body,
+        responses=answered,
+    )
 
 
 def _explain(champion: Champion, limits: Limits) -> Json:
-    name = champion.deployed.model
     one, many, examples = _rows_asked(champion, limits, "all")
-    return {
-        "tags": [name],
-        "operationId": f"explain_{name}",
-        "summary": f"Explain what {name}, version {champion.version}, would predict",
-        "description": "Nothing goes on record: the answer has no prediction_id.",
-        "requestBody": _body({"oneOf": [one, many]}, examples),
-        "responses": responses("The explanations, all by one version.", _EITHER),
+    version = {
+        "name": "version",
+        "in": "query",
+        "description": "Explain all rows by this version: champion, previous, canary or "
+        "challenger. If not given, by the one that serves the row.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
     }
+    return _operation(
+        "explain",
+        champion,
+        "Explain what {model}, would predict",
+        description="Nothing goes on record: the answer has no prediction_id.",
+        parameters=[version],
+        requestBody=_body({"oneOf": [one, many]}, examples),
+        responses=responses("The explanations, each by the version that serves the row.", _EITHER),
+    )
 
 
 def _rows_asked(champion: Champion, limits: Limits, default: str) -> tuple[Json, Json, Json]:
@@ -195,16 +220,31 @@ def _rows_asked(champion: Champion, limits: Limits, default: str) -> tuple[Json,
     one = _object({"row": row, **options}, ["row"])
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": limits.rows}
     many = _object({"rows": rows, **options}, ["rows"])
+    if champion.bundle.explains:
+        one, many = one | _NO_SENTENCE_OF_NOTHING, many | _NO_SENTENCE_OF_NOTHING
     example = example_row(contract)
+    some = {"rows": [example, example], "explain": min(2, _most_explained(champion))}
     examples = {
         "one": {"summary": "One row", "value": {"row": example}},
-        "many": {"summary": "Many rows", "value": {"rows": [example, example], "explain": 2}},
+        "many": {"summary": "Many rows", "value": some},
     }
     return one, many, examples
 
 
+def _most_explained(champion: Champion) -> int:
+    """How many contributions can be asked for."""
+    return len(champion.features) if champion.bundle.explains else 0
+
+
 def _explain_options(champion: Champion, default: str) -> Json:
     """What may stand beside the rows: how to explain them."""
+    if not champion.bundle.explains:
+        why = "An estimator of the user's own is not explained."
+        return {
+            "explain": {"enum": [0, None], "description": why},
+            "space": {"enum": list(get_args(Space)), "description": why},
+            "sentence": {"const": False, "description": why},
+        }
     number = {"type": "integer", "minimum": 0, "maximum": len(champion.features)}
     return {
         "explain": {
@@ -227,7 +267,7 @@ def _explain_options(champion: Champion, default: str) -> Json:
 
 
 def _labels(champion: Champion, limits: Limits) -> Json:
-    name, contract = champion.deployed.model, champion.bundle.contract
+    contract = champion.bundle.contract
     one = _object(
         {
             "prediction_id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
@@ -250,14 +290,14 @@ def _labels(champion: Champion, limits: Limits) -> Json:
         "one": {"summary": "One label", "value": label},
         "many": {"summary": "Many labels", "value": {"labels": [label]}},
     }
-    return {
-        "tags": [name],
-        "operationId": f"label_{name}",
-        "summary": f"Say what became of predictions of {name}",
-        "description": "Labels may come late, in part and more than once: the last one counts.",
-        "requestBody": _body({"oneOf": [one, _object({"labels": labels}, ["labels"])]}, examples),
-        "responses": responses("What was put on record.", ref("LabelsAccepted")),
-    }
+    return _operation(
+        "label",
+        champion,
+        f"Say what became of predictions of {champion.deployed.model}",
+        description="Labels may come late, in part and more than once: the last one counts.",
+        requestBody=_body({"oneOf": [one, _object({"labels": labels}, ["labels"])]}, examples),
+        responses=responses("What was put on record.", ref("LabelsAccepted")),
+    )
 
 
 def _object(properties: Json, required: list[str]) -> Json:

@@ -6,13 +6,48 @@ import asyncio
 from http import HTTPStatus
 
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from gyroscope.serve.http import ErrorBody, ErrorDetail
+from gyroscope.serve.http import EXCHANGE, ErrorBody, ErrorDetail
 from gyroscope.serve.ids import time_sorted_ids
 
 MOST_HEAD_BYTES = 64 << 10  # request line and headers; clients send a few hundred
 HEAD_S = 30.0  # time for a request line and headers to arrive, from the first byte or connection on
+
+
+class Exchange:
+    """A request and its answer without the messages of ASGI, which cost more than a score does.
+
+    For bodies that have arrived whole and answers that are sent whole; all others take the messages
+    of ``cycle``, whose state is kept as it keeps it.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    def body(self) -> bytes | None:
+        """The body; None unless all of it has arrived."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.flow.resume_reading()
+        return body
+
+    def answer(self, data: bytes) -> bool:
+        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        cycle = self._cycle
+        if cycle.flow.write_paused or cycle.response_started or not cycle.keep_alive:
+            return False
+        if cycle.disconnected:
+            return True  # nobody is left to answer
+        cycle.response_started = cycle.response_complete = True
+        cycle.transport.write(data)
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -23,6 +58,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _head_bytes = 0
     _in_head = True
+    _head_due = 0.0  # on the clock of the loop
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -30,7 +66,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_timer()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -50,21 +87,26 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._stop_timer()
         super().on_headers_complete()
+        if self.cycle is not None and self.cycle.scope is self.scope:
+            self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
-        self._stop_timer()
-        message = f"the headers did not arrive within {HEAD_S:g} s"
-        self._head_timer = self.loop.call_later(
-            HEAD_S, self._refuse, HTTPStatus.REQUEST_TIMEOUT, message
-        )
+        self._head_due = self.loop.time() + HEAD_S
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_at(self._head_due, self._look_at_head)
 
-    def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _look_at_head(self) -> None:
+        """One timer for a connection looks again and again: one for each request would cost it."""
+        self._head_timer = None
+        if not self._in_head:
+            return
+        if self.loop.time() >= self._head_due:
+            message = f"the headers did not arrive within {HEAD_S:g} s"
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
+        else:
+            self._head_timer = self.loop.call_at(self._head_due, self._look_at_head)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         """Answer as other errors are answered, and hang up."""

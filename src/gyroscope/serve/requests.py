@@ -68,13 +68,17 @@ def _fast_predict(body: bytes) -> PredictRequest | None:
         return None
     single = given.row is not UNSET
     rows: Any = [given.row] if single else given.rows
-    options = {}
-    if not (given.explain is given.space is given.sentence is UNSET):
-        found = ((name, getattr(given, name)) for name in _OPTIONS)
-        options = {name: value for name, value in found if value is not UNSET}
-    if not _names_are_unique(body, rows, 1 + len(options)):
+    explain, space, sentence = given.explain, given.space, given.sentence
+    n_options = (explain is not UNSET) + (space is not UNSET) + (sentence is not UNSET)
+    if not _names_are_unique(body, rows, 1 + n_options):
         return None
-    return PredictRequest(rows=rows, single=single, **options)
+    return PredictRequest(
+        rows=rows,
+        single=single,
+        explain=None if explain is UNSET else explain,
+        space="margin" if space is UNSET else space,
+        sentence=False if sentence is UNSET else sentence,
+    )
 
 
 def _names_are_unique(body: bytes, rows: list[dict[str, Value]], outer_names: int) -> bool:

@@ -9,19 +9,20 @@ from datetime import datetime
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
 
-from gyroscope.bundle.base import Contributions, Matrix, Vector
+from gyroscope.bundle.base import Contributions, Matrix
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.explanation import in_probability
+from gyroscope.bundle.explanation import Space, in_probability
 from gyroscope.errors import FieldProblem, RequestError, RowError
-from gyroscope.model import Prediction, Value
+from gyroscope.model import Prediction
 from gyroscope.serve.answers import (
     FeatureContribution,
     ManyPredictions,
     OnePrediction,
     RowPrediction,
 )
-from gyroscope.serve.champions import Champion
+from gyroscope.serve.champions import Champion, Serving
 from gyroscope.serve.ids import time_sorted_ids
 from gyroscope.serve.requests import PredictRequest
 
@@ -37,13 +38,63 @@ class Scored(msgspec.Struct, frozen=True, kw_only=True):
     answer: bytes
 
 
-class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why each row got its margin."""
+class _Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request, or some rows of one."""
 
-    contributions: Contributions
-    order: np.ndarray  # intp[n, p]: features of each row by absolute contribution, largest first
-    k: int  # how many to list
+    request: PredictRequest
+    ids: Sequence[str]  # of the predictions to make
+    k: int  # contributions of each
+    arrival: datetime
+
+    def at(self, places: Sequence[int]) -> _Asked:
+        """Only some of the rows."""
+        rows = [self.request.rows[i] for i in places]
+        return msgspec.structs.replace(
+            self,
+            request=msgspec.structs.replace(self.request, rows=rows),
+            ids=[self.ids[i] for i in places],
+        )
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version predicted for some rows of a request."""
+
+    predictions: list[Prediction]
+    answer: OnePrediction | ManyPredictions
+
+
+class Numbers(msgspec.Struct, frozen=True, kw_only=True):
+    """What one version makes of n encoded rows."""
+
+    margins: list[float]
+    probabilities: list[float]
+    overflow: tuple[int, ...] = ()  # rows whose score or explanation is not finite
+    contributions: Contributions | None = None  # to the margins
+    base: float = 0.0  # of the values
+    values: list[list[float]] = []  # contributions of each row, in the space asked for
+    order: list[list[int]] = []  # features of each row by absolute contribution, largest first
+
+
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What an answer tells of."""
+
+    predictions: list[Prediction]
+    numbers: Numbers
+    first: int  # row of the numbers that is the first of the answer
     sentences: list[str]  # on each row; empty if not asked for
+
+
+class OneRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for one row, sound and encoded, and who answers it."""
+
+    version: Champion
+    asked: _Asked
+    X: Matrix  # float64[1, p]
+
+    @property
+    def space(self) -> Space | None:
+        """What the contributions add up to; None if none are wanted."""
+        return self.asked.request.space if self.asked.k else None
 
 
 def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
@@ -81,7 +132,7 @@ def _none_wanted(request: PredictRequest) -> int:
 
 
 def score(
-    champion: Champion,
+    serving: Serving,
     request: PredictRequest,
     k: int,
     arrival: datetime,
@@ -89,32 +140,165 @@ def score(
     ids: Sequence[str] | None = None,
     encode: Encode = msgspec.json.encode,
 ) -> Scored:
-    """Score all rows of a request by one champion, and list ``k`` contributions of each.
+    """Score each row of a request by the version that serves it, with ``k`` contributions.
 
+    A canary serves its share of the entities, or of the predictions for rows without one.
     ``arrival``, UTC, is the event time of rows that do not bring their own; ``ids`` are those of
     the predictions, new ones if not given.
 
     Raises:
         RowError: names every field of every row that breaks the contract.
     """
-    bundle = champion.bundle
-    X = _encoded(bundle, request)
+    ids = time_sorted_ids(len(request.rows)) if ids is None else ids
+    asked = _Asked(request=request, ids=ids, k=k, arrival=arrival)
+    chosen = _served_by_canary(serving, asked)
+    if serving.canary is None or not any(chosen):
+        part = _score(serving.champion, asked)
+    elif all(chosen):
+        part = _score(serving.canary.loaded, asked)
+    else:
+        part = _score_apart(serving.champion, serving.canary.loaded, asked, chosen)
+    return Scored(predictions=part.predictions, answer=encode(part.answer))
+
+
+def _served_by_canary(serving: Serving, asked: _Asked) -> list[bool]:
+    """Which rows the canary serves; none of a request that has to be refused anyway."""
+    if serving.canary is None or asked.request.problems:
+        return [False] * len(asked.ids)
+    entities = serving.champion.bundle.encoder.entities(asked.request.rows)
+    of_rows = zip(asked.ids, entities, strict=True)
+    return serving.canary.split.canary_serves(
+        prediction_id if entity is None else entity for prediction_id, entity in of_rows
+    )
+
+
+def _score_apart(
+    champion: Champion, canary: Champion, asked: _Asked, chosen: Sequence[bool]
+) -> _Part:
+    """Score some rows by the champion and the others by the canary, and put them in order."""
+    predictions: dict[int, Prediction] = {}
+    answers: dict[int, RowPrediction] = {}
+    problems: list[FieldProblem] = []
+    about: dict[bool, ManyPredictions] = {}
+    for by_canary, version in ((False, champion), (True, canary)):
+        places = [i for i, canarys in enumerate(chosen) if canarys is by_canary]
+        try:
+            part = _score(version, asked.at(places))
+        except RowError as error:
+            problems += [_at(places, problem) for problem in error.problems]
+            continue
+        assert isinstance(part.answer, ManyPredictions)  # one row is never apart
+        about[by_canary] = part.answer
+        predictions |= zip(places, part.predictions, strict=True)
+        rows = part.answer.predictions
+        answers |= zip(places, map(_named(part.answer), rows) if by_canary else rows, strict=True)
+    if problems:
+        raise RowError(sorted(problems, key=lambda problem: problem.row or 0))
+    order = range(len(asked.ids))
+    return _Part(
+        predictions=[predictions[i] for i in order],
+        answer=msgspec.structs.replace(about[False], predictions=tuple(answers[i] for i in order)),
+    )
+
+
+def _at(places: Sequence[int], problem: FieldProblem) -> FieldProblem:
+    """A problem of a row of a part, with its place in the request."""
+    row = None if problem.row is None else places[problem.row]
+    return msgspec.structs.replace(problem, row=row)
+
+
+def _named(answer: ManyPredictions) -> Callable[[RowPrediction], RowPrediction]:
+    """Says of a row what the answer says of all of them."""
+    return lambda row: msgspec.structs.replace(
+        row, version=answer.version, threshold=answer.threshold, base=answer.base
+    )
+
+
+def one_row(
+    serving: Serving,
+    request: PredictRequest,
+    k: int,
+    arrival: datetime,
+    ids: Sequence[str] | None = None,
+) -> OneRow:
+    """Check and encode a request for one row, to be answered by :func:`answer_to`.
+
+    Takes what :func:`score` takes, and raises what it raises.
+    """
+    ids = time_sorted_ids(1) if ids is None else ids
+    asked = _Asked(request=request, ids=ids, k=k, arrival=arrival)
+    version = serving.champion
+    if serving.canary is not None and _served_by_canary(serving, asked)[0]:
+        version = serving.canary.loaded
+    return OneRow(version=version, asked=asked, X=_encoded(version.bundle, request))
+
+
+def answer_to(
+    one: OneRow, numbers: Numbers, i: int, encode: Encode = msgspec.json.encode
+) -> Scored:
+    """The prediction and answer for one row, from the numbers of row ``i``.
+
+    Raises:
+        RowError: the score overflows.
+    """
+    part = _part(one.version, one.asked, one.X, numbers, i)
+    return Scored(predictions=part.predictions, answer=encode(part.answer))
+
+
+def numbers_of(bundle: Bundle, X: Matrix, space: Space | None) -> Numbers:
+    """Score encoded rows ``float64[n, p]``, and explain them in a space if there is one.
+
+    Pure: the numbers of a row do not depend, to the last bit, on the rows scored with it.
+    """
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         margins = bundle.margins(X)
         probabilities = bundle.link.probability(margins)
-        contributions = bundle.contributions(X) if k else None
-    _check_finite(margins, contributions)
-    ids = time_sorted_ids(len(request.rows)) if ids is None else ids
-    predictions = _predictions(champion, request.rows, ids, probabilities, arrival)
-    explanation = None
-    if contributions is not None:
-        sentences = _sentences(bundle, request, X, probabilities, contributions)
-        if request.space == "probability":
-            contributions = in_probability(contributions, margins, bundle.link)
-        explanation = _explanation(contributions, k, sentences)
-    build = _one_answer if request.single else _many_answers
-    answer = build(champion, request.rows, predictions, margins, explanation)
-    return Scored(predictions=predictions, answer=encode(answer))
+        finite = np.isfinite(margins)
+        if space is None:
+            return Numbers(
+                margins=margins.tolist(),
+                probabilities=probabilities.tolist(),
+                overflow=_overflow(finite),
+            )
+        contributions = bundle.contributions(X)
+        finite &= np.isfinite(contributions.values).all(axis=1)
+        shown = contributions
+        if space == "probability":
+            shown = in_probability(contributions, margins, bundle.link)
+    order = np.argsort(-np.abs(shown.values), axis=1, kind="stable")
+    return Numbers(
+        margins=margins.tolist(),
+        probabilities=probabilities.tolist(),
+        overflow=_overflow(finite),
+        contributions=contributions,
+        base=shown.base,
+        values=shown.values.tolist(),
+        order=order.tolist(),
+    )
+
+
+def _overflow(finite: NDArray[np.bool_]) -> tuple[int, ...]:
+    return () if finite.all() else tuple(np.flatnonzero(~finite).tolist())
+
+
+def _score(champion: Champion, asked: _Asked) -> _Part:
+    X = _encoded(champion.bundle, asked.request)
+    numbers = numbers_of(champion.bundle, X, asked.request.space if asked.k else None)
+    return _part(champion, asked, X, numbers, 0)
+
+
+def _part(champion: Champion, asked: _Asked, X: Matrix, numbers: Numbers, first: int) -> _Part:
+    """What a version predicts for rows whose numbers begin at ``first``."""
+    if numbers.overflow:
+        _check_finite(range(first, first + len(X)), numbers.overflow)
+    found = _Found(
+        predictions=_predictions(champion, asked, numbers, first),
+        numbers=numbers,
+        first=first,
+        sentences=_sentences(champion.bundle, asked.request, X, numbers, first),
+    )
+    build = _one_answer if asked.request.single else _many_answers
+    return _Part(predictions=found.predictions, answer=build(champion, asked, found))
 
 
 def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | ManyPredictions:
@@ -142,88 +326,66 @@ def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
     return X
 
 
-def _check_finite(margins: Vector, contributions: Contributions | None) -> None:
+def _check_finite(rows: range, overflow: Sequence[int]) -> None:
     """Refuse rows whose numbers are so large that the score overflows."""
-    finite = np.isfinite(margins)
-    if finite.all() and (contributions is None or np.isfinite(contributions.values).all()):
-        return
-    if contributions is not None:
-        finite &= np.isfinite(contributions.values).all(axis=1)
-    raise RowError(
-        [
-            FieldProblem(
-                row=row,
-                field="row",
-                given="numbers so large that the score overflows",
-                expected="numbers of the size seen in training",
-            )
-            for row in np.flatnonzero(~finite).tolist()
-        ]
-    )
+    problems = [
+        FieldProblem(
+            row=row - rows.start,
+            field="row",
+            given="numbers so large that the score overflows",
+            expected="numbers of the size seen in training",
+        )
+        for row in overflow
+        if row in rows
+    ]
+    if problems:
+        raise RowError(problems)
 
 
 def _predictions(
-    champion: Champion,
-    rows: Sequence[dict[str, Value]],
-    ids: Sequence[str],
-    probabilities: Vector,
-    arrival: datetime,
+    champion: Champion, asked: _Asked, numbers: Numbers, first: int
 ) -> list[Prediction]:
-    encoder = champion.bundle.encoder
+    encoder, rows = champion.bundle.encoder, asked.request.rows
     return [
         Prediction(
             id=prediction_id,
             version=champion.version,
-            time=time or arrival,
-            arrival=arrival,
+            time=time or asked.arrival,
+            arrival=asked.arrival,
             columns=encoder.logged_columns,
             row=encoder.logged(row),
-            score=score,
+            score=numbers.probabilities[first + i],
             entity=entity,
         )
-        for prediction_id, row, time, entity, score in zip(
-            ids,
-            rows,
-            encoder.event_times(rows),
-            encoder.entities(rows),
-            probabilities.tolist(),
-            strict=True,
+        for i, (prediction_id, row, time, entity) in enumerate(
+            zip(asked.ids, rows, encoder.event_times(rows), encoder.entities(rows), strict=True)
         )
     ]
 
 
 def _sentences(
-    bundle: Bundle,
-    request: PredictRequest,
-    X: Matrix,
-    probabilities: Vector,
-    contributions: Contributions,
+    bundle: Bundle, request: PredictRequest, X: Matrix, numbers: Numbers, first: int
 ) -> list[str]:
     """A sentence on each row, if they were asked for."""
-    if not request.sentence:
+    contributions = numbers.contributions
+    if not request.sentence or contributions is None:
         return []
     base = float(bundle.link.probability(np.array([contributions.base]))[0])
-    of_rows = zip(request.rows, X, contributions.values, probabilities.tolist(), strict=True)
     return [
-        bundle.wording.sentence(row, x, values, base=base, probability=p)
-        for row, x, values, p in of_rows
+        bundle.wording.sentence(
+            row,
+            x,
+            contributions.values[first + i],
+            base=base,
+            probability=numbers.probabilities[first + i],
+        )
+        for i, (row, x) in enumerate(zip(request.rows, X, strict=True))
     ]
 
 
-def _explanation(contributions: Contributions, k: int, sentences: list[str]) -> _Explanation:
-    order = np.argsort(-np.abs(contributions.values), axis=1, kind="stable")
-    return _Explanation(contributions=contributions, order=order, k=k, sentences=sentences)
-
-
-def _one_answer(
-    champion: Champion,
-    rows: Sequence[dict[str, Value]],
-    predictions: Sequence[Prediction],
-    margins: Vector,
-    explanation: _Explanation | None,
-) -> OnePrediction:
-    bundle, prediction = champion.bundle, predictions[0]
-    listed, rest = _listed(champion.features, rows[0], explanation, 0)
+def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePrediction:
+    bundle, prediction, numbers = champion.bundle, found.predictions[0], found.numbers
+    listed, rest = _listed(champion.features, asked, found, 0)
     return OnePrediction(
         model=champion.deployed.model,
         version=champion.version,
@@ -232,65 +394,53 @@ def _one_answer(
         probability=prediction.score,
         label=_label(bundle, prediction.score),
         threshold=bundle.threshold,
-        margin=UNSET if explanation is None else float(margins[0]),
-        base=UNSET if explanation is None else explanation.contributions.base,
+        margin=numbers.margins[found.first] if asked.k else UNSET,
+        base=numbers.base if asked.k else UNSET,
         contributions=listed,
         rest=rest,
-        sentence=_sentence(explanation, 0),
+        sentence=found.sentences[0] if found.sentences else UNSET,
     )
 
 
-def _many_answers(
-    champion: Champion,
-    rows: Sequence[dict[str, Value]],
-    predictions: Sequence[Prediction],
-    margins: Vector,
-    explanation: _Explanation | None,
-) -> ManyPredictions:
-    bundle = champion.bundle
+def _many_answers(champion: Champion, asked: _Asked, found: _Found) -> ManyPredictions:
+    bundle, numbers = champion.bundle, found.numbers
     answers = []
-    for i, prediction in enumerate(predictions):
-        listed, rest = _listed(champion.features, rows[i], explanation, i)
+    for i, prediction in enumerate(found.predictions):
+        listed, rest = _listed(champion.features, asked, found, i)
         answers.append(
             RowPrediction(
                 prediction_id=prediction.id,
                 time=prediction.time,
                 probability=prediction.score,
                 label=_label(bundle, prediction.score),
-                margin=UNSET if explanation is None else float(margins[i]),
+                margin=numbers.margins[found.first + i] if asked.k else UNSET,
                 contributions=listed,
                 rest=rest,
-                sentence=_sentence(explanation, i),
+                sentence=found.sentences[i] if found.sentences else UNSET,
             )
         )
     return ManyPredictions(
         model=champion.deployed.model,
         version=champion.version,
         threshold=bundle.threshold,
-        base=UNSET if explanation is None else explanation.contributions.base,
+        base=numbers.base if asked.k else UNSET,
         predictions=tuple(answers),
     )
 
 
 def _listed(
-    features: Sequence[str], row: dict[str, Value], explanation: _Explanation | None, i: int
+    features: Sequence[str], asked: _Asked, found: _Found, i: int
 ) -> tuple[tuple[FeatureContribution, ...] | UnsetType, float | UnsetType]:
-    """The largest contributions to the margin of row ``i``, and the sum of the others."""
-    if explanation is None:
+    """The largest contributions to row ``i`` of the answer, and the sum of the others."""
+    if not asked.k:
         return UNSET, UNSET
-    values = explanation.contributions.values[i].tolist()
-    order = explanation.order[i].tolist()
+    row, place = asked.request.rows[i], found.first + i
+    values, order = found.numbers.values[place], found.numbers.order[place]
     listed = tuple(
         FeatureContribution(feature=features[j], value=row[features[j]], contribution=values[j])
-        for j in order[: explanation.k]
+        for j in order[: asked.k]
     )
-    return listed, math.fsum(values[j] for j in order[explanation.k :])
-
-
-def _sentence(explanation: _Explanation | None, i: int) -> str | UnsetType:
-    if explanation is None or not explanation.sentences:
-        return UNSET
-    return explanation.sentences[i]
+    return listed, math.fsum([values[j] for j in order[asked.k :]])
 
 
 def _label(bundle: Bundle, probability: float) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gyroscope.errors import UsageError
 from gyroscope.serve.address import ADDRESS_FILE
-from gyroscope.serve.app import create_app
+from gyroscope.serve.app import Application
 from gyroscope.serve.guard import LOOPBACK_HOSTS, Guard, is_loopback
 from gyroscope.serve.http import DEFAULT_LIMITS, Limits
 from gyroscope.serve.logs import Spooling
@@ -37,7 +37,7 @@ def run(
 
     Port 0 takes a free one; ``<state>/server.json`` says which while the server accepts requests.
     If GYROSCOPE_API_KEY is set, requests must carry it. ``trusted_types`` are those of
-    :func:`gyroscope.serve.app.create_app`.
+    :class:`gyroscope.serve.app.Application`.
 
     Raises:
         UsageError: the address cannot be bound, or strangers could reach a server without key.
@@ -46,7 +46,7 @@ def run(
     guard = _guard(host, os.environ.get(KEY_VARIABLE) or None)
     state.mkdir(parents=True, exist_ok=True)
     listening = _bound(host, port)
-    app = create_app(
+    app = Application(
         state,
         models,
         limits=limits,

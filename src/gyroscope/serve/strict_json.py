@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gyroscope.data.codec import EXACT_INTEGERS, shorten
+from gyroscope.data.codec import EXACT_INTEGERS, kind_of
 from gyroscope.errors import RequestError
 
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
@@ -70,7 +70,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_finite(literal: str) -> Unfit:
-    return Unfit(status=400, given=shorten(literal).strip("'"), expected="a finite number")
+    return Unfit(status=400, given=kind_of(math.inf), expected="a finite number")
 
 
 def _float(literal: str) -> float | Unfit:
@@ -83,6 +83,6 @@ def _integer(literal: str) -> int | Unfit:
         return int(literal)
     return Unfit(
         status=422,
-        given=shorten(literal).strip("'"),
+        given="a larger number",
         expected="a number within 2**53 (9007199254740992); send longer identifiers as text",
     )

@@ -6,6 +6,7 @@ let Arrow allocate without end, and abort the process that reads them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from gyroscope.serve.requests import check_count
 from gyroscope.serve.strict_json import Unfit
 
 _NAMES = {ARROW: "Arrow stream", PARQUET: "Parquet file"}
+_ROWS_AT_ONCE = 16_384  # that are unpacked before they are counted
 _NOT_READ = (Role.IGNORED, Role.WEIGHT)
 
 Rows = list[dict[str, Value]]
@@ -96,10 +98,19 @@ def _parquet_columns(body: bytes, columns: _Columns, most_rows: int) -> tuple[in
         schema = file.schema_arrow
     wanted = columns.choose(schema)
     texts = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
+    given: Arrays = {name: [] for name in wanted}
+    n = 0
     with pq.ParquetFile(pa.BufferReader(body), read_dictionary=texts) as file:
-        table = file.read(columns=list(wanted), use_threads=False)
-    table.validate(full=True)
-    return file.metadata.num_rows, {name: table.column(name).chunks for name in wanted}
+        batches = file.iter_batches(
+            min(most_rows, _ROWS_AT_ONCE), columns=list(wanted), use_threads=False
+        )
+        for batch in batches:  # counted here, since a footer may say what is not so
+            n += batch.num_rows
+            _check_most(n, most_rows)
+            batch.validate(full=True)
+            for name in wanted:
+                given[name].append(batch.column(name))
+    return n, given
 
 
 def _check_most(n: int, most: int) -> None:
@@ -146,16 +157,17 @@ class _Columns:
     def choose(self, schema: Any) -> dict[str, int]:
         """The columns to read, with their positions; the others are faults, or are not read."""
         names: list[str] = schema.names
-        for name in dict.fromkeys(names):
+        times = Counter(names)
+        for name, given in times.items():
             column = self._columns.get(name)
-            if names.count(name) > 1:
+            if given > 1:
                 self._fault(name, "the column twice", "each column once")
             elif column is None:
                 self._fault(name, "a column", "no such field; it is not in the contract")
             elif column.role is Role.TARGET:
                 self._fault(name, "a column", "not to be sent: it is what the model predicts")
         for column in self._contract.features:
-            if column.name not in names:
+            if column.name not in times:
                 self._fault(column.name, "nothing", Codec(column).expected)
         faulty = {problem.field for problem in self.problems}
         return {

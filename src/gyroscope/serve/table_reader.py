@@ -24,6 +24,7 @@ from gyroscope.model import Value
 from gyroscope.serve.http import Limits
 
 _LONGEST_S = 30.0  # for one table; the first waits for Arrow to be imported, too
+MOST_WAITING = 8  # tables of one server; more would fill its memory and wait too long
 _LENGTH = struct.Struct("<Q")
 
 
@@ -70,6 +71,7 @@ class TableReader:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tables")
         self._child: subprocess.Popen[bytes] | None = None
+        self._waiting = 0  # tables that are read, or are to be
 
     async def read(
         self, body: bytes, kind: str, contract: Contract, limits: Limits
@@ -77,8 +79,10 @@ class TableReader:
         """The rows of a table, and what is wrong with them.
 
         Raises:
-            RequestError: 400 not readable, 413 too large, 422 no rows.
+            RequestError: 400 not readable, 413 too large, 422 no rows, 503 too many at once.
         """
+        if self._waiting >= MOST_WAITING:
+            raise RequestError(503, f"{MOST_WAITING} tables are being read already: try again")
         table = Table(
             body=body,
             kind=kind,
@@ -87,7 +91,11 @@ class TableReader:
             most_bytes=limits.unpacked_bytes,
         )
         loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(self._thread, self._read, table)
+        self._waiting += 1
+        try:
+            outcome = await loop.run_in_executor(self._thread, self._read, table)
+        finally:
+            self._waiting -= 1
         if outcome.status != 200:
             raise RequestError(outcome.status, outcome.message)
         return outcome.rows, outcome.problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import msgspec
 
@@ -11,7 +12,8 @@ from gyroscope.serve.champions import ModelTable
 from gyroscope.serve.http import Answer
 from gyroscope.serve.logs import ServerLogs
 
-INTERVAL_S = 0.25  # between two looks at the deployments
+_GLANCE_S = 0.02  # between two glances at whether a deployment was written: microseconds each
+_LOOK_S = 1.0  # between two looks at everything, also at what was refused
 
 
 class Watch:
@@ -39,8 +41,11 @@ class Watch:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(INTERVAL_S)
+            written = self._models.written()
             await asyncio.to_thread(self._models.refresh)
+            due = time.monotonic() + _LOOK_S
+            while time.monotonic() < due and self._models.written() == written:
+                await asyncio.sleep(_GLANCE_S)
 
 
 async def health(path: str, models: ModelTable, logs: ServerLogs, watch: Watch) -> Answer:
@@ -68,6 +73,8 @@ def readiness(models: ModelTable, logs: ServerLogs, watch: Watch) -> Readiness:
                 f"model {model.name}: version {model.champion.version} goes on serving, "
                 f"a newer one was refused: {model.refused}"
             )
+        if model.canary_refused:
+            warnings.append(f"model {model.name}: no canary serves: {model.canary_refused}")
     for name in names:
         log_problems, log_warnings = logs.health(name)
         problems += log_problems

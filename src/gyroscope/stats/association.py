@@ -14,7 +14,6 @@ from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 from gyroscope.stats.rank_scores import normal_scores
 
-
 _ROUNDING = 1e-12  # a correlation this close to 1 is one whose z is made of rounding errors
 
 

@@ -92,17 +92,45 @@ def normal_mixture_sequence(
         nonparametric, nonasymptotic confidence sequences, Annals of Statistics 49, equations (14)
         and section 3.5 for r.
     """
-    from scipy.special import lambertw
-
     if not (sigma > 0 and best_at >= 1):
         raise UsageError(f"sigma must be above 0 and best_at at least 1, got {sigma}, {best_at}")
     values = np.asarray(x, dtype=np.float64)
     t = np.arange(1, values.shape[-1] + 1)
-    variance = t * sigma**2
-    rho = best_at * sigma**2 / (-float(lambertw(-(alpha**2) / math.e, -1).real) - 1)
-    half = np.sqrt((variance + rho) * np.log((variance + rho) / (rho * alpha**2))) / t
+    half = normal_mixture_half_width(
+        sigma / np.sqrt(t), best_at=sigma / math.sqrt(best_at), alpha=alpha
+    )
     average = np.cumsum(values, axis=-1) / t
     return Intervals(average - half, average + half)
+
+
+def normal_mixture_half_width(
+    errors: npt.ArrayLike, *, best_at: float, alpha: float = 0.05
+) -> FloatArray:
+    """Half of the interval around an estimate that may be looked at again and again as it grows.
+
+    For an estimate e with standard error s it is s sqrt((1 + r) log((1 + 1 / r) / alpha^2)), where
+    r is proportional to s^2. For estimates that are normal with independent increments, such as
+    the mean of normal rows, the intervals hold the truth at all times at once; with estimated
+    errors of large samples they do so asymptotically.
+
+    Args:
+        errors: standard errors, above 0, any shape.
+        best_at: the error at which the interval is to be narrowest, for its level, above 0.
+        alpha: the error of the whole sequence, in (0, 1).
+
+    Returns:
+        Half of each interval, in the unit of the errors.
+
+    Source:
+        Robbins (1970), see :func:`normal_mixture_sequence`; for estimated errors Waudby-Smith,
+        Arbour, Sinha, Kennedy and Ramdas (2024), Time-uniform central limit theory and asymptotic
+        confidence sequences, Annals of Statistics 52, theorem 2.2 and section 2.3 for r.
+    """
+    from scipy.special import lambertw
+
+    s = np.asarray(errors, dtype=np.float64)
+    ratio = (s / best_at) ** 2 / (-float(lambertw(-(alpha**2) / math.e, -1).real) - 1)
+    return np.asarray(s * np.sqrt((1 + ratio) * np.log((1 + 1 / ratio) / alpha**2)))
 
 
 def _delayed(values: FloatArray, first: float) -> FloatArray:

@@ -19,6 +19,8 @@ import yaml
 
 from gyroscope.app import Workspace
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.deployment import Deployment
+from gyroscope.bundle.split import Split
 from gyroscope.config import FILE
 from gyroscope.data.training_set import TrainingSet, load_training_set, save_snapshot
 from gyroscope.loop.executors import InlineExecutor
@@ -26,7 +28,6 @@ from gyroscope.loop.jobs import run_job
 from gyroscope.loop.pilot import Pilot
 from gyroscope.loop.training import BASE_SNAPSHOT
 from gyroscope.loop.world import World
-from gyroscope.promote.promotion import champion_of
 from gyroscope.store.base import Job
 from gyroscope.testing.worlds import CALM, CONTRACT, Event, logged, to_table
 
@@ -98,10 +99,28 @@ def register(world: World, bundle: Bundle, rows: TrainingSet | None = None) -> i
 
 
 def serve(world: World, events: Sequence[Event], *, labels: bool = True) -> None:
-    """Put events into the log as the champion of :data:`MODEL` would have, with their labels."""
-    champion = champion_of(world.registry, MODEL)
-    assert champion is not None  # promote a version first
-    predictions, known = logged(events, world.bundle(MODEL, champion), version=champion)
+    """Put events into the log as the servers of :data:`MODEL` would have, with their labels.
+
+    The canary, if there is one, serves its share of the entities, the champion all others.
+    """
+    deployed = Deployment(world.config.state / "serving" / MODEL).read()
+    assert deployed is not None  # promote a version first
+    canary, champion = deployed.canary, deployed.champion.version
+    if canary is None:
+        return _serve(world, events, champion, labels)
+    version = canary.deployed.version
+    entities = world.bundle(MODEL, champion).encoder.entities([event.row for event in events])
+    chosen = Split(MODEL, version, canary.percent).canary_serves(
+        entity or event.id for entity, event in zip(entities, events, strict=True)
+    )
+    for by, who in ((False, champion), (True, version)):
+        mine = [event for event, its in zip(events, chosen, strict=True) if its is by]
+        _serve(world, mine, who, labels)
+    return None
+
+
+def _serve(world: World, events: Sequence[Event], version: int, labels: bool) -> None:
+    predictions, known = logged(events, world.bundle(MODEL, version), version=version)
     log = world.log(MODEL)
     log.append(predictions)
     if labels:

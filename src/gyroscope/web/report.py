@@ -11,6 +11,7 @@ import gyroscope
 from gyroscope.app import Workspace
 from gyroscope.decisions import Action, Recorded, Status
 from gyroscope.findings import SEVERITY, Finding, Verdict
+from gyroscope.registry.publisher import aliases_in_words
 from gyroscope.web.charts import detector_chart, drift_chart, metric_chart
 
 _MOST_FINDINGS, _MOST_DECISIONS = 40, 500
@@ -92,7 +93,7 @@ def _versions(space: Workspace, model: str) -> list[dict[str, Any]]:
         shown.append(
             {
                 "version": version.version,
-                "aliases": version.aliases,
+                "aliases": aliases_in_words(version),
                 "tags": version.tags,
                 "auc": _number(metrics.get("roc_auc")),
                 "log_loss": _number(metrics.get("log_loss")),

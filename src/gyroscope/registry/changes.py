@@ -10,7 +10,7 @@ from urllib.parse import quote
 class DatabaseChanges:
     """Tells whether any other connection has written to the database since it was last asked.
 
-    For one thread. Costs microseconds, where a query through a registry costs milliseconds.
+    For one thread at a time. It costs microseconds; a query through a registry, milliseconds.
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,7 +22,7 @@ class DatabaseChanges:
         """Whether it was written to; yes at first, and while the database cannot be looked at."""
         try:
             if self._connection is None:
-                self._connection = sqlite3.connect(self._uri, uri=True)
+                self._connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
             version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error:
             return True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gyroscope.loop.changes import DatabaseChanges
+from gyroscope.registry.changes import DatabaseChanges
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""Single rows of different requests scored together: one call costs little more than one row.
+
+Under load many requests become ready in the same turn of the event loop. What they need of the
+kernels is asked for once, after all of them have been read; a request that comes alone waits for
+nothing but the turn it is in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import Executor
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from gyroscope.bundle.base import Matrix
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.explanation import Space
+from gyroscope.serve.scoring import Numbers, numbers_of
+
+_LONG_S = 0.005  # a call expected to take longer leaves the event loop to other requests
+
+_Place = tuple[Numbers, int]  # numbers of some rows, and which of them is asked for
+
+
+class Lane:
+    """For the tasks of one event loop; calls that take long go to ``threads``."""
+
+    def __init__(self, threads: Executor) -> None:
+        self._threads = threads
+        self._gathering: dict[tuple[int, Space | None], _Group] = {}
+        # Seconds that a row took the last time.
+        self._pace: WeakKeyDictionary[Bundle, dict[Space | None, float]] = WeakKeyDictionary()
+
+    def numbers(self, bundle: Bundle, X: Matrix, space: Space | None) -> asyncio.Future[_Place]:
+        """What :func:`numbers_of` makes of one row ``float64[1, p]``, among others."""
+        group = self._gathering.get((id(bundle), space))
+        if group is None:
+            group = self._gathering[id(bundle), space] = _Group(bundle, space)
+            # Called after all tasks that are ready now: they join the group.
+            group.loop.call_soon(self._take_up, group)
+        return group.add(X)
+
+    def _take_up(self, group: _Group) -> None:
+        del self._gathering[id(group.bundle), group.space]
+        paces = self._pace.setdefault(group.bundle, {})
+        if paces.get(group.space, 0.0) * len(group.rows) > _LONG_S:
+            scored = group.loop.run_in_executor(self._threads, group.score)
+            scored.add_done_callback(lambda _: group.settle(paces))
+        else:
+            group.score()
+            group.settle(paces)
+
+
+class _Group:
+    """Rows that one version scores in one way."""
+
+    def __init__(self, bundle: Bundle, space: Space | None) -> None:
+        self.bundle, self.space = bundle, space
+        self.loop = asyncio.get_running_loop()
+        self.rows: list[Matrix] = []
+        self._waiting: list[asyncio.Future[_Place]] = []
+        self._outcome: Numbers | Exception | None = None
+        self._took_s = 0.0
+
+    def add(self, X: Matrix) -> asyncio.Future[_Place]:
+        """A place for a row, filled when the group is settled."""
+        place: asyncio.Future[_Place] = self.loop.create_future()
+        self.rows.append(X)
+        self._waiting.append(place)
+        return place
+
+    def score(self) -> None:
+        """Find the numbers of all rows, or what is in the way; in any thread."""
+        X = self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows)
+        began = time.perf_counter()
+        try:
+            self._outcome = numbers_of(self.bundle, X, self.space)
+        except Exception as error:  # noqa: BLE001  it is for the tasks that wait
+            self._outcome = error
+        self._took_s = time.perf_counter() - began
+
+    def settle(self, paces: dict[Space | None, float]) -> None:
+        """Tell each task how it went; in the thread of the event loop."""
+        paces[self.space] = self._took_s / len(self.rows)
+        for i, place in enumerate(self._waiting):
+            if place.done():
+                continue  # its task was cancelled
+            if isinstance(self._outcome, Numbers):
+                place.set_result((self._outcome, i))
+            else:
+                place.set_exception(self._outcome or RuntimeError("nothing was scored"))

@@ -1,0 +1,133 @@
+"""Rows that are scored together with those of other requests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.serve.conftest import N_FEATURES, ROW, small_bundle
+
+from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.explanation import Space
+from gyroscope.serve import lane
+from gyroscope.serve.lane import Lane
+from gyroscope.serve.scoring import Numbers, numbers_of
+
+THREADS = ThreadPoolExecutor(1, thread_name_prefix="long")
+BUNDLES = small_bundle(1), small_bundle(2)
+
+
+def rows(n: int) -> list[Any]:
+    """Encoded rows of their own, float64[1, p] each."""
+    encoder = BUNDLES[0].encoder
+    return [encoder.encode_rows([{**ROW, "age": 20 + i, "balance": 10.0 * i}]) for i in range(n)]
+
+
+def at(numbers: Numbers, i: int) -> tuple[Any, ...]:
+    """All that is said of row ``i``, bit by bit."""
+    explained = (numbers.base, numbers.values[i], numbers.order[i]) if numbers.values else ()
+    return numbers.margins[i].hex(), numbers.probabilities[i].hex(), explained
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each call of the kernels was given."""
+    found: list[int] = []
+
+    def noted(bundle: Any, X: Any, space: Space | None) -> Numbers:
+        found.append(len(X))
+        return numbers_of(bundle, X, space)
+
+    monkeypatch.setattr(lane, "numbers_of", noted)
+    return found
+
+
+@pytest.mark.parametrize("space", [None, "margin", "probability"])
+def test_rows_that_are_ready_together_share_a_call_and_get_the_bits_they_get_alone(
+    space: Space | None, calls: list[int]
+) -> None:
+    async def together() -> list[tuple[Numbers, int]]:
+        one = Lane(THREADS)
+        return await asyncio.gather(*[one.numbers(BUNDLES[0], X, space) for X in rows(20)])
+
+    places = asyncio.run(together())
+    assert calls == [20]
+    for X, (numbers, i) in zip(rows(20), places, strict=True):
+        assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, space), 0)
+
+
+def test_versions_and_spaces_are_kept_apart_and_so_are_turns_of_the_loop(calls: list[int]) -> None:
+    async def apart() -> None:
+        one, (X, *_) = Lane(THREADS), rows(1)
+        wishes: list[tuple[Bundle, Space | None]] = [
+            (BUNDLES[0], None),
+            (BUNDLES[1], None),
+            (BUNDLES[0], "margin"),
+            (BUNDLES[0], None),
+        ]
+        places = await asyncio.gather(*[one.numbers(bundle, X, space) for bundle, space in wishes])
+        for (bundle, space), (numbers, i) in zip(wishes, places, strict=True):
+            assert at(numbers, i) == at(numbers_of(bundle, X, space), 0)
+        await one.numbers(BUNDLES[0], X, None)
+
+    asyncio.run(apart())
+    assert sorted(calls) == [1, 1, 1, 2]
+
+
+def test_a_row_that_overflows_is_told_of_that_row_alone() -> None:
+    bundle = small_bundle(1, balance_scale=1e3)
+    sound = bundle.encoder.encode_rows([ROW])
+    large = bundle.encoder.encode_rows([{**ROW, "balance": 1.7e308}])
+
+    async def both() -> list[tuple[Numbers, int]]:
+        one = Lane(THREADS)
+        return await asyncio.gather(*[one.numbers(bundle, X, "margin") for X in (sound, large)])
+
+    (numbers, first), (same, second) = asyncio.run(both())
+    assert numbers is same
+    assert first not in numbers.overflow
+    assert second in numbers.overflow
+
+
+def test_a_fault_reaches_everybody_who_waits_but_those_who_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> Numbers:
+        raise MemoryError("none left")
+
+    async def waited() -> list[Any]:
+        one, X = Lane(THREADS), np.zeros((1, N_FEATURES))
+        gone, *others = [one.numbers(BUNDLES[0], X, None) for _ in range(3)]
+        gone.cancel()
+        found = await asyncio.gather(*others, return_exceptions=True)
+        monkeypatch.undo()
+        await one.numbers(BUNDLES[0], X, None)  # the next turn begins anew
+        return found
+
+    monkeypatch.setattr(lane, "numbers_of", broken)
+    assert [type(error) for error in asyncio.run(waited())] == [MemoryError, MemoryError]
+
+
+def test_what_took_long_the_last_time_leaves_the_event_loop_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scored_in: list[str] = []
+
+    def noted(bundle: Any, X: Any, space: Space | None) -> Numbers:
+        scored_in.append(threading.current_thread().name.partition("_")[0])
+        return numbers_of(bundle, X, space)
+
+    async def twice() -> None:
+        one, (X, *_) = Lane(THREADS), rows(1)
+        for _ in range(2):
+            numbers, i = await one.numbers(BUNDLES[0], X, None)
+            assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, None), 0)
+
+    monkeypatch.setattr(lane, "numbers_of", noted)
+    monkeypatch.setattr(lane, "_LONG_S", 0.0)
+    asyncio.run(twice())
+    assert scored_in == ["MainThread", "long"]
