@@ -26,10 +26,15 @@ from numpy.typing import NDArray
 from gyroscope.data.cells import ColumnSpec, cells_of
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.data.joint import joint_of_cells
-from gyroscope.data.profile import ColumnProfile, Profile, category_profile, profile
+from gyroscope.data.profile import (
+    ColumnProfile,
+    Profile,
+    category_profile,
+    encoded_profile,
+    profile,
+)
 from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.findings import Finding, Verdict, Window
-from gyroscope.kernels import tally_numbers
 from gyroscope.monitor.budget import SHARES, YEAR, Budget
 from gyroscope.monitor.changes import DriftRules
 from gyroscope.monitor.drift import drift_findings_by_window, score_drift_findings_by_window
@@ -371,21 +376,7 @@ def _windows_of(spec: ColumnSpec, values: Floats, count: int, rows: int) -> list
         at = np.repeat(np.arange(count), rows) * (spec.cells + 1) + cells
         held = np.bincount(at, minlength=count * (spec.cells + 1)).reshape(count, -1)
         return [category_profile(h[:-1], missing=int(h[-1])) for h in held]
-    tally = tally_numbers(values, np.asarray(spec.edges), bounds=range(0, values.size + 1, rows))
-    return [
-        ColumnProfile(
-            counts=tally.counts[k],
-            missing=int(tally.missing[k]),
-            mean=float(tally.mean[k]),
-            m2=float(tally.m2[k]),
-            low=float(tally.low[k]) if tally.finite[k] else None,
-            high=float(tally.high[k]) if tally.finite[k] else None,
-            magnitude_cells=np.flatnonzero(tally.magnitudes[k]) + tally.first_magnitude,
-            magnitude_counts=tally.magnitudes[k][tally.magnitudes[k] > 0],
-            sketch=tally.sketch,
-        )
-        for k in range(count)
-    ]
+    return [encoded_profile(window, spec) for window in np.split(values, count)]
 
 
 # -- the table of years ---------------------------------------------------------------------------
