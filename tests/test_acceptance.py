@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pytest
 
@@ -425,3 +427,37 @@ def test_a_log_that_cannot_be_written_refuses_predictions(machine: Machine) -> N
         told = machine.gyro("predict", "shop.csv", "out.csv", code=1)
     folder.chmod(0o700)
     assert "log" in told
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_several_classes_and_numbers_go_the_whole_way(tmp_path: Path, task: str) -> None:
+    machine = Machine(tmp_path, GYROSCOPE_CANDIDATES="[base_rate, lightgbm]")
+    random = np.random.default_rng(0)
+    size = random.normal(size=1500)
+    number = 250_000 + 40_000 * size + 10_000 * random.normal(size=1500)
+    kinds = np.array(["ash", "elm", "oak"])[np.digitize(number, [230_000, 270_000])]
+    target = kinds if task == "multiclass" else number.round(2)
+    pyarrow.csv.write_csv(
+        pa.table({"id": range(1500), "size": size, "outcome": target}), tmp_path / "data.csv"
+    )
+    made = machine.json("init", "data.csv", "--target", "outcome", "--id", "id")
+    assert (made["task"], made["classes"]) == (
+        (task, ["ash", "elm", "oak"]) if task == "multiclass" else (task, [])
+    )
+    assert machine.json("train")["champion"] is True
+    with machine.up():
+        machine.gyro("predict", "data.csv", "out.csv")
+        labels = labelled(tmp_path / "out.csv", [str(value) for value in target], "outcome")
+        assert "1,500 labels accepted" in machine.gyro("label", labels)
+        with (tmp_path / "out.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        if task == "multiclass":
+            right = [row["prediction"] == kind for row, kind in zip(rows, kinds, strict=True)]
+            assert np.mean(right) > 0.7
+            assert {"probability", "probability_ash", "probability_oak"} <= set(rows[0])
+        else:
+            errors = np.array([float(row["prediction"]) for row in rows]) - number
+            assert np.sqrt(np.mean(errors**2)) < 15_000
+    assert "1,500 logged predictions scored again, 0 differ" in machine.gyro("verify")
+    assert "performance" in machine.gyro("monitor", code=0)
+    machine.close()

@@ -66,13 +66,15 @@ class Client:
         explain: int | Literal["all"] = 0,
         space: Literal["margin", "probability"] = "margin",
         sentence: bool = False,
+        of_class: str | None = None,
         request_id: str | None = None,
     ) -> list[dict[str, Any]]:
         """Predictions for rows, in their order, each with its ``prediction_id``.
 
         ``explain`` says how many contributions to list. Then there are also ``base`` and ``rest``,
         which with the contributions add up to the margin, or in the other ``space`` to the
-        probability, and with ``sentence`` the prediction in words.
+        probability, and with ``sentence`` the prediction in words. Of several classes the most
+        probable one of each row is explained, or ``of_class``.
 
         NaN and the missing values of pandas are sent as null; scalars of NumPy as what they hold.
         ``request_id`` is a text of 1 to 255 visible ASCII characters, new if not given; with the
@@ -87,6 +89,7 @@ class Client:
         asked: dict[str, Any] = {"rows": _plain_rows(rows), "explain": explain}
         if explain:
             asked |= {"space": space, "sentence": sentence}
+            asked |= {} if of_class is None else {"class": of_class}
         headers = {_KEY: _key(request_id)}
         response = self._sent(f"/v1/models/{model}/predict", asked, headers=headers)
         answer = self._json(response)
@@ -101,8 +104,9 @@ class Client:
     ) -> Any:
         """Predictions for the rows of a ``pyarrow.Table``, as another with the same rows.
 
-        Its columns are prediction_id, time, probability and label. See :meth:`predict` for the
-        rest; raises UsageError and RequestError.
+        Its columns are prediction_id, time, probability and label, with several classes also
+        probabilities; or value in place of the last two. See :meth:`predict` for the rest; raises
+        UsageError and RequestError.
         """
         import pyarrow as pa
 
@@ -133,15 +137,17 @@ class Client:
         rows: Sequence[Mapping[str, Any]],
         *,
         features: int | None = None,
+        of_class: str | None = None,
         version: int | None = None,
     ) -> dict[str, Any]:
         """What would be predicted for rows, and why; nothing goes on record.
 
         ``features`` are listed for each row, all of them if not given. ``version`` may be the
         champion, the previous one, the canary or the challenger; whichever serves a row if not
-        given. Raises as :meth:`predict`.
+        given. ``of_class`` and errors are those of :meth:`predict`.
         """
-        body = {"rows": _plain_rows(rows), "explain": features}
+        body: dict[str, Any] = {"rows": _plain_rows(rows), "explain": features}
+        body |= {} if of_class is None else {"class": of_class}
         query = {} if version is None else {"version": version}
         return self._post(f"/v1/models/{model}/explain", body, params=query)
 

@@ -140,8 +140,9 @@ MODEL_SETTINGS = (
         name="metric",
         default="log_loss",
         unit="",
-        choices=("log_loss", "roc_auc", "brier"),
-        help="What chooses between candidates, on the validation rows.",
+        choices=("log_loss", "roc_auc", "brier", "rmse", "mae"),
+        help="What chooses between candidates, on the validation rows; for a target of numbers "
+        "rmse (the default there) or mae.",
     ),
     Setting(
         name="cost_false_positive",
@@ -409,6 +410,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         if name not in self.models:
             raise NotFoundError(f"no model {name!r} in {self.root / FILE}; it has: {known}")
         return self.models[name]
+
+
+def metric_of(settings: Settings, task: str) -> str:
+    """The setting ``metric`` of a model; by default one that suits its task.
+
+    Raises:
+        ConfigError: it is one of another task.
+    """
+    metric: str = settings["metric"]
+    of_values = ("rmse", "mae")
+    if settings.sources["metric"] == "default":
+        return of_values[0] if task == "regression" else metric
+    if (metric in of_values) != (task == "regression"):
+        fitting = of_values if task == "regression" else ("log_loss", "roc_auc", "brier")
+        raise ConfigError(
+            f"setting metric: {metric} is not for a {task} target; use {' or '.join(fitting)}"
+        )
+    return metric
 
 
 def load_config(root: Path) -> Config:

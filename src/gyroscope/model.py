@@ -53,7 +53,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     arrival: datetime  # when the server had it, UTC
     columns: tuple[str, ...]  # names of ``row``, in order
     row: tuple[Value, ...]  # fields as given by the client, before encoding
-    score: float  # calibrated probability of the positive class
+    # Calibrated probability of the positive class, those of all classes in their order, or the
+    # value predicted.
+    score: float | tuple[float, ...]
     entity: str | None = None  # value of the id column: whom the prediction is about
 
 

@@ -166,10 +166,10 @@ def write_manifest(folder: Path, **changes: Any) -> None:
 
 
 def test_a_newer_format_says_what_made_it_and_what_to_do(folder: Path) -> None:
-    write_manifest(folder, format=3, gyroscope="9.1.0", files="arranged otherwise")
+    write_manifest(folder, format=4, gyroscope="9.1.0", files="arranged otherwise")
     message = (
-        f"bundle {folder} has format 3, made by a later release (gyroscope 9.1.0); "
-        "this release reads up to 2: upgrade gyroscope"
+        f"bundle {folder} has format 4, made by a later release (gyroscope 9.1.0); "
+        "this release reads up to 3: upgrade gyroscope"
     )
     with pytest.raises(BundleError) as caught:
         read_bundle(folder)
@@ -179,8 +179,8 @@ def test_a_newer_format_says_what_made_it_and_what_to_do(folder: Path) -> None:
 def test_a_newer_format_is_seen_wherever_it_stands(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_bytes())
     del manifest["format"]
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 3}))
-    with pytest.raises(BundleError, match="has format 3, made by a later release"):
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 4}))
+    with pytest.raises(BundleError, match="has format 4, made by a later release"):
         read_bundle(folder)
 
 

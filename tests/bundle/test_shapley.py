@@ -17,7 +17,7 @@ from gyroscope.bundle.trees import TreeScorer
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, family
 from gyroscope.train.families.node_table import NodeTable
-from gyroscope.train.families.sklearn_trees import share_nodes
+from gyroscope.train.families.sklearn_trees import mean_scorer
 
 N_CODES = 4  # of column 3; the other columns are numbers
 P = 4
@@ -223,7 +223,7 @@ def test_a_forest_agrees_with_shap() -> None:
     ranks = CategoryRanks(SAMPLE)
     forest = RandomForestClassifier(20, max_leaf_nodes=32, random_state=0)
     forest.fit(ranks(SAMPLE.X), SAMPLE.y)
-    scorer = TreeScorer(share_nodes(forest.estimators_, ranks), base=0.0, single=True)
+    scorer = mean_scorer(forest.estimators_, ranks, SAMPLE)
     explainer = shap.TreeExplainer(forest, feature_perturbation="tree_path_dependent")
     theirs = explainer.shap_values(ranks(SAMPLE.X[:100]), check_additivity=False)[..., 1]
     ours = scorer.contributions(SAMPLE.X[:100])

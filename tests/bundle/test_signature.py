@@ -178,7 +178,7 @@ def test_a_newer_format_says_so_whoever_signed_it(folder: Path, keys: Keys) -> N
     manifest.write_bytes(text.replace(ours, b'"gyroscope": "4.0.1"'))
     assert refusal(folder, keys) == (
         f"bundle {folder} has format 7, made by a later release (gyroscope 4.0.1); "
-        "this release reads up to 2: upgrade gyroscope"
+        "this release reads up to 3: upgrade gyroscope"
     )
 
 

@@ -73,7 +73,7 @@ def sentence(wording: Wording = WORDING, p: float = 0.62, **given: Any) -> str:
         contributions[j] = value
     row = {**ROW, **given}
     [x] = Encoder(CONTRACT).encode_rows([row])
-    return wording.sentence(row, x, contributions, base=0.141, probability=p)
+    return wording.sentence(row, x, contributions, base=0.141, score=p)
 
 
 def test_the_values_that_matter_stand_beside_the_usual_ones() -> None:
@@ -118,7 +118,7 @@ def test_many_small_reasons_are_told_as_some_of_many() -> None:
     assert "raised mostly by" in sentence(contributions=even)
     crowd = Wording(many_columns(), NOTHING)
     x = np.ones(20)
-    told = crowd.sentence(dict.fromkeys(map(str, range(20)), 1.0), x, x, base=0.1, probability=0.5)
+    told = crowd.sentence(dict.fromkeys(map(str, range(20)), 1.0), x, x, base=0.1, score=0.5)
     assert "raised, among others, by x0 of 1." in told
 
 

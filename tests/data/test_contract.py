@@ -89,7 +89,7 @@ def test_a_contract_is_read_from_the_fields_of_a_file() -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"columns": {}}, "here: 'columns' must be a mapping of column names to fields"),
     ({"columns": ["x"]}, "here: 'columns' must be a mapping of column names to fields"),
-    ({"colour": 1}, "here: unknown field 'colour'; known: columns, positive, negative"),
+    ({"colour": 1}, "here: unknown field 'colour'; known: columns, task, positive, neg"),
     ({"columns": {"x": 5}}, "here, column x: expected fields such as 'type: number'"),
     ({"columns": {"x": {"typ": "number"}}}, "here, column x: unknown field 'typ'; known: categ"),
     ({"columns": {"x": {"type": "int"}}}, "here, column x: Invalid enum value 'int'"),

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from gyroscope.data.contract import Task
 from gyroscope.data.distinct import distinct_values
 from gyroscope.data.infer_target import Target, infer_target
 from gyroscope.errors import ContractError
@@ -61,20 +62,79 @@ def test_a_class_called_none_is_a_class_if_nothing_else_is_left_or_it_was_named(
     ("values", "message"),
     [
         (["", None], "target 'y' is empty in all 2 rows"),
-        (["yes", "yes"], "target 'y' is 'yes' in all rows; a model needs rows of both classes"),
-        (["a", "b", "b", "c"], "has 3 classes: 'b' 50 %, 'a' 25 %, 'c' 25 %.*--positive c"),
-        ([1, 2, 3], "has 3 classes: '1' 33 %"),
-        (list(range(21)), "holds 21 different numbers from 0 to 20: .*for example y > 10"),
-        ([0.5, 1.5, 2.5], "regression.* is not supported yet. Derive a yes/no column"),
-        ([f"value {k}" for k in range(201)], "has 201 different values. Derive a yes/no column"),
+        (["yes", "yes"], "target 'y' is 'yes' in all rows; a model needs rows of at least two"),
+        ([f"value {k}" for k in range(201)], "has 201 different values, at most 200 .* Derive a"),
         ([[1], [2]], "holds values of type list"),
+        ([1.5, 2.5, float("inf")], "holds infinite numbers; leave such rows out"),
     ],
 )
-def test_a_target_without_two_classes_is_refused_with_what_to_do(
+def test_a_target_that_cannot_be_predicted_is_refused_with_what_to_do(
     values: list[Any], message: str
 ) -> None:
     with pytest.raises(ContractError, match=message):
         target(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (["a", "b", "a"], "binary"),
+        ([0.5, 1.5, 0.5], "binary"),
+        (["a", "b", "c"], "multiclass"),
+        ([3, 1, 2, 1], "multiclass"),
+        (list(range(20)), "multiclass"),
+        (list(range(21)), "regression"),
+        ([0.5, 1.5, 2.5], "regression"),
+        (["1.5", "2", "-3"], "regression"),
+    ],
+)
+def test_the_task_is_told_by_the_values(values: list[Any], task: str) -> None:
+    assert target(values).task == task
+
+
+def test_classes_stand_in_their_natural_order_and_are_numbered() -> None:
+    made = target([10, 9, None, 2, 10])
+    assert made.classes == ("2", "9", "10")
+    np.testing.assert_array_equal(made.y, [2, 1, np.nan, 0, 2])
+    assert target(["Elm", "ash", "oak", "elm", "elm"]).classes == ("ash", "elm", "oak")
+
+
+def test_a_number_is_itself_and_its_range_is_kept() -> None:
+    made = target(["1.5", "", "2", "-3"])
+    np.testing.assert_array_equal(made.y, [1.5, np.nan, 2, -3])
+    assert (made.column.type, made.column.seen) == ("number", (-3, 2))
+    assert target(list(range(30))).column.type == "integer"
+
+
+def test_the_task_can_be_said() -> None:
+    made = infer_target(distinct_values("y", pa.array([1, 2, 3])), (), "regression")
+    assert made.task == "regression"
+    made = infer_target(distinct_values("y", pa.array([0.5, 1.5, 2.5])), (), "multiclass")
+    assert made.classes == ("0.5", "1.5", "2.5")
+    assert infer_target(distinct_values("y", pa.array([0, 1, 1])), (), "regression").positive == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "positive", "task", "message"),
+    [
+        (["a", "b", "b", "c"], (), "binary", "has 3 classes: 'b' 50 %, 'a' 25 %.*--positive c"),
+        (["a", "b", "c"], (), "regression", "holds texts such as 'a'; regression needs numbers"),
+        (["a", "b", "b"], (), "multiclass", "has 2 classes; leave --task out: it is binary"),
+        (["a", "b", "c"], ("a",), "multiclass", "--positive is for a binary target"),
+    ],
+)
+def test_a_task_that_does_not_suit_the_values_is_refused(
+    values: list[Any], positive: tuple[str, ...], task: Task, message: str
+) -> None:
+    with pytest.raises(ContractError, match=message):
+        infer_target(distinct_values("y", pa.array(values)), positive, task)
+
+
+def test_columns_are_held_against_one_side_of_the_target() -> None:
+    side = target(["a", "b", "b", "c", None]).against_rest()
+    np.testing.assert_array_equal(side, [1, 0, 0, 1, np.nan])
+    side = target([0.5, 1.5, 2.5, 9.5, None]).against_rest()
+    np.testing.assert_array_equal(side, [0, 0, 1, 1, np.nan])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def test_an_empty_log_has_nothing_that_differs(world: World) -> None:
 def test_a_score_that_is_off_by_one_bit_is_found(world: World) -> None:
     predictions, _ = logged(CALM.events(0, 1), tiny_bundle(), version=1)
     score = predictions[7].score
+    assert isinstance(score, float)
     predictions[7] = msgspec.structs.replace(predictions[7], score=score + 2**-53)
     assert predictions[7].score != score
     world.log(MODEL).append(predictions)

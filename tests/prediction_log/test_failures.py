@@ -179,7 +179,7 @@ def test_segments_that_keep_vanishing_while_they_are_read_are_told(
     ("prediction_", "reason"),
     [
         (prediction("bad", row={"text": "\ud800"}), "surrogates not allowed"),
-        (prediction("bad", score="high"), "Expected `float`, got `str`"),  # type: ignore[arg-type]
+        (prediction("bad", score="high"), "Expected `float | array`, got `str`"),  # type: ignore[arg-type]
         (prediction("bad", version=2**64), "can't serialize ints"),
         (prediction("bad", row={"object": object()}), "unsupported"),  # type: ignore[dict-item]
     ],

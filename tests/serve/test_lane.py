@@ -12,10 +12,9 @@ import pytest
 from tests.serve.conftest import N_FEATURES, ROW, small_bundle
 
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.explanation import Space
 from gyroscope.serve import lane
 from gyroscope.serve.lane import Lane
-from gyroscope.serve.scoring import Numbers, numbers_of
+from gyroscope.serve.scoring import Numbers, Wish, numbers_of
 
 THREADS = ThreadPoolExecutor(1, thread_name_prefix="long")
 BUNDLES = small_bundle(1), small_bundle(2)
@@ -29,8 +28,12 @@ def rows(n: int) -> list[Any]:
 
 def at(numbers: Numbers, i: int) -> tuple[Any, ...]:
     """All that is said of row ``i``, bit by bit."""
-    explained = (numbers.base, numbers.values[i], numbers.order[i]) if numbers.values else ()
-    return numbers.margins[i].hex(), numbers.probabilities[i].hex(), explained
+    explained = (
+        (numbers.bases[i], numbers.margins[i].hex(), numbers.values[i], numbers.order[i])
+        if numbers.values
+        else ()
+    )
+    return np.array(numbers.scores[i]).tobytes(), explained
 
 
 @pytest.fixture
@@ -38,40 +41,40 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each call of the kernels was given."""
     found: list[int] = []
 
-    def noted(bundle: Any, X: Any, space: Space | None) -> Numbers:
+    def noted(bundle: Any, X: Any, wish: Wish | None) -> Numbers:
         found.append(len(X))
-        return numbers_of(bundle, X, space)
+        return numbers_of(bundle, X, wish)
 
     monkeypatch.setattr(lane, "numbers_of", noted)
     return found
 
 
-@pytest.mark.parametrize("space", [None, "margin", "probability"])
+@pytest.mark.parametrize("wish", [None, Wish(), Wish("probability")])
 def test_rows_that_are_ready_together_share_a_call_and_get_the_bits_they_get_alone(
-    space: Space | None, calls: list[int]
+    wish: Wish | None, calls: list[int]
 ) -> None:
     async def together() -> list[tuple[Numbers, int]]:
         one = Lane(THREADS)
-        return await asyncio.gather(*[one.numbers(BUNDLES[0], X, space) for X in rows(20)])
+        return await asyncio.gather(*[one.numbers(BUNDLES[0], X, wish) for X in rows(20)])
 
     places = asyncio.run(together())
     assert calls == [20]
     for X, (numbers, i) in zip(rows(20), places, strict=True):
-        assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, space), 0)
+        assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, wish), 0)
 
 
 def test_versions_and_spaces_are_kept_apart_and_so_are_turns_of_the_loop(calls: list[int]) -> None:
     async def apart() -> None:
         one, (X, *_) = Lane(THREADS), rows(1)
-        wishes: list[tuple[Bundle, Space | None]] = [
+        wishes: list[tuple[Bundle, Wish | None]] = [
             (BUNDLES[0], None),
             (BUNDLES[1], None),
-            (BUNDLES[0], "margin"),
+            (BUNDLES[0], Wish()),
             (BUNDLES[0], None),
         ]
-        places = await asyncio.gather(*[one.numbers(bundle, X, space) for bundle, space in wishes])
-        for (bundle, space), (numbers, i) in zip(wishes, places, strict=True):
-            assert at(numbers, i) == at(numbers_of(bundle, X, space), 0)
+        places = await asyncio.gather(*[one.numbers(bundle, X, wish) for bundle, wish in wishes])
+        for (bundle, wish), (numbers, i) in zip(wishes, places, strict=True):
+            assert at(numbers, i) == at(numbers_of(bundle, X, wish), 0)
         await one.numbers(BUNDLES[0], X, None)
 
     asyncio.run(apart())
@@ -85,7 +88,7 @@ def test_a_row_that_overflows_is_told_of_that_row_alone() -> None:
 
     async def both() -> list[tuple[Numbers, int]]:
         one = Lane(THREADS)
-        return await asyncio.gather(*[one.numbers(bundle, X, "margin") for X in (sound, large)])
+        return await asyncio.gather(*[one.numbers(bundle, X, Wish()) for X in (sound, large)])
 
     (numbers, first), (same, second) = asyncio.run(both())
     assert numbers is same
@@ -117,9 +120,9 @@ def test_what_took_long_the_last_time_leaves_the_event_loop_to_others(
 ) -> None:
     scored_in: list[str] = []
 
-    def noted(bundle: Any, X: Any, space: Space | None) -> Numbers:
+    def noted(bundle: Any, X: Any, wish: Wish | None) -> Numbers:
         scored_in.append(threading.current_thread().name.partition("_")[0])
-        return numbers_of(bundle, X, space)
+        return numbers_of(bundle, X, wish)
 
     async def twice() -> None:
         one, (X, *_) = Lane(THREADS), rows(1)

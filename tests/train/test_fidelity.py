@@ -44,7 +44,7 @@ def test_covers_that_were_changed_are_found_in_the_contributions(fitted: Fitted)
 
 def test_a_scorer_that_answers_nan_is_found(fitted: Fitted) -> None:
     broken = msgspec.structs.replace(
-        fitted, probabilities=lambda X: np.full(len(X), np.nan), contributions=None
+        fitted, answers=lambda X: np.full(len(X), np.nan), contributions=None
     )
     with pytest.raises(BundleError, match="probabilities differ from the library's by nan"):
         check_fidelity("mine", broken, X)
@@ -67,7 +67,7 @@ def test_contributions_that_do_not_add_up_are_found() -> None:
 
 def test_a_library_that_adds_up_in_float32_is_allowed_its_own_error() -> None:
     linear = family("logistic_regression").fit(sample(), seed=0)
-    off = msgspec.structs.replace(linear, probabilities=lambda X: linear.probabilities(X) + 5e-6)
+    off = msgspec.structs.replace(linear, answers=lambda X: linear.answers(X) + 5e-6)
     with pytest.raises(BundleError, match="probabilities differ"):
         check_fidelity("mine", off, X)
     assert check_fidelity("mine", msgspec.structs.replace(off, tolerance=1e-5), X) > 1e-6

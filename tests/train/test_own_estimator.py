@@ -96,7 +96,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 
 
 def test_probabilities_are_those_of_the_estimator(fitted: Fitted) -> None:
-    gap = np.abs(probabilities(fitted, ROWS) - fitted.probabilities(ROWS))
+    gap = np.abs(probabilities(fitted, ROWS) - fitted.answers(ROWS))
     assert gap.max() <= 2.0**-24
     assert check_fidelity("estimator", fitted, ROWS) <= 2.0**-24
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import cast, get_args
 
 import msgspec
 import numpy as np
@@ -20,9 +21,11 @@ import numpy as np
 import gyroscope
 from gyroscope.bundle.additive import AdditiveScorer
 from gyroscope.bundle.base import Arrays, Contributions, Matrix, Scorer, Vector
+from gyroscope.bundle.class_link import ClassLink, ClassLinkKind
+from gyroscope.bundle.class_scorers import ClassContributions, ClassScorers, Integers
 from gyroscope.bundle.environment import Environment
 from gyroscope.bundle.estimator import EstimatorScorer, estimator_types
-from gyroscope.bundle.explanation import Space, in_probability
+from gyroscope.bundle.explanation import Space, in_class_probability, in_probability
 from gyroscope.bundle.links import Link, LinkKind
 from gyroscope.bundle.reference import Reference
 from gyroscope.bundle.safe_arrays import checked_arrays
@@ -42,6 +45,7 @@ from gyroscope.data.framing import array_in, array_out
 from gyroscope.errors import BundleError, ContractError
 
 FORMAT = 2  # 1 had no signature and no environment
+_NEWEST = 3  # as 2, of models with several classes or with values, which earlier releases lack
 _CONTRACT, _ARRAYS, _REFERENCE = "contract.json", "arrays.safetensors", "reference.json"
 _FILES = (_CONTRACT, _ARRAYS, _REFERENCE)
 # What reading rubbish raises: malformed JSON, missing or odd arrays, a contract against itself.
@@ -70,8 +74,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     family: str  # e.g. "lightgbm"
     scorer: str  # kind of the scorer
-    link: LinkKind
-    threshold: float  # a probability at or above it is labelled positive
+    link: LinkKind | ClassLinkKind
+    threshold: float | None  # a probability at or above it is labelled positive; binary only
     metrics: dict[str, float]  # on the test rows, e.g. "roc_auc"
     snapshot: str  # digest of the training data
     trained_from: str | None = None  # event time of the first row fitted or chosen on, ISO 8601
@@ -89,8 +93,8 @@ class Bundle:
         *,
         manifest: Manifest,
         contract: Contract,
-        scorer: Scorer,
-        link: Link,
+        scorer: Scorer | ClassScorers,
+        link: Link | ClassLink,
         reference: Reference,
     ) -> None:
         self.manifest = manifest
@@ -102,32 +106,86 @@ class Bundle:
 
     @property
     def threshold(self) -> float:
-        """A probability at or above it is labelled positive."""
-        return self.manifest.threshold
+        """A probability at or above it is labelled positive; only binary models have one."""
+        threshold = self.manifest.threshold
+        assert threshold is not None  # the caller knows the task
+        return threshold
 
     @property
     def explains(self) -> bool:
         """Whether there are contributions; only estimators of the user's own have none."""
         return self.scorer.explains
 
+    @property
+    def unit(self) -> str:
+        """What margins and contributions are measured in."""
+        if self.contract.task != "regression":
+            return self.link.unit
+        target = self.contract.target
+        return target.unit or f"units of {target.name}"
+
     def margins(self, X: Matrix) -> Vector:
-        """Margins ``float64[n]`` of encoded rows ``float64[n, p]``, in ``link.unit``."""
+        """Margins of encoded rows ``float64[n, p]``, in ``unit``: ``float64[n]``, or with several
+        classes ``float64[n, classes]``."""
         return self.link.margin(self.scorer.margins(X))
 
-    def probabilities(self, X: Matrix) -> Vector:
-        """Calibrated probabilities of the positive class, ``float64[n]`` in [0, 1].
+    def scores(self, X: Matrix) -> Vector:
+        """What goes on record of encoded rows ``float64[n, p]``, by the task of the contract: the
+        probability of the positive class, ``float64[n]``; that of each class, ``float64[n,
+        classes]``; or the value predicted, ``float64[n]``.
 
         The same row gets the same bits whatever rows it comes with.
         """
         return self.link.probability(self.margins(X))
 
+    def probabilities(self, X: Matrix) -> Vector:
+        """The scores of a model that has probabilities, in [0, 1]."""
+        return self.scores(X)
+
+    def label(self, score: float | Sequence[float]) -> str:
+        """The class that the score of a row speaks for; a model of values has none."""
+        contract = self.contract
+        if isinstance(score, float):
+            return (contract.positive if score >= self.threshold else contract.negative)[0]
+        return contract.classes[max(range(len(score)), key=score.__getitem__)]
+
     def contributions(self, X: Matrix, *, space: Space = "margin") -> Contributions:
-        """Exact Shapley values of the margins, or their share of the probabilities."""
+        """Exact Shapley values of the margins, or their share of the probabilities.
+
+        Of a model with several classes see :meth:`class_contributions`.
+        """
+        assert isinstance(self.link, Link)
+        assert not isinstance(self.scorer, ClassScorers)
         raw = self.scorer.contributions(X)
         found = Contributions(
             values=raw.values * self.link.scale, base=raw.base * self.link.scale + self.link.shift
         )
         return found if space == "margin" else in_probability(found, self.margins(X), self.link)
+
+    def class_contributions(
+        self, X: Matrix, classes: Integers, *, space: Space = "margin"
+    ) -> ClassContributions:
+        """The same for one class of each row, ``intp[n]``, of a model with several."""
+        assert isinstance(self.link, ClassLink)
+        assert isinstance(self.scorer, ClassScorers)
+        scale, shifts = self.link.scale, np.array(self.link.shifts)
+        if space == "margin":
+            raw = self.scorer.contributions_to(X, classes)
+            return ClassContributions(
+                values=raw.values * scale, base=raw.base * scale + shifts[classes]
+            )
+        raw = self.scorer.contributions(X)
+        found = ClassContributions(values=raw.values * scale, base=raw.base * scale + shifts)
+        return in_class_probability(found, classes, self.link)
+
+    @cached_property
+    def class_bases(self) -> Vector:
+        """The probability of each of several classes before anything is known of a row."""
+        assert isinstance(self.scorer, ClassScorers)
+        none = np.empty((0, len(self.contract.features)))
+        raw = self.scorer.contributions(none).base
+        bases: Vector = self.link.probability(self.link.margin(raw[None]))[0]
+        return bases
 
     @cached_property
     def wording(self) -> Wording:
@@ -153,7 +211,8 @@ class Bundle:
             name: FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
             for name, content in contents.items()
         }
-        manifest = msgspec.structs.replace(self.manifest, format=FORMAT, files=entries)
+        format = FORMAT if self.contract.task == "binary" else _NEWEST
+        manifest = msgspec.structs.replace(self.manifest, format=format, files=entries)
         contents[MANIFEST] = _pretty(manifest)
         if signer is not None:
             contents[SIGNATURE] = signature_file(contents[MANIFEST], signer, run)
@@ -208,11 +267,12 @@ class Bundle:
                 f"know who made it: gyro {_vouching(verified, folder)}"
             )
         with _readable(folder):
+            scorer = _scorer(manifest, said.contract, _part(said.arrays, "scorer"), trusted_types)
             bundle = cls(
                 manifest=manifest,
                 contract=said.contract,
-                scorer=_scorer(manifest.scorer, _part(said.arrays, "scorer"), trusted_types),
-                link=Link.from_arrays(manifest.link, _part(said.arrays, "link")),
+                scorer=scorer,
+                link=_link(manifest, said.contract, _part(said.arrays, "link")),
                 reference=said.reference,
             )
             bundle._try_out()
@@ -227,9 +287,19 @@ class Bundle:
         X = np.array([np.full(len(codes), np.nan), codes])
         if not self.explains:  # the user's own need not take what is no row of the contract
             X = np.zeros((1, len(codes)))
-        if not (np.isfinite(self.margins(X)).all() and np.isfinite(self.probabilities(X)).all()):
+        margins = self.margins(X)
+        shape = (len(X), len(self.contract.classes)) if self.contract.classes else (len(X),)
+        if margins.shape != shape or not np.isfinite(margins).all():
             raise ValueError("it does not score rows of its own contract")
-        if self.explains:
+        if not np.isfinite(self.link.probability(margins)).all():
+            raise ValueError("it does not score rows of its own contract")
+        if (self.contract.task == "binary") != (self.manifest.threshold is not None):
+            raise ValueError("a binary model has a threshold, and no other has one")
+        if not self.explains:
+            return
+        if self.contract.task == "multiclass":
+            self.class_contributions(X, np.zeros(len(X), dtype=np.intp), space="probability")
+        else:
             self.contributions(X)
 
 
@@ -294,7 +364,7 @@ def read_bundle(
 
     With ``anyone`` one that no key of ``trusted`` signed is read as well, and has no signer.
     """
-    return read_verified(folder, names=_FILES, newest=FORMAT, trusted=trusted, anyone=anyone)
+    return read_verified(folder, names=_FILES, newest=_NEWEST, trusted=trusted, anyone=anyone)
 
 
 @contextmanager
@@ -316,10 +386,29 @@ def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {n.removeprefix(start): array for n, array in arrays.items() if n.startswith(start)}
 
 
-def _scorer(kind: str, arrays: Arrays, trusted_types: Sequence[str]) -> Scorer:
-    if kind == EstimatorScorer.kind:
-        return EstimatorScorer.from_arrays(arrays, trusted_types=trusted_types)
-    return _SCORERS[kind].from_arrays(arrays)
+def _scorer(
+    manifest: Manifest, contract: Contract, arrays: Arrays, trusted_types: Sequence[str]
+) -> Scorer | ClassScorers:
+    if manifest.scorer == EstimatorScorer.kind:
+        return EstimatorScorer.from_arrays(arrays, trusted_types=trusted_types, task=contract.task)
+    kind = _SCORERS[manifest.scorer]
+    if contract.task == "multiclass":
+        return ClassScorers.from_arrays(kind, arrays, len(contract.classes))
+    return kind.from_arrays(arrays)
+
+
+def _link(manifest: Manifest, contract: Contract, arrays: Arrays) -> Link | ClassLink:
+    """The link, which must be one for the task of the contract; raises ValueError."""
+    kind = manifest.link
+    if kind in get_args(ClassLinkKind):
+        fits = contract.task == "multiclass"
+        link: Link | ClassLink = ClassLink.from_arrays(cast(ClassLinkKind, kind), arrays)
+    else:
+        fits = contract.task == ("regression" if kind == "value" else "binary")
+        link = Link.from_arrays(cast(LinkKind, kind), arrays)
+    if not fits:
+        raise ValueError(f"a link {kind!r} is none for a {contract.task} model")
+    return link
 
 
 def _pretty(record: msgspec.Struct) -> bytes:

@@ -30,13 +30,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScoreDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """Scores of both bundles on the same rows."""
+    """Scores of both bundles on the same rows, over all classes if there are several."""
 
     rows: int
     mean: float  # of after - before
     mean_absolute: float
     largest: float  # absolute
-    decisions_changed: float  # share of rows that are labelled otherwise, each by its threshold
+    decisions_changed: float | None  # share of rows that are labelled otherwise; None for values
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +70,12 @@ def difference(before: Bundle, after: Bundle, X: Matrix | None = None) -> Differ
 
 
 def same_encoding(one: Bundle, other: Bundle) -> bool:
-    """Whether the same values become the same numbers in both."""
-    return _encoding(one.contract.features) == _encoding(other.contract.features)
+    """Whether the same values become the same numbers in both, and scores mean the same."""
+    encoded = [
+        (_encoding(of.contract.features), of.contract.task, of.contract.classes)
+        for of in (one, other)
+    ]
+    return encoded[0] == encoded[1]
 
 
 def _encoding(columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:
@@ -79,15 +83,19 @@ def _encoding(columns: tuple[Column, ...]) -> list[tuple[Any, ...]]:
 
 
 def _scores(before: Bundle, after: Bundle, X: Matrix) -> ScoreDifference:
-    old, new = before.probabilities(X), after.probabilities(X)
+    old, new = before.scores(X), after.scores(X)
     gap = new - old
-    changed = (old >= before.threshold) != (new >= after.threshold)
+    changed: float | None = None
+    if before.contract.task == "multiclass":
+        changed = float((old.argmax(axis=1) != new.argmax(axis=1)).mean())
+    elif before.contract.task == "binary":
+        changed = float(((old >= before.threshold) != (new >= after.threshold)).mean())
     return ScoreDifference(
         rows=len(X),
         mean=float(gap.mean()),
         mean_absolute=float(np.abs(gap).mean()),
         largest=float(np.abs(gap).max()),
-        decisions_changed=float(changed.mean()),
+        decisions_changed=changed,
     )
 
 
@@ -119,7 +127,9 @@ def _environment(bundle: Bundle) -> dict[str, str]:
 
 
 def _contract(before: Bundle, after: Bundle) -> Iterator[Change]:
-    yield from _records("contract", before.contract, after.contract, ("positive", "negative"))
+    yield from _records(
+        "contract", before.contract, after.contract, ("task", "positive", "negative", "classes")
+    )
     old, new = ({c.name: c for c in of.contract.columns} for of in (before, after))
     for name in {**old, **new}:
         if name in old and name in new:

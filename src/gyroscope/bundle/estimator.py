@@ -17,23 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Arrays, Contributions, Matrix, Vector
+from gyroscope.data.contract import Task
 from gyroscope.errors import BundleError, MissingExtraError
 
 ALLOW_LIST = "trusted_types"  # the setting that names further types
 _HARMLESS = {"numpy.dtype"}  # read from an empty array; skops would have it named
-_STEPS = 2.0**23  # of the grid on which probabilities lie
-NOISE = 1e-11  # by which the answer to a row may differ from batch to batch
+_STEPS = 2.0**23  # of the grid on which probabilities lie, or values up to ``size``
+NOISE = 1e-11  # by which the answer to a row may differ from batch to batch, of 1 or of ``size``
 _LARGEST_SCHEMA = 64 << 20  # bytes
 _NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # of the files in an archive: equal estimators give equal bytes
 
 
 class EstimatorScorer:
-    """``predict_proba`` of an estimator, on a grid, so that a row gets the same bits in any batch.
+    """What an estimator answers, on a grid, so that a row gets the same bits in any batch.
 
-    The last bits of what an estimator answers depend on the rows it is asked with. Probabilities
-    are rounded to multiples of 2^-23, and a row that lies too near to the middle between two of
-    them is asked alone.
+    The last bits of what an estimator answers depend on the rows it is asked with. Answers are
+    rounded to multiples of 2^-23, or of 2^-23 of ``size``, and a row that lies too near to the
+    middle between two of them is asked alone.
 
     Slower than the other scorers by two orders of magnitude, and not explained: an estimator of any
     kind has no exact Shapley values that could be had in less than all subsets of features.
@@ -42,42 +43,70 @@ class EstimatorScorer:
     kind = "estimator"
     explains = False
 
-    def __init__(self, content: bytes, *, trusted_types: Sequence[str]) -> None:
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        trusted_types: Sequence[str],
+        task: Task = "binary",
+        size: float = 1.0,  # of values: a power of two
+    ) -> None:
         """Load what :func:`stored_estimator` gave; raises like :func:`loaded_estimator`."""
-        self._content = content
+        self._content, self._task, self._size = content, task, size
         self._estimator = loaded_estimator(content, trusted_types)
 
     def margins(self, X: Matrix) -> Vector:
-        """Probabilities ``float64[n]``; NaN where the estimator refuses the row."""
+        """Probabilities ``float64[n]``, those of all classes ``float64[n, classes]``, or values
+        ``float64[n]``; NaN where the estimator refuses the row."""
         if len(X) > 1:
             try:
-                steps = self._estimator.predict_proba(X)[:, 1] * _STEPS
+                steps = self._steps(X)
+                middle = np.abs(steps - np.floor(steps) - 0.5)
+                unsure = ~(middle > NOISE * _STEPS).reshape(len(X), -1).all(axis=1)
+                for i in np.flatnonzero(unsure):
+                    steps[i] = self._alone(X[i])
             except ValueError:  # of some row
-                steps = np.full(len(X), np.nan)
-            unsure = ~(np.abs(steps - np.floor(steps) - 0.5) > NOISE * _STEPS)
-            steps[unsure] = [self._alone(row) for row in X[unsure]]
+                steps = np.array([self._alone(row) for row in X], dtype=np.float64)
         else:
             steps = np.array([self._alone(row) for row in X], dtype=np.float64)
-        margins: Vector = np.round(steps) / _STEPS
+        margins: Vector = np.round(steps) / _STEPS * self._size
         return margins
 
-    def _alone(self, row: Vector) -> float:
+    def _steps(self, X: Matrix) -> Vector:
+        return answer(self._estimator, self._task, X) / self._size * _STEPS
+
+    def _alone(self, row: Vector) -> Any:
         try:
-            return float(self._estimator.predict_proba(row[None])[0, 1]) * _STEPS
+            return self._steps(row[None])[0]
         except ValueError:
-            return np.nan
+            n_classes = len(self._estimator.classes_) if self._task == "multiclass" else 0
+            return np.full(n_classes, np.nan) if n_classes else np.nan
 
     def contributions(self, X: Matrix) -> Contributions:
         raise NotImplementedError("an estimator of your own is not explained; see explains")
 
     def arrays(self) -> Arrays:
-        return {"skops": np.frombuffer(self._content, dtype=np.uint8)}
+        arrays: Arrays = {"skops": np.frombuffer(self._content, dtype=np.uint8)}
+        return arrays | ({"size": np.array([self._size])} if self._task == "regression" else {})
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, NDArray[np.generic]], *, trusted_types: Sequence[str] = ()
+        cls,
+        arrays: Mapping[str, NDArray[np.generic]],
+        *,
+        trusted_types: Sequence[str] = (),
+        task: Task = "binary",
     ) -> Self:
-        return cls(arrays["skops"].tobytes(), trusted_types=trusted_types)
+        size = float(arrays["size"][0]) if task == "regression" else 1.0
+        return cls(arrays["skops"].tobytes(), trusted_types=trusted_types, task=task, size=size)
+
+
+def answer(estimator: Any, task: Task, X: Matrix) -> Vector:
+    """What an estimator says of rows: ``float64[n]``, or ``float64[n, classes]``."""
+    if task == "regression":
+        return np.asarray(estimator.predict(X), dtype=np.float64).ravel()
+    shares: Vector = estimator.predict_proba(X)
+    return shares if task == "multiclass" else shares[:, 1]
 
 
 def loaded_estimator(content: bytes, trusted_types: Sequence[str]) -> Any:

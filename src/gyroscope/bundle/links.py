@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Arrays, Vector
 
-LinkKind = Literal["logistic", "identity", "isotonic"]
+LinkKind = Literal["logistic", "identity", "isotonic", "value"]
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -21,7 +21,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     ``logistic``: f is the logistic function and the margin is in log-odds (Platt scaling when
     scale and shift are fitted). ``identity``: the margin is a probability already.
-    ``isotonic``: f interpolates a non-decreasing table.
+    ``isotonic``: f interpolates a non-decreasing table. ``value``: there is no probability; the
+    margin is the number that is predicted.
 
     Raises ValueError for numbers that make no link.
     """
@@ -53,18 +54,20 @@ class Link(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def unit(self) -> str:
         """What the margin is measured in."""
-        return "log-odds" if self.kind == "logistic" else "probability"
+        return {"logistic": "log-odds", "value": "value"}.get(self.kind, "probability")
 
     def margin(self, raw: Vector) -> Vector:
         """The margin that is explained, ``float64[n]``."""
         return raw * self.scale + self.shift
 
     def probability(self, margin: Vector) -> Vector:
-        """Calibrated probabilities ``float64[n]`` in [0, 1]."""
+        """Calibrated probabilities ``float64[n]`` in [0, 1], or the values predicted."""
         if self.kind == "logistic":
             return expit(margin)
         if self.kind == "isotonic":
             return np.interp(margin, *self._table)
+        if self.kind == "value":
+            return margin
         return np.clip(margin, 0.0, 1.0)
 
     def arrays(self) -> Arrays:

@@ -59,7 +59,8 @@ class Wording:
             for spec, profile in zip(columns.spec.columns, columns.columns, strict=True)
         }
         self._words = [_words(column, found.get(column.name)) for column in contract.features]
-        self._outcome = f"{_name_in_words(contract.target)} {contract.positive[0]}"
+        self._target = contract.target
+        self._usual_class = contract.positive[0] if contract.positive else None
 
     def sentence(
         self,
@@ -68,7 +69,8 @@ class Wording:
         contributions: Vector,
         *,
         base: float,
-        probability: float,
+        score: float,
+        of_class: str | None = None,
     ) -> str:
         """The sentence on one row.
 
@@ -76,13 +78,16 @@ class Wording:
             row: as sent; every feature is there.
             x: the same encoded, float64[p].
             contributions: of its features, float64[p], in any space.
-            base: the probability before anything is known of the row, in [0, 1].
-            probability: of the positive class, in [0, 1].
+            base: the score before anything is known of the row.
+            score: probability of the positive class, or of ``of_class``, in [0, 1], or the value.
+            of_class: which of several classes is explained.
         """
-        head = (
-            f"Probability of {self._outcome}: {_percent(probability)}, against {_percent(base)} "
-            "before anything is known of the row"
-        )
+        name, of_class = _name_in_words(self._target), of_class or self._usual_class
+        if of_class is None:
+            what, (now, before) = f"Predicted {name}", map(self._value, (score, base))
+        else:
+            what, (now, before) = f"Probability of {name} {of_class}", map(_percent, (score, base))
+        head = f"{what}: {now}, against {before} before anything is known of the row"
         sizes = contributions.tolist()
         named = _largest(sizes)
         parts = []
@@ -94,9 +99,13 @@ class Wording:
                 mostly = " mostly" if part / whole > 0.5 else ", among others,"
                 phrases = [self._phrase(j, row, x) for j in side]
                 parts.append(f"{verb}{mostly} by {_listed(phrases)}")
-        if probability < base:
+        if score < base:
             parts.reverse()
         return f"{head}: {'; '.join(parts) or 'nothing in it makes a difference'}."
+
+    def _value(self, x: float) -> str:
+        """A value of the target with its unit."""
+        return f"{_number(x, 4)} {self._target.unit}".rstrip()
 
     def _phrase(self, j: int, row: Mapping[str, Value], x: Vector) -> str:
         words = self._words[j]

@@ -336,9 +336,12 @@ def _tell(found: Difference, before: str, after: str, reason: str) -> None:
         out.print(f"Scores were not compared: {reason}.")
         return
     s = found.scores
+    labels = (
+        "" if s.decisions_changed is None else f"; {s.decisions_changed:.1%} are labelled otherwise"
+    )
     out.print(
         f"Scores on {s.rows:,} training rows: {s.mean:+.4f} on average, {s.mean_absolute:.4f} in "
-        f"absolute terms, {s.largest:.4f} at most; {s.decisions_changed:.1%} are labelled otherwise"
+        f"absolute terms, {s.largest:.4f} at most{labels}"
     )
 
 

@@ -19,6 +19,7 @@ from gyroscope.cli.options import (
     table,
     visible,
 )
+from gyroscope.data.contract import Task
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +45,10 @@ def init(
     positive: Annotated[
         list[str] | None, typer.Option(help="Value of the target to predict; repeatable.")
     ] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(help="What to predict of the target; guessed from its values if not given."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="Name of the model; default: from the file's name.")
     ] = None,
@@ -61,7 +66,13 @@ def init(
     name = model or model_name(data)
     rows = read_table(data)
     inferred = infer_contract(
-        rows, target=target, time=time, id=id, sensitive=sensitive or (), positive=positive or ()
+        rows,
+        target=target,
+        time=time,
+        id=id,
+        sensitive=sensitive or (),
+        positive=positive or (),
+        task=task,
     )
     file = write_model(workspace, name, data, inferred, overwrite=force)
     keys = Keys(keys_folder(load_config(workspace).state))
@@ -94,8 +105,10 @@ def _summary(name: str, file: Path, rows: int, inferred: Inferred) -> dict[str, 
         "model": name,
         "file": str(file),
         "rows": rows,
+        "task": contract.task,
         "positive": contract.positive,
         "negative": contract.negative,
+        "classes": contract.classes,
         "columns": contract.columns,
         "remarks": inferred.remarks,
     }

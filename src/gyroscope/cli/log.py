@@ -119,7 +119,7 @@ def show(
     out = console()
     for record in found:
         p = record.prediction
-        out.print(f"Prediction {p.id} of version {p.version}, score {p.score:.4f}, {p.time}")
+        out.print(f"Prediction {p.id} of version {p.version}, score {_score(p.score)}, {p.time}")
         fields = table("", ("field", "value"))
         for name, value in zip(p.columns, p.row, strict=True):
             fields.add_row(name, str(value))
@@ -127,3 +127,7 @@ def show(
         for label in record.labels:
             out.print(f"Label {label.label} of {label.time}, arrived {label.arrival}")
     out.print(f"{len(found)} predictions")
+
+
+def _score(score: float | tuple[float, ...]) -> str:
+    return ", ".join(f"{one:.4f}" for one in (score if isinstance(score, tuple) else (score,)))

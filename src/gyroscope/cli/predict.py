@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 10_000  # kept together; what a killed command has to do again, at most
 
 _MOST_CELLS = 25_000  # in a request, so that wide rows keep to the size of body that is accepted
-_ANSWERED = ("prediction_id", "probability", "prediction")  # columns of the output
 _CONFLICT = 409  # status
 _MOST_VERSIONS = 20  # that may have come and gone between two tries of one command
 
@@ -115,10 +114,14 @@ class _Asking:
             numbers = range(first + len(made), first + len(made) + len(rows))
             parts = files.sent(self._send, rows, numbers, self._job.data)
             made += [one for part in parts for one in part]
+        ids = {"prediction_id": [one["prediction_id"] for one in made]}
+        if self._job.contract.task == "regression":
+            return ids | {"prediction": [one["value"] for one in made]}
         return {
-            "prediction_id": [one["prediction_id"] for one in made],
+            **ids,
             "probability": [one["probability"] for one in made],
             "prediction": [one["label"] for one in made],
+            **_of_classes(self._job.contract, [one.get("probabilities") for one in made]),
         }
 
     def _send(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -148,15 +151,28 @@ def _by_bundle(data: Path, output: Path, bundle: Path, trust: Trust | None) -> i
     else:
         loaded = Bundle.load(bundle, trusted=trust.keys, trusted_types=trust.types)
     contract = loaded.contract
-    negative, positive = contract.negative[0], contract.positive[0]
 
     def predictions(number: int, first: int, table: Any) -> dict[str, list[Any]]:
-        scores = loaded.probabilities(loaded.encoder.encode_table(table).X).tolist()
-        labels = [positive if score >= loaded.threshold else negative for score in scores]
-        return {"probability": scores, "prediction": labels}
+        scores = loaded.scores(loaded.encoder.encode_table(table).X).tolist()
+        if contract.task == "regression":
+            return {"prediction": scores}
+        labels = [loaded.label(score) for score in scores]
+        if contract.task == "binary":
+            return {"probability": scores, "prediction": labels}
+        of_rows = [dict(zip(contract.classes, score, strict=True)) for score in scores]
+        return {
+            "probability": [max(score) for score in scores],
+            "prediction": labels,
+            **_of_classes(contract, of_rows),
+        }
 
     manifest = (bundle / MANIFEST).read_text(encoding="utf-8")
     return _Job(data, output, contract, {"bundle": manifest}).run(predictions)
+
+
+def _of_classes(contract: Contract, made: Sequence[Any]) -> dict[str, list[Any]]:
+    """A column with the probability of each class, if there are several."""
+    return {f"probability_{name}": [one[name] for one in made] for name in contract.classes}
 
 
 class _Job:
@@ -238,7 +254,7 @@ class _Job:
         column = self.contract.id
         kept = {}
         if column is not None and column.name in table.column_names:
-            name = f"given_{column.name}" if column.name in _ANSWERED else column.name
+            name = f"given_{column.name}" if column.name in made else column.name
             kept[name] = table.column(column.name)
         return pa.table({**kept, **made})
 

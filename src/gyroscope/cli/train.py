@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
     from gyroscope.train.pipeline import Trained
 
-_SHOWN = ("roc_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1")
+_SHOWN = (
+    *("roc_auc", "log_loss", "brier", "accuracy", "precision", "recall", "f1"),
+    *("rmse", "mae", "r2"),
+)
+_COMPARED = {"log_loss": "log-loss", "roc_auc": "ROC AUC"}  # candidates; or else by
+_COMPARED_VALUES = {"rmse": "RMSE", "r2": "R2"}
 
 
 def train(
@@ -84,16 +89,18 @@ def _tell(out: Console, trained: Trained, promoted: bool, tracking_uri: str) -> 
 
 
 def _candidates(trained: Trained) -> Table:
+    values = "rmse" in trained.evaluated.metrics
+    compared = _COMPARED_VALUES if values else _COMPARED
     shown = table(
         "Candidates on the validation rows",
-        ("candidate", "log-loss", "ROC AUC", "seconds"),
-        numbers=("log-loss", "ROC AUC", "seconds"),
+        ("candidate", *compared.values(), "seconds"),
+        numbers=(*compared.values(), "seconds"),
     )
-    for candidate in sorted(trained.candidates, key=lambda c: c.metrics["log_loss"]):
+    first = next(iter(compared))
+    for candidate in sorted(trained.candidates, key=lambda c: c.metrics[first]):
         shown.add_row(
             candidate.name,
-            f"{candidate.metrics['log_loss']:.4f}",
-            f"{candidate.metrics['roc_auc']:.4f}",
+            *(_number(candidate.metrics.get(name)) for name in compared),
             f"{candidate.seconds:.1f}",
             style="bold" if candidate is trained.evaluated.candidate else "",
         )
@@ -108,8 +115,16 @@ def _metrics(trained: Trained) -> Table:
         numbers=("value",),
     )
     for name in _SHOWN:
-        estimate = evaluated.metrics[name]
-        if estimate.defined:
+        estimate = evaluated.metrics.get(name)
+        if estimate is not None and estimate.defined:
             low, high = estimate.interval.low, estimate.interval.high
-            shown.add_row(name, f"{estimate.value:.4f}", f"{low:.4f} to {high:.4f}")
+            shown.add_row(name, _number(estimate.value), f"{_number(low)} to {_number(high)}")
     return shown
+
+
+def _number(value: float | None) -> str:
+    """With four decimals; fewer from ten on."""
+    if value is None:
+        return ""
+    size = abs(value)
+    return f"{value:,.{4 if size < 10 else 2 if size < 1000 else 0}f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,8 +49,9 @@ def check_table(table: Any, contract: Contract) -> list[Finding]:
             findings += found
             usable &= ~left_out
     if contract.target.name in values:
-        found, y = _target(contract, values[contract.target.name])
-        findings += [*found, _classes(contract, y[usable])]
+        name = contract.target.name
+        found, y = _target(contract, table.column(name), values[name])
+        findings += [*found, _enough_rows(contract, y[usable])]
     findings.append(_repeated_rows(list(values.values()), table.num_rows))
     return findings
 
@@ -192,10 +194,15 @@ def _useless(column: Column, numbers: NDArray[np.float64]) -> Iterator[Finding]:
 # -- the target -----------------------------------------------------------------------------------
 
 
-def _target(contract: Contract, values: Distinct) -> tuple[list[Finding], NDArray[np.float64]]:
-    """Findings about the target, and the label of each row: 1, 0, or NaN for none."""
+def _target(
+    contract: Contract, array: Any, values: Distinct
+) -> tuple[list[Finding], NDArray[np.float64]]:
+    """Findings about the target, and the label of each row; NaN for none."""
+    if contract.task == "regression":
+        return _amounts(contract.target, array, values)
     known = {label_text(text): 1.0 for text in contract.positive}
     known |= {label_text(text): 0.0 for text in contract.negative}
+    known |= {label_text(text): float(k) for k, text in enumerate(contract.classes)}
     of_value = [known.get(label_text(text), np.nan) for text in values.texts()]
     absent = _without_value(contract.target, values)
     y = np.where(absent, np.nan, np.array([*of_value, np.nan])[values.codes])
@@ -212,14 +219,14 @@ def _unknown_classes(contract: Contract, values: Distinct, rows: Mask) -> Iterat
         return
     texts = values.texts()
     strange = quoted([texts[code] for code in np.unique(values.codes[rows])])
-    listed = quoted([*contract.positive, *contract.negative])
+    listed = quoted(list(contract.labels))
+    into = "`positive` or `negative`" if contract.task == "binary" else "`classes`"
     yield _finding(
         "known_classes",
         values.name,
         Verdict.ALARM,
         f"{counted(int(rows.sum()), 'row')} have {strange}, first row {int(rows.argmax()) + 1}, "
-        f"but the contract lists only {listed}; add them to `positive` or `negative`, or to "
-        "`missing` of the target",
+        f"but the contract lists only {listed}; add them to {into}, or to `missing` of the target",
         n=rows.size,
         value=float(rows.mean()),
     )
@@ -239,17 +246,48 @@ def _without_target(target: Column, rows: Mask) -> Iterator[Finding]:
     )
 
 
-def _classes(contract: Contract, y: NDArray[np.float64]) -> Finding:
-    """Whether there are enough rows of both classes among those that can be trained on."""
-    positives, negatives = int((y == 1).sum()), int((y == 0).sum())
-    fewest = min(positives, negatives)
-    fact = f"{counted(positives, 'positive row')} and {counted(negatives, 'negative row')} to use"
+def _amounts(
+    target: Column, array: Any, values: Distinct
+) -> tuple[list[Finding], NDArray[np.float64]]:
+    """Findings about a target of numbers, and the numbers."""
+    lacking = msgspec.structs.replace(target, nullable=True)
+    encoded = encode_column(Codec(lacking), array)
+    bad = np.zeros(values.codes.size, dtype=bool)
+    bad[encoded.bad] = True
+    found = [
+        *_without_target(target, np.isnan(encoded.values) & ~bad),
+        *(
+            msgspec.structs.replace(one, verdict=Verdict.ALARM)
+            for one in _misfits(target, bad, array)
+        ),
+    ]
+    ok = _finding("fits", target.name, Verdict.OK, "every value is a number", n=bad.size)
+    return found or [ok], encoded.values
+
+
+def _enough_rows(contract: Contract, y: NDArray[np.float64]) -> Finding:
+    """Whether there are enough rows of every class, or in all, among those to train on."""
+    of_a_class = " of each"
+    if contract.task == "binary":
+        positives, negatives = int((y == 1).sum()), int((y == 0).sum())
+        fewest = min(positives, negatives)
+        fact = (
+            f"{counted(positives, 'positive row')} and {counted(negatives, 'negative row')} to use"
+        )
+    elif contract.task == "multiclass":
+        rows = np.bincount(y[~np.isnan(y)].astype(np.intp), minlength=len(contract.classes))
+        fewest = int(rows.min())
+        rarest = contract.classes[int(rows.argmin())]
+        fact = f"{counted(fewest, 'row')} of the rarest class {rarest!r} to use"
+    else:
+        fewest, of_a_class = int((~np.isnan(y)).sum()), ""
+        fact = f"{counted(fewest, 'row')} to use"
     if fewest < ROWS_OF_A_CLASS:
         verdict, threshold = Verdict.ALARM, ROWS_OF_A_CLASS
-        fact += f"; at least {ROWS_OF_A_CLASS} of each are needed to train, validate and test"
+        fact += f"; at least {ROWS_OF_A_CLASS}{of_a_class} are needed to train, validate and test"
     elif fewest < COMFORTABLE_ROWS_OF_A_CLASS:
         verdict, threshold = Verdict.WARNING, COMFORTABLE_ROWS_OF_A_CLASS
-        fact += f"; with fewer than {COMFORTABLE_ROWS_OF_A_CLASS} of each, metrics are rough"
+        fact += f"; with fewer than {COMFORTABLE_ROWS_OF_A_CLASS}{of_a_class}, metrics are rough"
     else:
         verdict, threshold = Verdict.OK, COMFORTABLE_ROWS_OF_A_CLASS
     return _finding(

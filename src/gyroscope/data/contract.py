@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -34,7 +34,12 @@ class Role(StrEnum):
     IGNORED = "ignored"  # may be sent, is not read
 
 
+_VALUES = ("positive", "negative", "classes")  # of the target
 _NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
+
+# What is predicted of a row: the probability of one of two classes, that of each of several, or a
+# number.
+Task = Literal["binary", "multiclass", "regression"]
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,16 +62,18 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     why: str = ""  # why the column was given this type and role, in words
 
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of a model and the class it predicts.
+class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The columns of a model and what it predicts.
 
-    ``positive`` and ``negative`` are the texts of the target's values as they stand in the data;
-    a target value listed in neither is an error.
+    ``positive`` and ``negative``, or ``classes``, are the texts of the target's values as they
+    stand in the data; a target value that is not listed is an error.
     """
 
     columns: tuple[Column, ...]
-    positive: tuple[str, ...]
-    negative: tuple[str, ...]
+    positive: tuple[str, ...] = ()  # binary only
+    negative: tuple[str, ...] = ()  # binary only
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()  # multiclass only, at least 3; their order is that of all scores
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -94,12 +101,38 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
                 raise ContractError(
                     f"column {column.name}: limits are for numbers, not {column.type}"
                 )
-        both = sorted(set(self.positive) & set(self.negative))
-        if both or not self.positive or not self.negative:
-            raise ContractError(
-                "the target needs values for positive and for negative, none in both: "
-                f"positive {list(self.positive)}, negative {list(self.negative)}"
-            )
+        self._check_target()
+
+    def _check_target(self) -> None:
+        if self.task != "binary" and (self.positive or self.negative):
+            raise ContractError(f"a {self.task} target has no positive and negative values")
+        if self.task != "multiclass" and self.classes:
+            raise ContractError(f"a {self.task} target has no classes; is it multiclass?")
+        match self.task:
+            case "binary":
+                both = sorted(set(self.positive) & set(self.negative))
+                if both or not self.positive or not self.negative:
+                    raise ContractError(
+                        "the target needs values for positive and for negative, none in both: "
+                        f"positive {list(self.positive)}, negative {list(self.negative)}"
+                    )
+            case "multiclass":
+                if len(set(self.classes)) < max(3, len(self.classes)):
+                    raise ContractError(
+                        "a multiclass target needs at least 3 classes, each listed once: "
+                        f"classes {list(self.classes)}"
+                    )
+            case "regression":
+                if self.target.type not in _NUMERIC:
+                    raise ContractError(
+                        f"column {self.target.name}: a regression target is a number or integer, "
+                        f"not {self.target.type}"
+                    )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The values of the target that are listed; none if it is a number."""
+        return (*self.positive, *self.negative, *self.classes)
 
     @property
     def features(self) -> tuple[Column, ...]:
@@ -145,11 +178,12 @@ def stricter_columns(contract: Contract, than: Contract) -> list[str]:
     theirs = {column.name: column for column in than.columns}
     names = [*theirs, *(name for name in ours if name not in theirs)]
     target = than.target.name
-    same_classes = (contract.positive, contract.negative) == (than.positive, than.negative)
+    classes = [(c.task, c.positive, c.negative, c.classes) for c in (contract, than)]
     return [
         name
         for name in names
-        if _is_stricter(ours.get(name), theirs.get(name)) or (name == target and not same_classes)
+        if _is_stricter(ours.get(name), theirs.get(name))
+        or (name == target and classes[0] != classes[1])
     ]
 
 
@@ -167,8 +201,9 @@ def _is_stricter(column: Column | None, than: Column | None) -> bool:
 def contract_from_mapping(given: Mapping[str, Any], *, where: str) -> Contract:
     """Read a contract from the mapping under ``contract`` in ``gyroscope.yaml``.
 
-    ``given`` has ``positive``, ``negative`` (a text or a list of texts) and ``columns``, a mapping
-    of name to the fields of :class:`Column` without the name.
+    ``given`` has ``task`` ("binary" if absent), ``positive`` and ``negative`` (a text or a list of
+    texts) or ``classes``, and ``columns``, a mapping of name to the fields of :class:`Column`
+    without the name.
 
     Raises:
         ContractError: says ``where`` and which field of which column is wrong.
@@ -176,11 +211,14 @@ def contract_from_mapping(given: Mapping[str, Any], *, where: str) -> Contract:
     columns = given.get("columns")
     if not isinstance(columns, Mapping) or not columns:
         raise ContractError(f"{where}: 'columns' must be a mapping of column names to fields")
-    extra = sorted(set(map(str, given)) - {"columns", "positive", "negative"})
+    extra = sorted(set(map(str, given)) - {"columns", "task", *_VALUES})
     if extra:
         raise ContractError(
-            f"{where}: unknown field {extra[0]!r}; known: columns, positive, negative"
+            f"{where}: unknown field {extra[0]!r}; known: columns, task, {', '.join(_VALUES)}"
         )
+    task = given.get("task", "binary")
+    if task not in get_args(Task):
+        raise ContractError(f"{where}: task is {task!r}, expected {', '.join(get_args(Task))}")
     known = {field.name for field in msgspec.structs.fields(Column)}
     read = []
     for name, fields in columns.items():
@@ -196,11 +234,13 @@ def contract_from_mapping(given: Mapping[str, Any], *, where: str) -> Contract:
             read.append(msgspec.convert({**fields, "name": str(name)}, Column))
         except msgspec.ValidationError as error:
             raise ContractError(f"{where}, column {name}: {error}") from None
-    return Contract(
-        columns=tuple(read),
-        positive=_texts(given.get("positive"), f"{where}: positive"),
-        negative=_texts(given.get("negative"), f"{where}: negative"),
-    )
+    wanted = {"binary": ("positive", "negative"), "multiclass": ("classes",)}.get(task, ())
+    values = {
+        name: _texts(given.get(name), f"{where}: {name}")
+        for name in _VALUES
+        if name in given or name in wanted
+    }
+    return Contract(columns=tuple(read), task=task, **values)
 
 
 def _texts(given: object, where: str) -> tuple[str, ...]:

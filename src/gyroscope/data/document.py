@@ -54,9 +54,13 @@ def model_block(name: str, data: str, inferred: Inferred) -> str:
 
 
 def _contract(contract: Contract, remarks: Sequence[Remark]) -> Iterator[str]:
-    yield from _comments(remark for remark in remarks if remark.kind == "positive")
-    for side, values in (("positive", contract.positive), ("negative", contract.negative)):
-        yield from field(side, values[0] if len(values) == 1 else values)
+    yield from _comments(remark for remark in remarks if remark.kind in ("positive", "task"))
+    if contract.task != "binary":
+        yield from field("task", contract.task)
+    for side in ("positive", "negative", "classes"):
+        values = getattr(contract, side)
+        if values:
+            yield from field(side, values[0] if len(values) == 1 else values)
     yield "columns:"
     yield from indented(comment(_COLUMNS_HELP))
     for column in contract.columns:
@@ -83,7 +87,7 @@ def _worth_a_comment(remark: Remark, column: Column) -> bool:
     """Whether a remark says more than the column's fields and its ``why`` do."""
     if remark.level == "warning":
         return True
-    told = column.role is Role.IGNORED or remark.kind in ("missing-text", "positive")
+    told = column.role is Role.IGNORED or remark.kind in ("missing-text", "positive", "task")
     return not told
 
 

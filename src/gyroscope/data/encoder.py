@@ -43,7 +43,7 @@ class Encoder:
         self._features = [Codec(column) for column in contract.features]
         self._numbers = [(codec.column.name, codec.number) for codec in self._features]
         self._carried = [Codec(column) for column in contract.sensitive]
-        self._target = Codec(contract.target)
+        self._target = Codec(msgspec.structs.replace(contract.target, nullable=True))
         self._time = None if contract.time is None else Codec(contract.time)
         self._id = None if contract.id is None else Codec(contract.id)
         self._checked = [*self._carried, *([] if self._time is None else [self._time])]
@@ -188,11 +188,14 @@ class Encoder:
         return EncodedTable(X=X, fits=fits, problems=tuple(problems))
 
     def encode_target(self, table: Any) -> NDArray[np.float64]:
-        """The target of an Arrow table as ``float64[n]``: 1, 0, or NaN where it is missing.
+        """The target of an Arrow table as :meth:`label` gives it, ``float64[n]``; NaN if missing.
 
         Raises:
-            DataError: the column is absent or has a value the contract lists in neither class.
+            DataError: the column is absent or has a value that the contract does not list, or that
+                is no number.
         """
+        if self.contract.task == "regression":
+            return self._encode_amounts(table)
         array = _column_of(table, self.contract.target).combine_chunks()
         array = array if hasattr(array, "dictionary") else array.dictionary_encode()
         values = array.dictionary.to_pylist()
@@ -203,6 +206,16 @@ class Encoder:
         encoded: NDArray[np.float64] = lookup[indices]
         return encoded
 
+    def _encode_amounts(self, table: Any) -> NDArray[np.float64]:
+        found = encode_column(self._target, _column_of(table, self.contract.target))
+        if found.bad.size:
+            raise DataError(
+                f"target column {self.contract.target.name}, row {int(found.bad[0]) + 1}: found "
+                f"{found.first_bad}, expected {self._target.expected}; leave such rows out, or "
+                "list the value as missing"
+            )
+        return found.values
+
     def _target_number(self, value: Any) -> float:
         if self._target.is_missing(value) or (isinstance(value, float) and math.isnan(value)):
             return MISSING
@@ -211,8 +224,12 @@ class Encoder:
         except ValueError as error:
             raise DataError(
                 f"target column {self.contract.target.name}: found {shorten(value)}, {error}; "
-                "leave such rows out, or list the value as positive, negative or missing"
+                f"leave such rows out, or list the value as {self._listing} or missing"
             ) from None
+
+    @property
+    def _listing(self) -> str:
+        return "positive, negative" if self.contract.task == "binary" else "a class"
 
     def encode_role(self, table: Any, column: Column) -> EncodedColumn:
         """Encode one column outside the features, such as the time or the weight."""
@@ -221,28 +238,43 @@ class Encoder:
     # -- labels ---------------------------------------------------------------------------------
 
     def label(self, value: Value) -> float:
-        """1.0 for a positive value of the target, 0.0 for a negative one.
+        """What models are trained on: 1.0 for a positive value of the target, 0.0 for a negative
+        one; the position of its class, from 0; or the number itself.
 
         Raises:
-            ValueError: the value is in neither class; the message lists both.
+            ValueError: the value is in no class, or no number; the message says what fits.
         """
+        if self.contract.task == "regression":
+            return self._amount(value)
         number = None if value is None else self._labels.get(label_text(value))
         if number is None:
-            raise ValueError(
-                f"expected one of {', '.join((*self.contract.positive, *self.contract.negative))}"
-            )
+            raise ValueError(f"expected one of {', '.join(self.contract.labels)}")
+        return number
+
+    def _amount(self, value: Value) -> float:
+        read = self._target.number_of_text if isinstance(value, str) else self._target.number
+        try:
+            number = read(value)  # type: ignore[arg-type]  # a text if it reads texts
+        except ValueError:
+            number = MISSING
+        if math.isnan(number):
+            raise ValueError(f"expected {self._target.expected.removesuffix(' or null')}")
         return number
 
 
 def _labels(contract: Contract) -> dict[str, float]:
-    """The class of each spelling of a label."""
-    positive, negative = (set(map(label_text, c)) for c in (contract.positive, contract.negative))
-    if positive & negative:
-        raise ContractError(
-            "positive and negative values of the target cannot be told apart: "
-            f"{sorted(positive & negative)[0]!r} is both, in different spellings"
-        )
-    return dict.fromkeys(positive, 1.0) | dict.fromkeys(negative, 0.0)
+    """The number of each spelling of a label."""
+    sides = [(text, 1.0) for text in contract.positive] + [(t, 0.0) for t in contract.negative]
+    given = sides or [(text, float(k)) for k, text in enumerate(contract.classes)]
+    labels: dict[str, float] = {}
+    for text, number in given:
+        if labels.setdefault(label_text(text), number) != number:
+            what = "positive and negative values" if sides else "classes"
+            raise ContractError(
+                f"{what} of the target cannot be told apart: {label_text(text)!r} is both, in "
+                "different spellings"
+            )
+    return labels
 
 
 def _column_of(table: Any, column: Column) -> Any:

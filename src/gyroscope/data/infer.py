@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gyroscope.data.contract import Column, ColumnType, Contract, Role
+from gyroscope.data.contract import Column, ColumnType, Contract, Role, Task
 from gyroscope.data.distinct import distinct_values
 from gyroscope.data.infer_leaks import outcome_words, without_leaks
 from gyroscope.data.infer_roles import Placed, given_role, infer_role
@@ -37,6 +37,7 @@ def infer_contract(
     id: str | None = None,
     sensitive: Sequence[str] = (),
     positive: str | Sequence[str] | None = None,
+    task: Task | None = None,
 ) -> Inferred:
     """Guess the contract of a ``pyarrow.Table``.
 
@@ -47,15 +48,16 @@ def infer_contract(
         id: name of the column that says whom a row is about.
         sensitive: names of columns for fairness checks; they are not inputs.
         positive: values of the target that are positive; guessed if it has two values.
+        task: what to predict of the target; guessed from its values.
 
     Raises:
         UsageError: a column named does not exist or has two roles.
-        ContractError: the target has no two classes, a column does not suit its role, or no
+        ContractError: the target cannot be predicted, a column does not suit its role, or no
             column is left to learn from.
     """
     given = _given_roles(table.column_names, target=target, time=time, id=id, sensitive=sensitive)
     wanted = (positive,) if isinstance(positive, str) else tuple(positive or ())
-    goal = infer_target(distinct_values(target, table.column(target)), wanted)
+    goal = infer_target(distinct_values(target, table.column(target)), wanted, task)
     untyped = all(str(field.type) in ("string", "large_string") for field in table.schema)
     typed = {
         name: infer_type(distinct_values(name, table.column(name)), untyped=untyped)
@@ -151,7 +153,13 @@ def _contract(names: Sequence[str], goal: Target, placed: dict[str, Placed]) -> 
             f"no column is left to learn {goal.column.name!r} from"
             + (f" ({reasons})" if reasons else ": the table has no other column")
         )
-    return Contract(columns=tuple(columns), positive=goal.positive, negative=goal.negative)
+    return Contract(
+        columns=tuple(columns),
+        positive=goal.positive,
+        negative=goal.negative,
+        task=goal.task,
+        classes=goal.classes,
+    )
 
 
 def _table_remarks(contract: Contract) -> list[Remark]:

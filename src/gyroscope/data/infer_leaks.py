@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import msgspec
+import numpy as np
 
 from gyroscope.data.contract import Role
 from gyroscope.data.infer_roles import Placed
@@ -36,15 +37,16 @@ def without_leaks(
     typed: Mapping[str, Typed], placed: Mapping[str, Placed], target: Target
 ) -> dict[str, Placed]:
     """Ignore features that are the target in other words; remark on those that may know it."""
-    sample = draw_sample(target.y)
+    sample = draw_sample(target.against_rest())
     signs = {
         name: leakage_signs(typed[name], sample)
         for name, one in placed.items()
         if one.column.role is Role.FEATURE
     }
     result = dict(placed)
-    for name, found in signs.items():
+    for name, shown in signs.items():
         others = [s.auc for key, s in signs.items() if key != name and s.auc < CERTAIN_AUC]
+        found = _of_a_side(shown) if target.task == "regression" else shown
         remarks = _remarks(name, found, max(others, default=0.5), sample, target)
         leaks = any(remark.kind == "leak" for remark in remarks)
         column = placed[name].column
@@ -54,6 +56,13 @@ def without_leaks(
             )
         result[name] = Placed(column=column, remarks=(*placed[name].remarks, *remarks))
     return result
+
+
+def _of_a_side(signs: Signs) -> Signs:
+    """What is left of signs that were held against the side of the median on which a number lies:
+    to know that is not to know the number."""
+    auc = min(signs.auc, float(np.nextafter(CERTAIN_AUC, 0.0)))
+    return msgspec.structs.replace(signs, auc=auc, one_outcome=())
 
 
 def _remarks(
@@ -116,8 +125,7 @@ def _one_outcome(
     if not told:
         return
     plain, _, one = min(told, key=lambda item: item[:2])
-    values = target.positive if one.positive else target.negative
-    outcome = repr(values[0]) if len(values) == 1 else "positive" if one.positive else "negative"
+    outcome = _outcome(target, one.positive)
     message = (
         f"Where it {one.values} ({percent(one.rows / sample.y.size)} of the rows) the target is "
         f"{'nearly always' if one.exceptions else 'always'} {outcome}"
@@ -129,3 +137,10 @@ def _one_outcome(
         )
     else:
         yield _warning(name, "one-outcome", message, _ASK)
+
+
+def _outcome(target: Target, positive: bool) -> str:
+    if target.task == "multiclass":
+        return f"not {target.most_frequent!r}" if positive else repr(target.most_frequent)
+    values = target.positive if positive else target.negative
+    return repr(values[0]) if len(values) == 1 else "positive" if positive else "negative"

@@ -1,4 +1,4 @@
-"""The target of a binary model: which of its values is positive, and what each row's label is."""
+"""The target: what is to be predicted of it, and what each row's label is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.codec import label_text
-from gyroscope.data.contract import Column, ColumnType, Role
+from gyroscope.data.contract import Column, ColumnType, Role, Task
 from gyroscope.data.distinct import Distinct
 from gyroscope.data.infer_types import MARKERS
 from gyroscope.data.remarks import Remark, counted, name_words, percent, quoted
@@ -30,47 +30,209 @@ POSITIVE_WORDS = name_words("""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """The target with its two classes."""
+    """The target with its classes, if it has any."""
 
     column: Column
-    positive: tuple[str, ...]
-    negative: tuple[str, ...]
-    y: NDArray[np.float64]  # float64[n]: 1, 0, or NaN where the target is missing
+    task: Task
+    positive: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    y: NDArray[np.float64]  # float64[n] as models are trained on; NaN where the target is missing
     remarks: tuple[Remark, ...]
 
+    @property
+    def most_frequent(self) -> str:
+        """The class of several that most rows have."""
+        return self.classes[int(np.bincount(self.y[~np.isnan(self.y)].astype(np.intp)).argmax())]
 
-def infer_target(values: Distinct, positive: Sequence[str] = ()) -> Target:
-    """Decide which values of the target are positive: those given, else by word, else the rarer.
+    def against_rest(self) -> NDArray[np.float64]:
+        """Each row as 1, 0 or NaN, to look for columns that know the target: whether it is
+        positive, is not of the most frequent class, or lies above the median."""
+        known = self.y[~np.isnan(self.y)]
+        if self.task == "binary" or not known.size:
+            return self.y
+        if self.task == "multiclass":
+            split = self.y != self.classes.index(self.most_frequent)
+        else:
+            split = self.y > np.median(known)
+        return np.where(np.isnan(self.y), np.nan, split)
+
+
+def infer_target(
+    values: Distinct, positive: Sequence[str] = (), task: Task | None = None
+) -> Target:
+    """Decide what is predicted of the target.
+
+    Two values are two classes; values given as positive stand against all others; more texts, or
+    at most 20 whole numbers, are several classes, other numbers amounts. With two classes the
+    positive ones are those given, else it is told by word, else the rarer.
+
+    Args:
+        values: of the target.
+        positive: values that are positive.
+        task: what to predict, whatever the values look like.
 
     Raises:
-        ContractError: the target has one class, more than two and none was given as positive, is
-            a number to be predicted, or does not have a value given as positive.
+        ContractError: the target has one class or too many, is not of the task given, or does not
+            have a value given as positive.
     """
     markers = _missing_texts(values, positive)
     values = values.without(markers)
     classes = _classes(values)
-    name = values.name
+    _check_predictable(values, classes)
+    task = _task(values, classes, positive, task)
+    target = {"binary": _binary, "multiclass": _multiclass, "regression": _regression}[task]
+    return target(values, markers, classes, positive)
+
+
+def _task(
+    values: Distinct,
+    classes: dict[str, tuple[str, int]],
+    positive: Sequence[str],
+    wanted: Task | None,
+) -> Task:
+    name, n = values.name, len(classes)
     if positive:
-        chosen = _chosen(name, classes, positive)
-    else:
-        _check_binary(values, classes)
-        chosen = {_likely_positive(classes)}
+        if wanted not in (None, "binary"):
+            raise ContractError(f"--positive is for a binary target, not with --task {wanted}")
+        return "binary"
+    if wanted == "regression" and _as_numbers(list(classes)) is None:
+        raise ContractError(
+            f"target {name!r} holds texts such as {_example(classes)}; regression needs numbers"
+        )
+    if wanted == "binary" and n > 2:
+        example = shlex.quote(list(classes.values())[:_LISTED][-1][0])
+        raise ContractError(
+            f"target {name!r} has {n:,} classes: {_shares(classes, values.n_present)}. To predict "
+            "one or some of them against the rest, pass --positive VALUE (repeatable), for example "
+            f"--positive {example}"
+        )
+    if wanted == "multiclass" and n == 2:
+        raise ContractError(f"target {name!r} has 2 classes; leave --task out: it is binary")
+    if wanted is not None:
+        return wanted
+    if n == 2:
+        return "binary"
+    return "regression" if _is_amount(values, classes) else "multiclass"
+
+
+def _is_amount(values: Distinct, classes: dict[str, tuple[str, int]]) -> bool:
+    numbers = _as_numbers(list(classes))
+    if numbers is None or values.kind == "boolean":
+        return False
+    return len(classes) > CLASSES_NOT_NUMBERS or not all(x.is_integer() for x in numbers)
+
+
+def _example(classes: dict[str, tuple[str, int]]) -> str:
+    return repr(next(spelling for text, (spelling, _) in classes.items() if not _numeric(text)))
+
+
+def _numeric(text: str) -> bool:
+    return _as_numbers([text]) is not None
+
+
+def _regression(
+    values: Distinct,
+    markers: Sequence[str],
+    classes: dict[str, tuple[str, int]],
+    positive: Sequence[str],
+) -> Target:
+    numbers = np.array([float(text) for text in values.texts()])
+    if not np.isfinite(numbers).all():
+        raise ContractError(f"target {values.name!r} holds infinite numbers; leave such rows out")
+    low, high = float(numbers.min()), float(numbers.max())
+    whole = bool((numbers == np.floor(numbers)).all())
+    return Target(
+        column=Column(
+            name=values.name,
+            type=ColumnType.INTEGER if whole and values.kind != "float" else ColumnType.NUMBER,
+            role=Role.TARGET,
+            nullable=values.n_missing > 0,
+            missing=tuple(sorted(markers)),
+            seen=(low, high),
+            why=f"{len(classes):,} different numbers",
+        ),
+        task="regression",
+        y=np.append(numbers, np.nan)[values.codes],
+        remarks=(
+            Remark(
+                column=values.name,
+                level="note",
+                kind="task",
+                message="The model will predict a number (regression).",
+                advice="If its values are names of classes, pass --task multiclass.",
+            ),
+            *_missing_remark(values),
+        ),
+    )
+
+
+def _multiclass(
+    values: Distinct,
+    markers: Sequence[str],
+    classes: dict[str, tuple[str, int]],
+    positive: Sequence[str],
+) -> Target:
+    if len(classes) > MOST_CLASSES:
+        raise ContractError(
+            f"target {values.name!r} has {len(classes):,} different values, at most {MOST_CLASSES} "
+            f"classes can be told apart. {_DERIVE}, or join rare values in the data"
+        )
+    ordered = sorted(classes, key=_natural)
+    number = {label: float(k) for k, label in enumerate(ordered)}
+    of_value = [number[label_text(text)] for text in values.texts()]
+    remark = Remark(
+        column=values.name,
+        level="note",
+        kind="task",
+        message=f"The model will predict which of {len(classes)} classes it is.",
+        advice="To predict one against the rest, pass --positive VALUE; if the values are amounts, "
+        "--task regression.",
+    )
+    return Target(
+        column=_class_column(values, markers, classes),
+        task="multiclass",
+        classes=tuple(classes[label][0] for label in ordered),
+        y=np.array([*of_value, np.nan])[values.codes],
+        remarks=(remark, *_missing_remark(values)),
+    )
+
+
+def _natural(label: str) -> tuple[float, str]:
+    """Numbers by size, then texts by the alphabet."""
+    return (float(label), "") if _numeric(label) else (np.inf, label)
+
+
+def _binary(
+    values: Distinct,
+    markers: Sequence[str],
+    classes: dict[str, tuple[str, int]],
+    positive: Sequence[str],
+) -> Target:
+    chosen = _chosen(values.name, classes, positive) if positive else {_likely_positive(classes)}
     spellings = {label: spelling for label, (spelling, _) in classes.items()}
     labels = [label_text(text) for text in values.texts()]
     lookup = np.array([*(float(label in chosen) for label in labels), np.nan])
     return Target(
-        column=Column(
-            name=name,
-            type=_type(values),
-            role=Role.TARGET,
-            nullable=values.n_missing > 0,
-            missing=tuple(sorted(markers)),
-            why=_shares(classes, values.n_present),
-        ),
+        column=_class_column(values, markers, classes),
+        task="binary",
         positive=tuple(spelling for label, spelling in spellings.items() if label in chosen),
         negative=tuple(spelling for label, spelling in spellings.items() if label not in chosen),
         y=lookup[values.codes],
         remarks=_remarks(values, spellings, chosen, guessed=not positive),
+    )
+
+
+def _class_column(
+    values: Distinct, markers: Sequence[str], classes: dict[str, tuple[str, int]]
+) -> Column:
+    return Column(
+        name=values.name,
+        type=_type(values),
+        role=Role.TARGET,
+        nullable=values.n_missing > 0,
+        missing=tuple(sorted(markers)),
+        why=_shares(classes, values.n_present),
     )
 
 
@@ -124,45 +286,19 @@ def _chosen(name: str, classes: dict[str, tuple[str, int]], positive: Sequence[s
     return chosen
 
 
-def _check_binary(values: Distinct, classes: dict[str, tuple[str, int]]) -> None:
+def _check_predictable(values: Distinct, classes: dict[str, tuple[str, int]]) -> None:
     name = values.name
     if values.kind in ("time", "unsupported"):
         raise ContractError(
-            f"target {name!r} holds values of type {values.stored}, expected two classes"
+            f"target {name!r} holds values of type {values.stored}, expected classes or numbers"
         )
     if not classes:
         raise ContractError(f"target {name!r} is empty in all {counted(values.codes.size, 'row')}")
     if len(classes) == 1:
         only = next(iter(classes.values()))[0]
         raise ContractError(
-            f"target {name!r} is {only!r} in all rows; a model needs rows of both classes"
+            f"target {name!r} is {only!r} in all rows; a model needs rows of at least two classes"
         )
-    if len(classes) == 2:
-        return
-    _check_no_amount(name, classes)
-    if len(classes) > MOST_CLASSES:
-        raise ContractError(f"target {name!r} has {len(classes):,} different values. {_DERIVE}")
-    example = list(classes.values())[:_LISTED][-1][0]
-    raise ContractError(
-        f"target {name!r} has {len(classes):,} classes: {_shares(classes, values.n_present)}. "
-        "To predict one or some of them against the rest, pass --positive VALUE (repeatable), "
-        f"for example --positive {shlex.quote(example)}"
-    )
-
-
-def _check_no_amount(name: str, classes: dict[str, tuple[str, int]]) -> None:
-    numbers = _as_numbers(list(classes))
-    if numbers is None:
-        return
-    if len(classes) <= CLASSES_NOT_NUMBERS and all(x.is_integer() for x in numbers):
-        return
-    median = np.median(np.repeat(numbers, [rows for _, rows in classes.values()]))
-    raise ContractError(
-        f"target {name!r} holds {len(classes):,} different numbers from {min(numbers):g} to "
-        f"{max(numbers):g}: predicting an amount (regression) is not supported yet. Derive a "
-        f"yes/no column from it in the data, for example {name} > {median:g} (its median), name "
-        "that as target, and leave the amount out of the data"
-    )
 
 
 def _as_numbers(texts: Sequence[str]) -> list[float] | None:
@@ -203,6 +339,11 @@ def _remarks(
                 advice="If the other value is the event to act on, swap `positive` and `negative`.",
             )
         )
+    return (*remarks, *_missing_remark(values))
+
+
+def _missing_remark(values: Distinct) -> list[Remark]:
+    remarks = []
     if values.n_missing:
         remarks.append(
             Remark(
@@ -214,4 +355,4 @@ def _remarks(
                 "training leaves them out.",
             )
         )
-    return tuple(remarks)
+    return remarks

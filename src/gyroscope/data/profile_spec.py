@@ -64,15 +64,18 @@ def profile_spec(
     )
 
 
-def score_spec(scores: FloatArray, *, in_time_order: bool = False) -> ProfileSpec:
-    """Fix the cells of scores by a reference: those of one column called "score".
+def score_spec(
+    scores: FloatArray, *, name: str = SCORE, in_time_order: bool = False
+) -> ProfileSpec:
+    """Fix the cells of scores by a reference: those of one column.
 
     Args:
-        scores: scores[n] in [0, 1] of the reference.
+        scores: scores[n] of the reference.
+        name: of the column.
         in_time_order: as for :func:`profile_spec`.
     """
     scores = np.asarray(scores)
-    spec = number_spec(SCORE, scores, ColumnType.NUMBER)
+    spec = number_spec(name, scores, ColumnType.NUMBER)
     return ProfileSpec(columns=(_with_variation(spec, scores, in_time_order),))
 
 

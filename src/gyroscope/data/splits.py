@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.training_set import TrainingSet
+from gyroscope.data.contract import Task
+from gyroscope.data.training_set import TrainingSet, Vector
 from gyroscope.errors import DataError
 
 Positions = NDArray[np.intp]
@@ -20,14 +21,15 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     train: Positions  # fitted on
     validation: Positions  # when to stop, which candidate, how to calibrate
     test: Positions  # judged by; nothing is chosen on them
-    how: str  # "by time", "by entity" or "at random, by class"
+    how: str  # "by time", "by entity", "at random, by class" or "at random"
 
 
-def split_rows(rows: TrainingSet, *, seed: int) -> Split:
+def split_rows(rows: TrainingSet, *, seed: int, task: Task = "binary", n_classes: int = 2) -> Split:
     """Split by time if rows are timed, by entity if entities repeat, else at random by class.
 
     Raises:
-        DataError: a part would have fewer than 5 rows of a class.
+        DataError: a part would have too few rows: fewer than 5 of one of two classes, or in all,
+            or the part for training fewer than 5 of one of several classes.
     """
     first, second = round(len(rows) * SHARES[0]), round(len(rows) * (SHARES[0] + SHARES[1]))
     known = rows.group[rows.group >= 0]
@@ -38,12 +40,16 @@ def split_rows(rows: TrainingSet, *, seed: int) -> Split:
         starts = _entity_starts(rows.group[order])
         first, second = _nearest(starts, first), _nearest(starts, second)
     else:
-        order, how = _by_class(rows, seed), "at random, by class"
+        y = np.zeros(len(rows)) if task == "regression" else rows.y
+        order = _by_class(y, seed)
+        how = "at random" if task == "regression" else "at random, by class"
     split = Split(train=order[:first], validation=order[first:second], test=order[second:], how=how)
-    return _checked(rows, split)
+    return _checked(rows, split, task, n_classes)
 
 
-def split_recent(rows: TrainingSet, since: float) -> Split:
+def split_recent(
+    rows: TrainingSet, since: float, *, task: Task = "binary", n_classes: int = 2
+) -> Split:
     """Split for a retraining: the newest rows decide.
 
     Of the rows with event time (seconds since 1970) at or after ``since`` the first half is
@@ -61,27 +67,33 @@ def split_recent(rows: TrainingSet, since: float) -> Split:
         test=order[test:],
         how="by time",
     )
-    return _checked(rows, split)
+    return _checked(rows, split, task, n_classes)
 
 
-def _checked(rows: TrainingSet, split: Split) -> Split:
+def _checked(rows: TrainingSet, split: Split, task: Task, n_classes: int) -> Split:
     for name in ("train", "validation", "test"):
         part = rows.y[getattr(split, name)]
-        fewest = int(min(part.sum(), len(part) - part.sum()))
+        fewest, of_what = len(part), ""
+        if task != "regression":
+            held = np.sort(np.bincount(part.astype(np.intp), minlength=n_classes))
+            all_needed = task == "binary" or name == "train"
+            fewest = int(held[0] if all_needed else held[-2])
+            rarest = "the rarer class" if task == "binary" else "the rarest class"
+            of_what = f" of {rarest if all_needed else 'all classes but one'}"
         if fewest < _FEWEST:
             raise DataError(
                 f"too few rows: split {split.how}, the {name} part has {len(part)} rows and only "
-                f"{fewest} of the rarer class; at least {_FEWEST} are needed"
+                f"{fewest}{of_what}; at least {_FEWEST} are needed"
             )
     return split
 
 
-def _by_class(rows: TrainingSet, seed: int) -> Positions:
-    """An order in which every stretch has its share of both classes."""
+def _by_class(y: Vector, seed: int) -> Positions:
+    """An order in which every stretch has its share of every class."""
     generator = np.random.default_rng(seed)
-    place = np.empty(len(rows))
-    for label in (0.0, 1.0):
-        members = generator.permutation(np.flatnonzero(rows.y == label))
+    place = np.empty(len(y))
+    for label in np.unique(y):
+        members = generator.permutation(np.flatnonzero(y == label))
         place[members] = (np.arange(len(members)) + 0.5) / max(1, len(members))
     return np.argsort(place, kind="stable")
 

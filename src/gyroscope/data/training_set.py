@@ -27,7 +27,7 @@ class TrainingSet(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Labelled rows after encoding."""
 
     X: NDArray[np.float64]  # float64[n, p]
-    y: Vector  # float64[n] in {0, 1}
+    y: Vector  # float64[n] in {0, 1}, or classes from 0 on, or numbers
     weight: Vector  # float64[n], positive
     time: Vector  # float64[n], seconds since 1970 UTC; NaN without a time column
     group: NDArray[np.int64]  # int64[n]: rows about the same entity; -1 without an id column

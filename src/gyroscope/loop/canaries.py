@@ -6,6 +6,7 @@ from datetime import datetime
 
 import numpy as np
 
+from gyroscope.bundle.bundle import Bundle
 from gyroscope.decisions import Action, Decision, Status
 from gyroscope.findings import Finding, Window
 from gyroscope.loop.logged import LoggedRows, Mask, labelled_rows
@@ -60,15 +61,15 @@ def canary_finding(
         keep &= ~inside(rows.time, quarantine.window)
     settings = world.config.model(model).settings
     return compare_canary(
-        _served(rows, keep, decided.previous),
-        _served(rows, keep, decided.version),
+        _served(rows, keep, decided.previous, bundle),
+        _served(rows, keep, decided.version, bundle),
         window,
         alpha=settings["promotion_alpha"],
         min_rows=settings["min_rows"],
     )
 
 
-def _served(rows: LoggedRows, keep: Mask, version: int) -> Served:
+def _served(rows: LoggedRows, keep: Mask, version: int, champion: Bundle) -> Served:
     """What a version served; a row without an entity is one of its own."""
     mine = np.flatnonzero(keep & (rows.version == version))
     return Served(
@@ -76,4 +77,6 @@ def _served(rows: LoggedRows, keep: Mask, version: int) -> Served:
         y=rows.y[mine],
         score=rows.score[mine],
         entity=[rows.entity[i] or f"\0{i}" for i in mine.tolist()],
+        task=champion.contract.task,
+        rmse=champion.manifest.metrics.get("rmse"),
     )

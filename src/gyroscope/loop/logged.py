@@ -28,9 +28,9 @@ class LoggedRows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     X: NDArray[np.float64]  # float64[n, p]
     fits: Mask  # bool[n]: rows that fit the contract
     time: Vector  # float64[n], seconds since 1970 UTC
-    score: Vector  # float64[n], as served
+    score: Vector  # as served, float64[n] or float64[n, classes]; NaN if of another task
     version: NDArray[np.int64]  # int64[n], that served it
-    y: Vector  # float64[n] in {0, 1}; NaN without a label
+    y: Vector  # float64[n], as models are trained on; NaN without a label
     entity: Sequence[str | None]
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ def labelled_rows(log: PredictionLog, contract: Contract, window: Window | None)
         X=X,
         fits=fits,
         time=np.array([p.time.timestamp() for p in predictions], dtype=np.float64),
-        score=np.array([p.score for p in predictions], dtype=np.float64),
+        score=_scores(predictions, len(contract.classes)),
         version=np.array([p.version for p in predictions], dtype=np.int64),
         y=np.array([_label(encoder, label) for label in joined.labels], dtype=np.float64),
         entity=[p.entity for p in predictions],
@@ -102,8 +102,21 @@ def _encoded(
     return X, fits
 
 
+def _scores(predictions: Sequence[Prediction], n_classes: int) -> Vector:
+    """The scores; NaN where a version of another task, or of other classes, has served."""
+    if not n_classes:
+        found = [np.nan if isinstance(p.score, tuple) else p.score for p in predictions]
+        return np.array(found, dtype=np.float64)
+    unknown = (np.nan,) * n_classes
+    of_classes = [
+        p.score if isinstance(p.score, tuple) and len(p.score) == n_classes else unknown
+        for p in predictions
+    ]
+    return np.array(of_classes, dtype=np.float64).reshape(-1, n_classes)
+
+
 def _label(encoder: Encoder, label: Label | None) -> float:
-    """0, 1, or NaN for no label or one that the contract no longer knows."""
+    """NaN for no label or one that the contract no longer knows."""
     if label is None:
         return np.nan
     try:

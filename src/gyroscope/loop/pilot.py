@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from gyroscope.config import Settings
+from gyroscope.data.contract import Task
 from gyroscope.decide.policy import (
     PolicySettings,
     decide_canary,
@@ -158,7 +159,7 @@ class Pilot:
                 self.model, since=window.start - _PAST_WINDOWS * window.length, limit=_MOST
             )
             findings = check_labelled(bundle, mine, window, self._settings, past)
-            done, detected = self._detect(done, findings, window)
+            done, detected = self._detect(done, findings, window, bundle.contract.task)
             findings += detected
             decisions = decide_labelled(done, findings, window, self._policy, now)
         trial, found = self._look_at_trial(done, window, now)
@@ -169,7 +170,7 @@ class Pilot:
         )
 
     def _detect(
-        self, care: Care, findings: Sequence[Finding], window: Window
+        self, care: Care, findings: Sequence[Finding], window: Window, task: Task
     ) -> tuple[Care, list[Finding]]:
         """Carry the detector on, if the window has evidence."""
         excess = next((f for f in findings if f.check == "excess_loss"), None)
@@ -177,7 +178,7 @@ class Pilot:
             return care, []
         detector = update_detector(care.detector, excess, window)
         run_length = budget_of(self._settings).run_length
-        alarm = performance_alarm(detector, window, run_length=run_length)
+        alarm = performance_alarm(detector, window, run_length=run_length, task=task)
         return msgspec.structs.replace(care, detector=detector), [alarm]
 
     def _is_quarantined(self, window: Window) -> bool:
@@ -233,11 +234,13 @@ class Pilot:
         length = self._settings["window"].total_seconds()
         return Rows(
             y=ours.y[keep],
-            incumbent=incumbent.probabilities(ours.X[keep]),
-            candidate=candidate.probabilities(theirs.X[keep]),
+            incumbent=incumbent.scores(ours.X[keep]),
+            candidate=candidate.scores(theirs.X[keep]),
             batch=np.floor(ours.time[keep] / length).astype(np.int64),
-            incumbent_threshold=incumbent.threshold,
-            candidate_threshold=candidate.threshold,
+            incumbent_threshold=incumbent.manifest.threshold,
+            candidate_threshold=candidate.manifest.threshold,
+            task=incumbent.contract.task,
+            rmse=incumbent.manifest.metrics.get("rmse"),
         )
 
     # -- retraining -----------------------------------------------------------------------------

@@ -148,15 +148,16 @@ def make_pipeline(world: World, progress: Progress) -> Pipeline:
 
 
 def _gate_findings(evaluated: Evaluated) -> Sequence[Finding]:
-    y = evaluated.rows.y
+    task = evaluated.bundle.contract.task
     evaluation = Evaluation(
-        y=y,
+        y=evaluated.rows.y,
         p=evaluated.p,
-        p_base_rate=np.full(len(y), evaluated.base_rate),
-        threshold=evaluated.bundle.threshold,
+        p_base_rate=np.broadcast_to(evaluated.base, evaluated.p.shape),
+        threshold=evaluated.bundle.manifest.threshold,
         metrics=evaluated.metrics,
+        task=task,
     )
-    return run_gates(evaluation, default_gates())
+    return run_gates(evaluation, default_gates(task))
 
 
 def _base_snapshot(world: World, model: str, version: int) -> str:

@@ -30,7 +30,8 @@ def replay_scores(world: World, model: str) -> Replayed:
             bundle = world.bundle(model, version)
             rows = labelled_rows(log, bundle.contract, window)
             served = rows.version == version
-            again, logged = bundle.probabilities(rows.X[served]), rows.score[served]
+            again, logged = bundle.scores(rows.X[served]), rows.score[served]
             n += len(logged)
-            different += int((again.view(np.int64) != logged.view(np.int64)).sum())
+            differ = again.view(np.int64) != np.ascontiguousarray(logged).view(np.int64)
+            different += int(differ.reshape(len(logged), -1).any(axis=1).sum())
     return Replayed(rows=n, different=different)

@@ -10,8 +10,9 @@ import numpy as np
 
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.reference import Reference
-from gyroscope.config import Settings
+from gyroscope.config import Settings, metric_of
 from gyroscope.data.framing import framed, unframed
+from gyroscope.data.performance import promises
 from gyroscope.data.profile import Profile, joint_summary, merge_all, profile
 from gyroscope.data.training_set import load_snapshot
 from gyroscope.errors import NotFoundError
@@ -163,10 +164,13 @@ def _check_profile(
     reference, min_rows = bundle.reference, settings["min_rows"]
     budget = budget_of(settings)
     checks = _CHECKS_A_COLUMN * len(found.columns.columns)
+    metric = metric_of(settings, bundle.contract.task)
+    scores = scores[~np.isnan(scores).reshape(len(scores), -1).any(axis=1)]  # of another task
     expected = estimated_performance(
         scores,
-        bundle.threshold,
+        bundle.manifest.threshold,
         window,
+        task=bundle.contract.task,
         reference=reference.metrics,
         calibration=reference.calibration,
         min_rows=min_rows,
@@ -192,8 +196,8 @@ def _check_profile(
             drift,
             reference,
             found.columns,
-            next((f for f in expected if f.check == settings["metric"]), None),
-            metric=settings["metric"],
+            next((f for f in expected if f.check == metric), None),
+            metric=metric,
             harmless=settings["material_cost"],
         ),
         *expected,
@@ -227,17 +231,31 @@ def check_labelled(
     X, y, p = rows.X[known], rows.y[known], rows.score[known]
     spec, varied = reference.columns.spec, reference.label_dispersions
     alpha = budget.alpha("labels") / 2  # of two checks
+    task = bundle.contract.task
+    kept, chance = promises(task, y, p, reference.usual_error)
     return [
-        label_drift_finding(
-            reference.positives,
-            reference.n,
-            int(y.sum()),
-            len(y),
-            window,
-            material_psi=settings["material_psi"],
-            dispersion=varied.rate if varied else (),
-            alpha=alpha,
-            min_rows=min_rows,
+        *(
+            score_drift_findings(
+                reference.labels,
+                profile(y[:, None], reference.labels.spec),
+                window,
+                _rules(settings, alpha),
+                kind=Kind.LABEL_DRIFT,
+            )
+            if reference.labels is not None
+            else [
+                label_drift_finding(
+                    reference.positives,
+                    reference.n,
+                    int(y.sum()),
+                    len(y),
+                    window,
+                    material_psi=settings["material_psi"],
+                    dispersion=varied.rate if varied else (),
+                    alpha=alpha,
+                    min_rows=min_rows,
+                )
+            ]
         ),
         label_coverage_finding(
             _past_coverage(past, window),
@@ -263,14 +281,16 @@ def check_labelled(
         *realised_performance(
             y,
             p,
-            bundle.threshold,
+            bundle.manifest.threshold,
             window,
+            task=task,
+            usual_error=reference.usual_error,
             reference=reference.metrics,
             excess=reference.excess,
             ranking=reference.ranking,
             min_rows=min_rows,
         ),
-        *segment_findings(X, y, p, spec, window, alpha=budget.alpha("segments")),
+        *segment_findings(X, kept, chance, spec, window, alpha=budget.alpha("segments")),
     ]
 
 
@@ -316,8 +336,10 @@ def check_now(
     canaries = canaries_beside(world, model, champion)
     found = merged([*parts, profiled(fresh, bundle.reference, canaries)])
     rows = labelled_rows(log, bundle.contract, window)
+    binary = bundle.contract.task == "binary"
+    scores = typical_scores(found.scores) if binary else scores_of(rows, canaries)
     findings = [
-        *_check_profile(bundle, found, typical_scores(found.scores), window, settings),
+        *_check_profile(bundle, found, scores, window, settings),
         *check_labelled(
             bundle, without(rows, canaries), window, settings, world.store.findings(model)
         ),

@@ -17,10 +17,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from gyroscope.data.cells import BINS, SCORE, ColumnSpec
+from gyroscope.data.cells import BINS, ColumnSpec, ProfileSpec
 from gyroscope.data.profile import ColumnProfile, Profile, binned_counts
 from gyroscope.findings import Finding, Kind, Window
 from gyroscope.monitor import wording
@@ -108,18 +109,45 @@ def _columns(reference: Profile) -> list[Compared]:
 
 
 def score_drift_findings(
-    reference: Profile, current: Profile, window: Window | None, rules: DriftRules
+    reference: Profile,
+    current: Profile,
+    window: Window | None,
+    rules: DriftRules,
+    *,
+    kind: Kind = Kind.SCORE_DRIFT,
 ) -> list[Finding]:
-    """Hold the scores of a window against those of the reference; arguments as above.
+    """Hold the scores of a window, or labels, against those of the reference; arguments as above.
+
+    Of several classes each is judged by itself, with its part of the chance of a finding.
 
     Raises:
         DataError: the profiles were counted on different cells.
     """
-    return score_drift_findings_by_window(reference, [(window, current)], rules)[0]
+    parts = list(zip(_each_column(reference), _each_column(current), strict=True))
+    rules = msgspec.structs.replace(rules, alpha=rules.alpha / len(parts))
+    return [
+        finding
+        for old, new in parts
+        for finding in score_drift_findings_by_window(old, [(window, new)], rules, kind=kind)[0]
+    ]
+
+
+def _each_column(held: Profile) -> list[Profile]:
+    """The profile of each column by itself."""
+    return [
+        msgspec.structs.replace(
+            held, spec=ProfileSpec(columns=(spec,)), columns=(column,), joint=None
+        )
+        for spec, column in zip(held.spec.columns, held.columns, strict=True)
+    ]
 
 
 def score_drift_findings_by_window(
-    reference: Profile, windows: Sequence[tuple[Window | None, Profile]], rules: DriftRules
+    reference: Profile,
+    windows: Sequence[tuple[Window | None, Profile]],
+    rules: DriftRules,
+    *,
+    kind: Kind = Kind.SCORE_DRIFT,
 ) -> list[list[Finding]]:
     """The findings of :func:`score_drift_findings` for each of many windows, at once.
 
@@ -130,13 +158,13 @@ def score_drift_findings_by_window(
         check_agreement(reference, current)
     (column,) = _columns(reference)
     news = [current.columns[0] for _, current in windows if current.n >= rules.min_rows]
-    (found,) = distributions(Kind.SCORE_DRIFT, [InWindows.of(column, news)], rules)
+    (found,) = distributions(kind, [InWindows.of(column, news)], rules)
     changes = iter(found)
     needed = _rows_enough(reference.n, rules)
     return [
         judged([next(changes)], rules, window)
         if current.n >= rules.min_rows
-        else [too_few(Kind.SCORE_DRIFT, "psi", SCORE, window, n=current.n, needed=needed)]
+        else [too_few(kind, "psi", column.spec.name, window, n=current.n, needed=needed)]
         for window, current in windows
     ]
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from gyroscope.data.contract import Task
+from gyroscope.data.performance import performance, promises
 from gyroscope.decisions import Detector
 from gyroscope.errors import UsageError
 from gyroscope.findings import Finding, Interval, Kind, Verdict, Window
@@ -16,6 +18,7 @@ from gyroscope.monitor.scarcity import too_few
 from gyroscope.stats.binary import FloatArray
 from gyroscope.stats.calibration_map import CalibrationMap, Support
 from gyroscope.stats.cbpe import expected_metrics, expected_performance
+from gyroscope.stats.class_cbpe import expected_class_metrics
 from gyroscope.stats.e_detector import (
     alarm_limit,
     mixed_log_e,
@@ -25,15 +28,32 @@ from gyroscope.stats.e_detector import (
     starts_afresh,
 )
 from gyroscope.stats.e_values import e_value, log_mean_exp
-from gyroscope.stats.excess_loss import ExcessReference, excess_evidence, excess_loss
+from gyroscope.stats.excess_loss import (
+    SHIFT_TILTS,
+    ExcessReference,
+    excess_evidence,
+    excess_loss,
+)
 from gyroscope.stats.intervals import Estimate, normal_quantile
-from gyroscope.stats.metrics import LOWER_IS_BETTER, metrics
+from gyroscope.stats.metrics import LOWER_IS_BETTER
 from gyroscope.stats.random_effects import RandomEffects
 from gyroscope.stats.ranking import ranking_log_es
 
-SHOWN = ("roc_auc", "log_loss", "accuracy", "precision", "recall", "f1", "brier")
+SHOWN = (
+    *("roc_auc", "log_loss", "accuracy", "precision", "recall", "f1", "brier"),
+    *("rmse", "mae", "r2"),
+)
 EXCESS = "excess_loss"  # the check that feeds the detector
 DETECTOR = "detector"  # the check that raises the alarm
+_KEPT = {  # what the detector counts
+    "binary": "positives",
+    "multiclass": "right",
+    "regression": "no farther off than four of five predictions were when the model was new",
+}
+_LOST = {
+    "multiclass": "the class chosen is no longer right as often as its probability says",
+    "regression": "large errors are more frequent than when the model was new",
+}
 _UNSUPPORTED = 0.05  # share of rows in regions of scores that the reference hardly knows
 _LARGEST_LOG = 50.0  # evidence beyond e^50 is not worth telling apart
 
@@ -41,9 +61,11 @@ _LARGEST_LOG = 50.0  # evidence beyond e^50 is not worth telling apart
 def realised_performance(
     y: FloatArray,
     p: FloatArray,
-    threshold: float,
+    threshold: float | None,
     window: Window,
     *,
+    task: Task = "binary",
+    usual_error: float | None = None,
     reference: Mapping[str, Estimate],
     excess: ExcessReference,
     ranking: RandomEffects | None,
@@ -57,10 +79,13 @@ def realised_performance(
     evidence together.
 
     Args:
-        y: labels[n] in {0, 1}.
-        p: scores[n] as served.
-        threshold: from which score a row was decided to be positive.
+        y: labels[n] in {0, 1}, or classes from 0 on, or numbers.
+        p: scores as served: scores[n], or scores[n, classes].
+        threshold: from which score a row was decided to be positive; binary only.
         window: the window.
+        task: of the contract. Of other tasks than binary the detector is fed with what
+            :func:`gyroscope.data.performance.promises` says came of the predictions.
+        usual_error: of a model of values.
         reference: the metrics on the test rows of the training.
         excess: how the excess loss varied there from window to window.
         ranking: how the shortfall of the ROC AUC varied there; None if it could not be told.
@@ -69,19 +94,21 @@ def realised_performance(
     Raises:
         DataError: labels or scores that cannot be used.
     """
-    n, positives = len(y), int(y.sum())
-    rarer = min(positives, n - positives)
-    if n < min_rows or rarer == 0:
+    n = len(y)
+    kept, chance = promises(task, y, p, usual_error)
+    evidence = _excess(kept, chance, excess, ranking, window, task=task, min_rows=min_rows)
+    one_class = task == "binary" and y.sum() in (0, n)
+    if n < min_rows or one_class:
         needed = min_rows if n < min_rows else _rows_for_both_classes(n)
         few = too_few(Kind.PERFORMANCE, "metrics", "performance", window, n=n, needed=needed)
-        return [few, *_excess(y, p, excess, ranking, window, min_rows=min_rows)]
-    found = metrics(y, p, threshold)
+        return [few, *evidence]
+    found = performance(task, y, p, threshold)
     findings = [
         _metric(Kind.PERFORMANCE, name, found[name], reference.get(name), window)
         for name in SHOWN
-        if found[name].defined
+        if name in found and found[name].defined
     ]
-    return [*findings, *_excess(y, p, excess, ranking, window, min_rows=min_rows)]
+    return [*findings, *evidence]
 
 
 def _rows_for_both_classes(n: int) -> int:
@@ -95,9 +122,10 @@ def _rows_for_both_classes(n: int) -> int:
 
 def estimated_performance(
     p: FloatArray,
-    threshold: float,
+    threshold: float | None,
     window: Window | None,
     *,
+    task: Task = "binary",
     reference: Mapping[str, Estimate],
     calibration: CalibrationMap | None,
     min_rows: int,
@@ -108,29 +136,53 @@ def estimated_performance(
     the window scores where the reference has few rows is a finding of its own.
 
     Args:
-        p: scores[n] as served.
-        threshold: from which score a row was decided to be positive.
+        p: scores as served: scores[n], or scores[n, classes].
+        threshold: from which score a row was decided to be positive; binary only.
         window: the window.
+        task: of the contract; of a regression nothing is estimated, which is what is said.
         reference: the metrics on the test rows of the training.
-        calibration: from scores to chances, by those test rows; None takes the scores as chances.
+        calibration: from scores to chances, by those test rows, of several classes from the highest
+            score to the chance that it is right; None takes the scores as chances.
         min_rows: rows below which the answer is "not enough data".
 
     Raises:
         DataError: scores that cannot be used.
     """
     kind = Kind.ESTIMATED_PERFORMANCE
+    if task == "regression":
+        return [_not_estimated(window, len(p))]
     if len(p) < min_rows:
         return [too_few(kind, "metrics", "performance", window, n=len(p), needed=min_rows)]
-    if calibration is None:
-        found, unsupported = expected_metrics(p, threshold), []
+    unsupported: list[Finding] = []
+    if task == "multiclass":
+        found = expected_class_metrics(p, calibration)
+    elif calibration is None:
+        found = expected_metrics(p, _known(threshold))
     else:
-        expected = expected_performance(p, threshold, calibration)
+        expected = expected_performance(p, _known(threshold), calibration)
         found, unsupported = expected.metrics, _unsupported(expected.support, len(p), window)
     return unsupported + [
         _metric(kind, name, estimate, reference.get(name), window)
         for name, estimate in found.items()
         if estimate.defined
     ]
+
+
+def _known(threshold: float | None) -> float:
+    assert threshold is not None  # binary models have one
+    return threshold
+
+
+def _not_estimated(window: Window | None, n: int) -> Finding:
+    return Finding(
+        kind=Kind.ESTIMATED_PERFORMANCE,
+        check="metrics",
+        subject="performance",
+        verdict=Verdict.OK,
+        detail="Not estimated before labels: a predicted number does not say how far off it is.",
+        window=window,
+        n=n,
+    )
 
 
 def _unsupported(support: Support, n: int, window: Window | None) -> list[Finding]:
@@ -190,13 +242,19 @@ def _excess(
     ranking: RandomEffects | None,
     window: Window,
     *,
+    task: Task,
     min_rows: int,
 ) -> list[Finding]:
-    """The evidence of a window for the detector, of loss and of rank; none without rows."""
+    """The evidence of a window for the detector, of loss and of rank; none without rows.
+
+    That a model of values errs less than it used to is no loss, and no evidence.
+    """
     found = excess_loss(y, p)
     if found is None:
         return []
     log_es = excess_evidence(y, p, reference).log_es
+    if task == "regression":
+        log_es = log_es[-len(SHIFT_TILTS) :]  # fewer errors as small as usual
     if ranking is not None:
         log_es += ranking_log_es(y, p, ranking)
     excess = found.excess - reference.excess.mean
@@ -210,7 +268,7 @@ def _excess(
             subject="performance",
             verdict=Verdict.OK if enough else Verdict.NOT_ENOUGH_DATA,
             detail=f"Loss beyond what the scores promised: {excess:+.4f} nats a prediction "
-            f"(from window to window it varies by {between:.4f}); {y.sum():,.0f} positives, "
+            f"(from window to window it varies by {between:.4f}); {y.sum():,.0f} {_KEPT[task]}, "
             f"{p.sum():,.0f} promised.",
             window=window,
             n=found.n,
@@ -270,7 +328,9 @@ def _calm(calm: int, log_e: float, verdict: Verdict) -> int:
     return calm if verdict is Verdict.NOT_ENOUGH_DATA else calm + 1
 
 
-def performance_alarm(detector: Detector, window: Window, *, run_length: float) -> Finding:
+def performance_alarm(
+    detector: Detector, window: Window, *, run_length: float, task: Task = "binary"
+) -> Finding:
     """Hold the detector against the limit that chance reaches once in ``run_length`` windows.
 
     The value and threshold are natural logarithms of 1 + the detector; the cost is in nats a
@@ -281,6 +341,7 @@ def performance_alarm(detector: Detector, window: Window, *, run_length: float) 
         detector: brought up to date by :func:`update_detector`.
         window: the last window.
         run_length: windows to a false alarm on average: windows a year / false alarms a year.
+        task: of the contract.
     """
     limit = alarm_limit(run_length)
     alarm = detector.log_value >= limit and detector.calm == 0
@@ -292,7 +353,7 @@ def performance_alarm(detector: Detector, window: Window, *, run_length: float) 
         check=DETECTOR,
         subject="performance",
         verdict=Verdict.ALARM if alarm else Verdict.OK,
-        detail=_price(detector, cost, run_length)
+        detail=_price(detector, cost, run_length, task)
         if alarm
         else f"No sure change of performance (evidence {evidence:,.3g}, alarm at "
         f"{run_length:,.0f}).",
@@ -305,13 +366,14 @@ def performance_alarm(detector: Detector, window: Window, *, run_length: float) 
     )
 
 
-def _price(detector: Detector, cost: Interval, run_length: float) -> str:
+def _price(detector: Detector, cost: Interval, run_length: float, task: Task) -> str:
     since = f"{detector.change_point:%Y-%m-%d %H:%M}" if detector.change_point else "the start"
     dear = (
         f"predictions cost {detector.cost:.4f} nats each more than they should"
         if detector.cost > 0
         else "the scores no longer say how frequent positives are"
     )
+    dear = _LOST.get(task, dear)
     return (
         f"Since about {since} {dear} (excess log-loss {detector.cost:+.4f}, 95 % interval "
         f"{cost.low:+.4f} to {cost.high:+.4f}, {detector.rows:,} labelled rows); without a change "

@@ -52,7 +52,7 @@ class PredictionRecord(Head, frozen=True, kw_only=True, array_like=True, tag=1):
 
     version: int
     schema: bytes  # key of the schema
-    scores: list[float]
+    scores: list[float | tuple[float, ...]]
     entities: list[str | None]
     rows: list[tuple[Any, ...]]
 
@@ -62,7 +62,7 @@ class PredictionCheck(Head, frozen=True, kw_only=True, array_like=True, tag=1):
 
     version: int
     schema: bytes
-    scores: list[float]
+    scores: list[float | tuple[float, ...]]
     entities: list[str | None]
     rows: msgspec.Raw
 

@@ -52,6 +52,7 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     segments: frozenset[str] = frozenset()  # names of those whose rows it has taken over
     layouts: tuple[Layout, ...] = ()
     fields: tuple[Field, ...] = ()
+    scores: str = ""  # column with the scores of several classes; empty if no row has them
 
     @property
     def by_name(self) -> dict[str, Field]:
@@ -74,7 +75,8 @@ class Kind(msgspec.Struct, Generic[_Row], frozen=True, kw_only=True):
     by_arrival: bool  # filed by the day of arrival, else by that of the event
     heads: Callable[[Sequence[_Row]], dict[str, pa.Array]]
     row_of: Callable[[_Row], tuple[Layout, Sequence[Value]]]
-    made: Callable[[pa.Table, list[Layout], list[tuple[Value, ...]]], list[_Row]]
+    made: Callable[[pa.Table, Description, list[Layout], list[tuple[Value, ...]]], list[_Row]]
+    scores_of: Callable[[_Row], tuple[float, ...] | None]  # of several classes, if the row has them
 
 
 def decoded_description(metadata: dict[bytes, bytes] | None, file: str) -> Description:
@@ -99,13 +101,18 @@ def extended(described: Description, kind: Kind[_Row], rows: Sequence[_Row]) -> 
     """The description with the layouts and fields that ``rows`` need as well."""
     layouts = dict.fromkeys([*described.layouts, *(kind.row_of(row)[0] for row in rows)])
     fields = described.by_name
-    taken = _OWN | {f.column.casefold() for f in fields.values()}
+    taken = _OWN | {f.column.casefold() for f in fields.values()} | {described.scores.casefold()}
     for name, values in _values_by_field(kind, rows).items():
         if name not in fields and (found := _type_of(values)) is not None:
             column = _free_name(name, taken)
             taken.add(column.casefold())
             fields[name] = Field(name=name, column=column, type=found[0], whole=found[1])
-    return msgspec.structs.replace(described, layouts=tuple(layouts), fields=tuple(fields.values()))
+    scores = described.scores
+    if not scores and any(kind.scores_of(row) is not None for row in rows):
+        scores = _free_name("scores", taken)
+    return msgspec.structs.replace(
+        described, layouts=tuple(layouts), fields=tuple(fields.values()), scores=scores
+    )
 
 
 def _type_of(values: Iterable[Value]) -> tuple[Type, bool] | None:
@@ -141,6 +148,8 @@ def schema(kind: Kind[Any], described: Description) -> pa.Schema:
         pa.field("exact", pa.binary()),
     ]
     heads = [pa.field(name, array.type) for name, array in kind.heads([]).items()]
+    if described.scores:
+        heads.append(pa.field(described.scores, pa.list_(pa.float64())))
     fields = [pa.field(field.column, types[field.type]) for field in described.fields]
     return pa.schema(
         [*heads, *fields, *ends], metadata={METADATA_KEY: msgspec.json.encode(described)}
@@ -158,6 +167,9 @@ def table_of(
     layouts = [kind.row_of(row)[0] for row in rows]
     exact: list[dict[str, Value]] = [{} for _ in rows]
     columns = kind.heads(rows)
+    if described.scores:
+        of_classes = [kind.scores_of(row) for row in rows]
+        columns[described.scores] = pa.array(of_classes, pa.list_(pa.float64()))
     by_name = _values_by_field(kind, rows)
     for field in described.fields:
         values = by_name.get(field.name)
@@ -199,7 +211,7 @@ def rows_of(kind: Kind[_Row], described: Description, table: pa.Table) -> list[_
             for position, value in unpack_values(packed).items():
                 row[position] = value
             values[i] = tuple(row)
-    return kind.made(table, layouts, values)
+    return kind.made(table, described, layouts, values)
 
 
 def _values_by_field(kind: Kind[_Row], rows: Sequence[_Row]) -> dict[str, list[Value]]:
@@ -280,16 +292,21 @@ def _prediction_heads(rows: Sequence[Prediction]) -> dict[str, pa.Array]:
         "version": pa.array([row.version for row in rows], pa.int64()),
         "time": _times([row.time for row in rows]),
         "arrival": _times([row.arrival for row in rows]),
-        "score": pa.array([row.score for row in rows], pa.float64()),
+        "score": pa.array(
+            [None if isinstance(row.score, tuple) else row.score for row in rows], pa.float64()
+        ),
         "entity": pa.array([row.entity for row in rows], pa.string()),
     }
 
 
 def _predictions(
-    table: pa.Table, layouts: list[Layout], values: list[tuple[Value, ...]]
+    table: pa.Table, described: Description, layouts: list[Layout], values: list[tuple[Value, ...]]
 ) -> list[Prediction]:
-    names = ("id", "version", "score", "entity")
+    names = ("id", "version", "entity", "score")
     heads = [table.column(name).to_pylist() for name in names]
+    if described.scores:
+        of_classes = table.column(described.scores).to_pylist()
+        heads[3] = [s if k is None else tuple(k) for s, k in zip(heads[3], of_classes, strict=True)]
     times = [_moments(table.column(name)) for name in ("time", "arrival")]
     return [
         Prediction(
@@ -302,7 +319,7 @@ def _predictions(
             score=score,
             entity=entity,
         )
-        for id_, version, score, entity, time, arrival, columns, row in zip(
+        for id_, version, entity, score, time, arrival, columns, row in zip(
             *heads, *times, layouts, values, strict=True
         )
     ]
@@ -318,7 +335,9 @@ def _label_heads(rows: Sequence[Label]) -> dict[str, pa.Array]:
     }
 
 
-def _labels(table: pa.Table, layouts: list[Layout], values: list[tuple[Value, ...]]) -> list[Label]:
+def _labels(
+    table: pa.Table, described: Description, layouts: list[Layout], values: list[tuple[Value, ...]]
+) -> list[Label]:
     heads = (
         table.column("prediction_id").to_pylist(),
         _moments(table.column("time")),
@@ -337,6 +356,7 @@ PREDICTIONS: Kind[Prediction] = Kind(
     heads=_prediction_heads,
     row_of=lambda row: (row.columns, row.row),
     made=_predictions,
+    scores_of=lambda row: row.score if isinstance(row.score, tuple) else None,
 )
 LABELS: Kind[Label] = Kind(
     name="labels",
@@ -345,4 +365,5 @@ LABELS: Kind[Label] = Kind(
     heads=_label_heads,
     row_of=lambda row: (("label",), (row.label,)),
     made=_labels,
+    scores_of=lambda row: None,
 )

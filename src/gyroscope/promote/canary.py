@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
+from gyroscope.data.contract import Task
+from gyroscope.data.performance import losses_in_nats
 from gyroscope.findings import Finding, Interval, Kind, Verdict, Window
 from gyroscope.stats.binary import FloatArray
 from gyroscope.stats.clustered import ClusteredMean, clustered_mean
 from gyroscope.stats.confidence_sequences import normal_mixture_half_width
-from gyroscope.stats.losses import SCORE_FLOOR, log_losses
 
 CHECK = "log_loss_difference"
 
@@ -25,9 +26,11 @@ class Served(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The labelled rows that one version served."""
 
     version: int
-    y: FloatArray  # float64[n] in {0, 1}
-    score: FloatArray  # float64[n], as served
+    y: FloatArray  # float64[n] in {0, 1}, or classes from 0 on, or numbers
+    score: FloatArray  # as served, float64[n] or float64[n, classes]
     entity: Sequence[str]  # of each row; rows of one entity may depend on each other
+    task: Task = "binary"
+    rmse: float | None = None  # of the champion when it was new; of models of values
 
 
 def compare_canary(
@@ -56,6 +59,7 @@ def compare_canary(
     """
     subject = f"version {canary.version} against {champion.version}"
     counts = f"{len(canary.y):,} labelled rows of the canary, {len(champion.y):,} of the champion"
+    of_each = f" with {_RARER_ROWS} of each class" if champion.task == "binary" else ""
     ours, its = _loss(champion), _loss(canary)
     if ours is None or its is None or not all(_enough(s, min_rows) for s in (champion, canary)):
         return Finding(
@@ -63,7 +67,7 @@ def compare_canary(
             check=CHECK,
             subject=subject,
             verdict=Verdict.NOT_ENOUGH_DATA,
-            detail=f"{counts}; each needs {min_rows:,} with {_RARER_ROWS} of each class.",
+            detail=f"{counts}; each needs {min_rows:,}{of_each}.",
             window=window,
             n=len(canary.y),
             n_needed=max(min_rows, 2 * _RARER_ROWS),
@@ -90,14 +94,14 @@ def compare_canary(
 
 
 def _loss(served: Served) -> ClusteredMean | None:
-    return clustered_mean(
-        log_losses(served.y, served.score, floor=SCORE_FLOOR), clusters=served.entity
-    )
+    losses = losses_in_nats(served.task, served.y, served.score, served.rmse)
+    return clustered_mean(losses, clusters=served.entity)
 
 
 def _enough(served: Served, min_rows: int) -> bool:
     n, positives = len(served.y), int(served.y.sum())
-    return n >= min_rows and min(positives, n - positives) >= _RARER_ROWS
+    rare = served.task == "binary" and min(positives, n - positives) < _RARER_ROWS
+    return n >= min_rows and not rare
 
 
 def _error(loss: ClusteredMean) -> float:

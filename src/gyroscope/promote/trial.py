@@ -9,14 +9,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gyroscope.data.contract import Task
+from gyroscope.data.performance import losses_in_nats
 from gyroscope.decisions import Trial, TrialOutcome, TrialVerdict
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.stats.auc import PairedAuc, paired_auc
 from gyroscope.stats.binary import FloatArray
+from gyroscope.stats.class_metrics import chosen_class
 from gyroscope.stats.e_values import betting_log_e, e_value
 from gyroscope.stats.losses import SCORE_FLOOR
 from gyroscope.stats.mcnemar import McNemar, mcnemar_of_decisions
-from gyroscope.stats.paired import PairedLogLoss, log_loss_gains, paired_log_loss
+from gyroscope.stats.paired import PairedLogLoss, paired_loss
 
 _LOOK_ALPHA = 0.05  # of the one-sided tests that must agree: log-loss better, AUC not worse
 _LARGEST_GAIN = math.log(1 / SCORE_FLOOR - 1)  # nats; no row can gain or lose more
@@ -36,12 +39,45 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class Rows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The labelled rows of a trial so far, in order of time, scored by both versions."""
 
-    y: FloatArray  # float64[n] in {0, 1}
-    incumbent: FloatArray  # float64[n], scores
-    candidate: FloatArray  # float64[n], scores
+    y: FloatArray  # float64[n] in {0, 1}, or classes from 0 on, or numbers
+    incumbent: FloatArray  # scores, float64[n] or float64[n, classes]
+    candidate: FloatArray  # scores
     batch: NDArray[np.int64]  # int64[n], the window of each row
-    incumbent_threshold: float  # from which score a row is decided to be positive
-    candidate_threshold: float
+    incumbent_threshold: float | None  # from which score a row is decided to be positive; binary
+    candidate_threshold: float | None
+    task: Task = "binary"
+    rmse: float | None = None  # of the incumbent when it was new; of models of values
+
+    @property
+    def few_of_a_class(self) -> bool:
+        """Whether nothing can be said of the order of scores, which only two classes need."""
+        positives = int(self.y.sum())
+        few = min(positives, len(self.y) - positives) < _RARER_ROWS
+        return self.task == "binary" and few
+
+    def gains(self) -> FloatArray:
+        """What the candidate gains on each row in nats, float64[n]; see ``losses_in_nats``."""
+        old, new = (losses_in_nats(self.task, self.y, p, self.rmse) for p in self._scores)
+        return np.clip(old - new, -_LARGEST_GAIN, _LARGEST_GAIN)
+
+    def decisions(self) -> McNemar | None:
+        """Which of the two decides more rows rightly; None of values, which decide nothing."""
+        if self.task == "regression":
+            return None
+        if self.task == "multiclass":
+            right = [chosen_class(self.y, p)[0] for p in self._scores]
+            return mcnemar_of_decisions(np.ones(len(self.y)), *right)
+        assert self.incumbent_threshold is not None
+        assert self.candidate_threshold is not None
+        return mcnemar_of_decisions(
+            self.y,
+            self.incumbent >= self.incumbent_threshold,
+            self.candidate >= self.candidate_threshold,
+        )
+
+    @property
+    def _scores(self) -> tuple[FloatArray, FloatArray]:
+        return self.incumbent, self.candidate
 
 
 class _Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +85,7 @@ class _Compared(msgspec.Struct, frozen=True, kw_only=True):
 
     loss: PairedLogLoss
     auc: PairedAuc | None
-    decisions: McNemar
+    decisions: McNemar | None
     subject: str
     kind: Kind
     window: Window
@@ -88,8 +124,8 @@ def judge_trial(
     Raises:
         DataError: labels or scores that cannot be used.
     """
-    n, positives = len(rows.y), int(rows.y.sum())
-    if n < rules.min_rows or min(positives, n - positives) < _RARER_ROWS:
+    n = len(rows.y)
+    if n < rules.min_rows or rows.few_of_a_class:
         return _undecided(trial, rows, rules, kind=kind, now=now, window=window)
     compared = _compare(trial, rows, rules, kind, window)
     judged = msgspec.structs.replace(
@@ -110,11 +146,10 @@ def _undecided(
     trial: Trial, rows: Rows, rules: Rules, *, kind: Kind, now: datetime, window: Window
 ) -> TrialOutcome:
     """The outcome while there are too few rows to say anything."""
-    n, positives = len(rows.y), int(rows.y.sum())
-    reason = (
-        f"{n:,} labelled rows so far, {positives:,} of them positive; needed are {rules.min_rows:,}"
-        f" with {_RARER_ROWS} of each class"
-    )
+    n, binary = len(rows.y), rows.task == "binary"
+    positives = f", {int(rows.y.sum()):,} of them positive" if binary else ""
+    of_each = f" with {_RARER_ROWS} of each class" if binary else ""
+    reason = f"{n:,} labelled rows so far{positives}; needed are {rules.min_rows:,}{of_each}"
     finding = Finding(
         kind=kind,
         check="paired_log_loss",
@@ -135,22 +170,14 @@ def _undecided(
 
 
 def _compare(trial: Trial, rows: Rows, rules: Rules, kind: Kind, window: Window) -> _Compared:
-    loss = paired_log_loss(
-        rows.y,
-        rows.incumbent,
-        rows.candidate,
-        clusters=rows.batch,
-        minimum_improvement=rules.minimum_improvement,
+    loss = paired_loss(
+        rows.gains(), clusters=rows.batch, minimum_improvement=rules.minimum_improvement
     )
     assert loss is not None  # there are rows
     return _Compared(
         loss=loss,
-        auc=paired_auc(rows.y, rows.incumbent, rows.candidate),
-        decisions=mcnemar_of_decisions(
-            rows.y,
-            rows.incumbent >= rows.incumbent_threshold,
-            rows.candidate >= rows.candidate_threshold,
-        ),
+        auc=paired_auc(rows.y, rows.incumbent, rows.candidate) if rows.task == "binary" else None,
+        decisions=rows.decisions(),
         subject=_subject(trial),
         kind=kind,
         window=window,
@@ -159,7 +186,7 @@ def _compare(trial: Trial, rows: Rows, rules: Rules, kind: Kind, window: Window)
 
 def _evidence(rows: Rows, rules: Rules, design_effect: float) -> dict[str, float]:
     """The e-values for and against the candidate, as logarithms."""
-    gains = log_loss_gains(rows.y, rows.incumbent, rows.candidate)
+    gains = rows.gains()
     least = rules.minimum_improvement
     return {
         "log_e": betting_log_e(
@@ -208,10 +235,12 @@ def _reason(trial: Trial, found: _Compared) -> str:
 
 
 def _findings(trial: Trial, found: _Compared, rules: Rules) -> tuple[Finding, ...]:
-    findings = (_log_loss_finding(trial, found, rules), _mcnemar_finding(trial, found))
-    if found.auc is None:
-        return findings
-    return (*findings, _auc_finding(found, found.auc))
+    findings = [_log_loss_finding(trial, found, rules)]
+    if found.decisions is not None:
+        findings.append(_mcnemar_finding(trial, found, found.decisions))
+    if found.auc is not None:
+        findings.append(_auc_finding(found, found.auc))
+    return tuple(findings)
 
 
 def _log_loss_finding(trial: Trial, found: _Compared, rules: Rules) -> Finding:
@@ -234,8 +263,7 @@ def _log_loss_finding(trial: Trial, found: _Compared, rules: Rules) -> Finding:
     )
 
 
-def _mcnemar_finding(trial: Trial, found: _Compared) -> Finding:
-    counts = found.decisions
+def _mcnemar_finding(trial: Trial, found: _Compared, counts: McNemar) -> Finding:
     return Finding(
         kind=found.kind,
         check="mcnemar",

@@ -31,7 +31,8 @@ class BundleModel:
         self.bundle = bundle
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> NDArray[np.float64]:
-        """Probabilities of the positive class, ``float64[n]``, for a pandas DataFrame.
+        """Scores for a pandas DataFrame, ``float64[n]`` or ``float64[n, classes]``: see
+        :meth:`Bundle.scores`.
 
         Raises:
             RowError: a column has a value that does not fit the contract.
@@ -45,7 +46,7 @@ class BundleModel:
         encoded = self.bundle.encoder.encode_table(table)
         if encoded.problems:
             raise RowError(encoded.problems)
-        return self.bundle.probabilities(encoded.X)
+        return self.bundle.scores(encoded.X)
 
 
 def _array(column: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gyroscope.data.contract import Contract
+from gyroscope.data.contract import Contract, Task
 from gyroscope.model import Value
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -24,8 +24,9 @@ class FeatureContribution(Struct, frozen=True, kw_only=True):
 class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The prediction for one row of many.
 
-    A row that a canary served says version, threshold and base. base (of the row, else of the
-    answer) + the contributions + rest = margin, or the probability if that was asked for.
+    A row that a canary served says version, threshold and base, and of several classes each row
+    its base. base (of the row, else of the answer) + the contributions + rest = margin, or the
+    probability if that was asked for.
     """
 
     prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
@@ -33,8 +34,11 @@ class RowPrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     threshold: float | UnsetType = UNSET
     base: float | UnsetType = UNSET
     time: Time  # event time: the time column of the row, else when it arrived
-    probability: float  # of the positive class, calibrated
-    label: str  # positive at or above the threshold
+    probability: float | UnsetType = UNSET  # of the positive class, or of the label; calibrated
+    label: str | UnsetType = UNSET  # positive from the threshold on, or the most probable class
+    probabilities: dict[str, float] | UnsetType = UNSET  # of all classes, if there are several
+    value: float | UnsetType = UNSET  # the number predicted, if the target is one
+    explained: str | UnsetType = UNSET  # which of several classes base and the following are about
     margin: float | UnsetType = UNSET
     contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
     rest: float | UnsetType = UNSET  # sum over all features not listed
@@ -46,7 +50,7 @@ class ManyPredictions(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     model: str
     version: int
-    threshold: float
+    threshold: float | UnsetType = UNSET  # only of two classes
     base: float | UnsetType = UNSET  # margin, or probability, before anything is known of a row
     predictions: tuple[RowPrediction, ...]
 
@@ -61,9 +65,12 @@ class OnePrediction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int
     prediction_id: str | UnsetType = UNSET  # to send with the label; none if only explained
     time: Time  # event time: the time column of the row, else when it arrived
-    probability: float  # of the positive class, calibrated
-    label: str  # positive at or above the threshold
-    threshold: float
+    probability: float | UnsetType = UNSET  # of the positive class, or of the label; calibrated
+    label: str | UnsetType = UNSET  # positive from the threshold on, or the most probable class
+    probabilities: dict[str, float] | UnsetType = UNSET  # of all classes, if there are several
+    value: float | UnsetType = UNSET  # the number predicted, if the target is one
+    threshold: float | UnsetType = UNSET  # only of two classes
+    explained: str | UnsetType = UNSET  # which of several classes the following are about
     margin: float | UnsetType = UNSET
     base: float | UnsetType = UNSET  # margin, or probability, before anything is known of a row
     contributions: tuple[FeatureContribution, ...] | UnsetType = UNSET  # largest first
@@ -100,7 +107,8 @@ class ModelDetails(Struct, frozen=True, kw_only=True):
     previous_version: int | None  # what a rollback goes to
     serving_since: Time  # when this process began to serve the version
     family: str
-    threshold: float  # a probability at or above it is labelled positive
+    task: Task  # binary, multiclass or regression
+    threshold: float | None  # a probability at or above it is labelled positive; binary only
     unit: str  # of margins and contributions
     explains: bool  # whether there are contributions; none for an estimator of the user's own
     metrics: dict[str, float]  # on the test rows

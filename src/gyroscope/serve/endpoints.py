@@ -151,7 +151,7 @@ class Endpoints:
         small = len(asked.call.body) <= _BYTES_AT_ONCE
         if request.single and small and asked.serving.champion.bundle.explains:
             one = one_row(asked.serving, request, k, asked.arrival, ids)
-            numbers, i = await self._lane.numbers(one.version.bundle, one.X, one.space)
+            numbers, i = await self._lane.numbers(one.version.bundle, one.X, one.wish)
             return answer_to(one, numbers, i, asked.encode)
         slow = k > 0 or not asked.serving.champion.bundle.explains
         many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)

@@ -16,8 +16,7 @@ import numpy as np
 
 from gyroscope.bundle.base import Matrix
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.explanation import Space
-from gyroscope.serve.scoring import Numbers, numbers_of
+from gyroscope.serve.scoring import Numbers, Wish, numbers_of
 
 _LONG_S = 0.005  # a call expected to take longer leaves the event loop to other requests
 
@@ -29,23 +28,23 @@ class Lane:
 
     def __init__(self, threads: Executor) -> None:
         self._threads = threads
-        self._gathering: dict[tuple[int, Space | None], _Group] = {}
+        self._gathering: dict[tuple[int, Wish | None], _Group] = {}
         # Seconds that a row took the last time.
-        self._pace: WeakKeyDictionary[Bundle, dict[Space | None, float]] = WeakKeyDictionary()
+        self._pace: WeakKeyDictionary[Bundle, dict[Wish | None, float]] = WeakKeyDictionary()
 
-    def numbers(self, bundle: Bundle, X: Matrix, space: Space | None) -> asyncio.Future[_Place]:
+    def numbers(self, bundle: Bundle, X: Matrix, wish: Wish | None) -> asyncio.Future[_Place]:
         """What :func:`numbers_of` makes of one row ``float64[1, p]``, among others."""
-        group = self._gathering.get((id(bundle), space))
+        group = self._gathering.get((id(bundle), wish))
         if group is None:
-            group = self._gathering[id(bundle), space] = _Group(bundle, space)
+            group = self._gathering[id(bundle), wish] = _Group(bundle, wish)
             # Called after all tasks that are ready now: they join the group.
             group.loop.call_soon(self._take_up, group)
         return group.add(X)
 
     def _take_up(self, group: _Group) -> None:
-        del self._gathering[id(group.bundle), group.space]
+        del self._gathering[id(group.bundle), group.wish]
         paces = self._pace.setdefault(group.bundle, {})
-        if paces.get(group.space, 0.0) * len(group.rows) > _LONG_S:
+        if paces.get(group.wish, 0.0) * len(group.rows) > _LONG_S:
             scored = group.loop.run_in_executor(self._threads, group.score)
             scored.add_done_callback(lambda _: group.settle(paces))
         else:
@@ -56,8 +55,8 @@ class Lane:
 class _Group:
     """Rows that one version scores in one way."""
 
-    def __init__(self, bundle: Bundle, space: Space | None) -> None:
-        self.bundle, self.space = bundle, space
+    def __init__(self, bundle: Bundle, wish: Wish | None) -> None:
+        self.bundle, self.wish = bundle, wish
         self.loop = asyncio.get_running_loop()
         self.rows: list[Matrix] = []
         self._waiting: list[asyncio.Future[_Place]] = []
@@ -76,14 +75,14 @@ class _Group:
         X = self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows)
         began = time.perf_counter()
         try:
-            self._outcome = numbers_of(self.bundle, X, self.space)
+            self._outcome = numbers_of(self.bundle, X, self.wish)
         except Exception as error:  # noqa: BLE001  it is for the tasks that wait
             self._outcome = error
         self._took_s = time.perf_counter() - began
 
-    def settle(self, paces: dict[Space | None, float]) -> None:
+    def settle(self, paces: dict[Wish | None, float]) -> None:
         """Tell each task how it went; in the thread of the event loop."""
-        paces[self.space] = self._took_s / len(self.rows)
+        paces[self.wish] = self._took_s / len(self.rows)
         for i, place in enumerate(self._waiting):
             if place.done():
                 continue  # its task was cancelled

@@ -238,25 +238,36 @@ def _most_explained(champion: Champion) -> int:
 
 def _explain_options(champion: Champion, default: str) -> Json:
     """What may stand beside the rows: how to explain them."""
+    contract, spaces = champion.bundle.contract, list(get_args(Space))
+    if contract.task == "regression":
+        spaces = ["margin"]
     if not champion.bundle.explains:
         why = "An estimator of the user's own is not explained."
         return {
             "explain": {"enum": [0, None], "description": why},
-            "space": {"enum": list(get_args(Space)), "description": why},
+            "space": {"enum": spaces, "description": why},
             "sentence": {"const": False, "description": why},
         }
     number = {"type": "integer", "minimum": 0, "maximum": len(champion.features)}
+    of_class: Json = {}
+    if contract.classes:
+        of_class["class"] = {
+            "enum": list(contract.classes),
+            "description": "Which class to explain; the most probable one of each row if not "
+            "given.",
+        }
     return {
+        **of_class,
         "explain": {
             "oneOf": [number, {"enum": ["all", None]}],
             "description": f"How many features to list with their contribution; {default} if not "
             "given.",
         },
         "space": {
-            "enum": list(get_args(Space)),
+            "enum": spaces,
             "default": "margin",
-            "description": "What the contributions add up to: the margin, in "
-            f"{champion.bundle.link.unit}, or the probability.",
+            "description": f"What the contributions add up to: the margin, in "
+            f"{champion.bundle.unit}{', or the probability' if len(spaces) > 1 else ''}.",
         },
         "sentence": {
             "type": "boolean",
@@ -271,7 +282,7 @@ def _labels(champion: Champion, limits: Limits) -> Json:
     one = _object(
         {
             "prediction_id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
-            "label": {"enum": [*contract.positive, *contract.negative]},
+            "label": {"enum": list(contract.labels)} if contract.labels else {"type": "number"},
             "time": {
                 "type": ["string", "null"],
                 "format": "date-time",
@@ -283,7 +294,7 @@ def _labels(champion: Champion, limits: Limits) -> Json:
     labels = {"type": "array", "items": one, "minItems": 1, "maxItems": limits.rows}
     label = {
         "prediction_id": "019c12f4-5a80-7000-8000-000000000000",
-        "label": contract.positive[0],
+        "label": contract.labels[0] if contract.labels else example_value(contract.target),
         "time": _EXAMPLE_TIME.isoformat(),
     }
     examples = {

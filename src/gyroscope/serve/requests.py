@@ -23,6 +23,7 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True):
     explain: int | Literal["all"] | None = None  # contributions wanted of a row; None: the default
     space: Space = "margin"  # what the contributions add up to
     sentence: bool = False  # put each prediction into words
+    of_class: str | None = None  # which of several classes to explain; None: the most probable
     problems: tuple[FieldProblem, ...] = ()  # values no contract can accept; null in ``rows``
 
 
@@ -38,9 +39,11 @@ class _PlainPredict(msgspec.Struct, forbid_unknown_fields=True):
     explain: int | Literal["all"] | UnsetType | None = UNSET
     space: Space | UnsetType = UNSET
     sentence: bool | UnsetType = UNSET
+    of_class: str | UnsetType = msgspec.field(default=UNSET, name="class")
 
 
-_OPTIONS = ("explain", "space", "sentence")  # of a prediction request, beside its rows
+# Of a prediction request, beside its rows: names in JSON, and here.
+_OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
 _plain_predict = msgspec.json.Decoder(_PlainPredict)
 
 
@@ -70,6 +73,7 @@ def _fast_predict(body: bytes) -> PredictRequest | None:
     rows: Any = [given.row] if single else given.rows
     explain, space, sentence = given.explain, given.space, given.sentence
     n_options = (explain is not UNSET) + (space is not UNSET) + (sentence is not UNSET)
+    n_options += given.of_class is not UNSET
     if not _names_are_unique(body, rows, 1 + n_options):
         return None
     return PredictRequest(
@@ -78,6 +82,7 @@ def _fast_predict(body: bytes) -> PredictRequest | None:
         explain=None if explain is UNSET else explain,
         space="margin" if space is UNSET else space,
         sentence=False if sentence is UNSET else sentence,
+        of_class=None if given.of_class is UNSET else given.of_class,
     )
 
 
@@ -108,7 +113,7 @@ def _exact_predict(body: bytes) -> PredictRequest:
         raise RequestError(422, 'give either "row", an object, or "rows", a list of objects')
     single = "row" in fields
     given = [fields["row"]] if single else reader.items_of(fields["rows"], "rows")
-    options = {name: fields[name] for name in _OPTIONS if name in fields}
+    options = {ours: fields[name] for name, ours in _OPTIONS.items() if name in fields}
     _check_options(reader, options)
     rows = [reader.row(i, row) for i, row in enumerate(given)]
     reader.refuse()
@@ -129,6 +134,8 @@ def _check_options(reader: ExactReader, options: dict[str, Any]) -> None:
         reader.fault("space", space, " or ".join(f'"{name}"' for name in get_args(Space)))
     if not isinstance(sentence, bool):
         reader.fault("sentence", sentence, "true or false")
+    if not isinstance(options.get("of_class", ""), str):
+        reader.fault("class", options["of_class"], "a class of the target, as a text")
 
 
 def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[GivenLabel]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from gyroscope.bundle.base import Contributions, Matrix
+from gyroscope.bundle.base import Contributions, Matrix, Vector
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.class_scorers import ClassContributions, Integers
 from gyroscope.bundle.explanation import Space, in_probability
+from gyroscope.bundle.links import Link
+from gyroscope.data.codec import label_text
 from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Prediction
 from gyroscope.serve.answers import (
@@ -46,6 +50,14 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     k: int  # contributions of each
     arrival: datetime
 
+    def wish(self, bundle: Bundle) -> Wish | None:
+        """What is to be explained; None if nothing is."""
+        if not self.k:
+            return None
+        name = self.request.of_class
+        of_class = None if name is None else _class_number(bundle, name)
+        return Wish(self.request.space, of_class)
+
     def at(self, places: Sequence[int]) -> _Asked:
         """Only some of the rows."""
         rows = [self.request.rows[i] for i in places]
@@ -63,14 +75,22 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     answer: OnePrediction | ManyPredictions
 
 
+class Wish(NamedTuple):
+    """What is to be explained of each row."""
+
+    space: Space = "margin"  # what contributions add up to
+    of_class: int | None = None  # which of several classes; the most probable one if None
+
+
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     """What one version makes of n encoded rows."""
 
-    margins: list[float]
-    probabilities: list[float]
+    scores: list[float] | list[tuple[float, ...]]
     overflow: tuple[int, ...] = ()  # rows whose score or explanation is not finite
-    contributions: Contributions | None = None  # to the margins
-    base: float = 0.0  # of the values
+    margins: list[float] = []  # that are explained
+    contributions: Contributions | ClassContributions | None = None
+    bases: Sequence[float] = ()  # of the values of each row
+    classes: list[int] = []  # that each row is explained for, if there are several
     values: list[list[float]] = []  # contributions of each row, in the space asked for
     order: list[list[int]] = []  # features of each row by absolute contribution, largest first
 
@@ -92,9 +112,9 @@ class OneRow(msgspec.Struct, frozen=True, kw_only=True):
     X: Matrix  # float64[1, p]
 
     @property
-    def space(self) -> Space | None:
-        """What the contributions add up to; None if none are wanted."""
-        return self.asked.request.space if self.asked.k else None
+    def wish(self) -> Wish | None:
+        """What is to be explained; None if nothing is."""
+        return self.asked.wish(self.version.bundle)
 
 
 def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
@@ -104,6 +124,7 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
         RequestError: status 422, more than there are features or fewer than none.
     """
     n_features = len(champion.features)
+    _check_options(champion.bundle, request)
     if not champion.bundle.explains:
         return _none_wanted(request)
     if request.explain is None:
@@ -117,6 +138,25 @@ def contributions_wanted(champion: Champion, request: PredictRequest) -> int:
         problem = FieldProblem(field="explain", given="a number out of range", expected=expected)
         raise RequestError(422, "the request cannot be answered", [problem])
     return request.explain
+
+
+def _check_options(bundle: Bundle, request: PredictRequest) -> None:
+    """Raise RequestError if the request asks for what models of this task have not."""
+    contract, problems = bundle.contract, []
+    if request.of_class is not None and _class_number(bundle, request.of_class) is None:
+        expected = f"one of {', '.join(contract.classes)}" if contract.classes else "nothing"
+        problems.append(FieldProblem(field="class", given="another class", expected=expected))
+    if contract.task == "regression" and request.space != "margin":
+        given, expected = "another space", '"margin": a number has no probability'
+        problems.append(FieldProblem(field="space", given=given, expected=expected))
+    if problems:
+        raise RequestError(422, "the request cannot be answered", problems)
+
+
+def _class_number(bundle: Bundle, name: str) -> int | None:
+    """The position of a class, in whichever spelling; None for no class of the model."""
+    names = [label_text(known) for known in bundle.contract.classes]
+    return names.index(label_text(name)) if label_text(name) in names else None
 
 
 def _none_wanted(request: PredictRequest) -> int:
@@ -210,7 +250,10 @@ def _at(places: Sequence[int], problem: FieldProblem) -> FieldProblem:
 def _named(answer: ManyPredictions) -> Callable[[RowPrediction], RowPrediction]:
     """Says of a row what the answer says of all of them."""
     return lambda row: msgspec.structs.replace(
-        row, version=answer.version, threshold=answer.threshold, base=answer.base
+        row,
+        version=answer.version,
+        threshold=answer.threshold,
+        base=row.base if answer.base is UNSET else answer.base,
     )
 
 
@@ -245,36 +288,64 @@ def answer_to(
     return Scored(predictions=part.predictions, answer=encode(part.answer))
 
 
-def numbers_of(bundle: Bundle, X: Matrix, space: Space | None) -> Numbers:
-    """Score encoded rows ``float64[n, p]``, and explain them in a space if there is one.
+def numbers_of(bundle: Bundle, X: Matrix, wish: Wish | None) -> Numbers:
+    """Score encoded rows ``float64[n, p]``, and explain them if there is a wish.
 
     Pure: the numbers of a row do not depend, to the last bit, on the rows scored with it.
     """
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         margins = bundle.margins(X)
-        probabilities = bundle.link.probability(margins)
+        scores = bundle.link.probability(margins)
+        if bundle.contract.classes:
+            return _numbers_of_classes(bundle, X, margins, scores, wish)
         finite = np.isfinite(margins)
-        if space is None:
-            return Numbers(
-                margins=margins.tolist(),
-                probabilities=probabilities.tolist(),
-                overflow=_overflow(finite),
-            )
+        if wish is None:
+            return Numbers(scores=scores.tolist(), overflow=_overflow(finite))
         contributions = bundle.contributions(X)
         finite &= np.isfinite(contributions.values).all(axis=1)
         shown = contributions
-        if space == "probability":
+        if wish.space == "probability":
+            assert isinstance(bundle.link, Link)
             shown = in_probability(contributions, margins, bundle.link)
-    order = np.argsort(-np.abs(shown.values), axis=1, kind="stable")
     return Numbers(
-        margins=margins.tolist(),
-        probabilities=probabilities.tolist(),
+        scores=scores.tolist(),
         overflow=_overflow(finite),
+        margins=margins.tolist(),
         contributions=contributions,
-        base=shown.base,
+        bases=[shown.base] * len(X),
         values=shown.values.tolist(),
-        order=order.tolist(),
+        order=_by_size(shown.values).tolist(),
     )
+
+
+def _numbers_of_classes(
+    bundle: Bundle, X: Matrix, margins: Matrix, scores: Matrix, wish: Wish | None
+) -> Numbers:
+    finite = np.asarray(np.isfinite(margins).all(axis=1))
+    of_rows = list(map(tuple, scores.tolist()))
+    if wish is None:
+        return Numbers(scores=of_rows, overflow=_overflow(finite))
+    classes: Integers = scores.argmax(axis=1)
+    if wish.of_class is not None:
+        classes = np.full(len(X), wish.of_class)
+    found = bundle.class_contributions(X, classes, space=wish.space)
+    finite &= np.isfinite(found.values).all(axis=1)
+    return Numbers(
+        scores=of_rows,
+        overflow=_overflow(finite),
+        margins=margins[np.arange(len(X)), classes].tolist(),
+        contributions=found,
+        bases=found.base.tolist(),
+        classes=classes.tolist(),
+        values=found.values.tolist(),
+        order=_by_size(found.values).tolist(),
+    )
+
+
+def _by_size(values: Matrix) -> Integers:
+    """The features of each row by absolute contribution, largest first."""
+    order: Integers = np.argsort(-np.abs(values), axis=1, kind="stable")
+    return order
 
 
 def _overflow(finite: NDArray[np.bool_]) -> tuple[int, ...]:
@@ -283,7 +354,7 @@ def _overflow(finite: NDArray[np.bool_]) -> tuple[int, ...]:
 
 def _score(champion: Champion, asked: _Asked) -> _Part:
     X = _encoded(champion.bundle, asked.request)
-    numbers = numbers_of(champion.bundle, X, asked.request.space if asked.k else None)
+    numbers = numbers_of(champion.bundle, X, asked.wish(champion.bundle))
     return _part(champion, asked, X, numbers, 0)
 
 
@@ -354,7 +425,7 @@ def _predictions(
             arrival=asked.arrival,
             columns=encoder.logged_columns,
             row=encoder.logged(row),
-            score=numbers.probabilities[first + i],
+            score=numbers.scores[first + i],
             entity=entity,
         )
         for i, (prediction_id, row, time, entity) in enumerate(
@@ -370,17 +441,25 @@ def _sentences(
     contributions = numbers.contributions
     if not request.sentence or contributions is None:
         return []
-    base = float(bundle.link.probability(np.array([contributions.base]))[0])
-    return [
-        bundle.wording.sentence(
-            row,
-            x,
-            contributions.values[first + i],
-            base=base,
-            probability=numbers.probabilities[first + i],
+    sentences = []
+    for i, (row, x) in enumerate(zip(request.rows, X, strict=True), start=first):
+        base, score, of_class = _worded(bundle, contributions, numbers, i)
+        values: Vector = contributions.values[i]
+        sentences.append(
+            bundle.wording.sentence(row, x, values, base=base, score=score, of_class=of_class)
         )
-        for i, (row, x) in enumerate(zip(request.rows, X, strict=True))
-    ]
+    return sentences
+
+
+def _worded(
+    bundle: Bundle, contributions: Contributions | ClassContributions, numbers: Numbers, i: int
+) -> tuple[float, float, str | None]:
+    """What the sentence on a row speaks of: the score before and after, and of which class."""
+    score = numbers.scores[i]
+    if isinstance(score, tuple):
+        k = numbers.classes[i]
+        return float(bundle.class_bases[k]), score[k], bundle.contract.classes[k]
+    return float(bundle.link.probability(np.array([contributions.base]))[0]), score, None
 
 
 def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePrediction:
@@ -391,11 +470,11 @@ def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePredicti
         version=champion.version,
         prediction_id=prediction.id,
         time=prediction.time,
-        probability=prediction.score,
-        label=_label(bundle, prediction.score),
-        threshold=bundle.threshold,
+        **_outcome(bundle, prediction.score),
+        threshold=_threshold(bundle),
+        explained=_explained(bundle, numbers, found.first),
         margin=numbers.margins[found.first] if asked.k else UNSET,
-        base=numbers.base if asked.k else UNSET,
+        base=numbers.bases[found.first] if asked.k else UNSET,
         contributions=listed,
         rest=rest,
         sentence=found.sentences[0] if found.sentences else UNSET,
@@ -411,9 +490,10 @@ def _many_answers(champion: Champion, asked: _Asked, found: _Found) -> ManyPredi
             RowPrediction(
                 prediction_id=prediction.id,
                 time=prediction.time,
-                probability=prediction.score,
-                label=_label(bundle, prediction.score),
+                **_outcome(bundle, prediction.score),
+                explained=_explained(bundle, numbers, found.first + i),
                 margin=numbers.margins[found.first + i] if asked.k else UNSET,
+                base=numbers.bases[found.first + i] if numbers.classes else UNSET,
                 contributions=listed,
                 rest=rest,
                 sentence=found.sentences[i] if found.sentences else UNSET,
@@ -422,10 +502,35 @@ def _many_answers(champion: Champion, asked: _Asked, found: _Found) -> ManyPredi
     return ManyPredictions(
         model=champion.deployed.model,
         version=champion.version,
-        threshold=bundle.threshold,
-        base=numbers.base if asked.k else UNSET,
+        threshold=_threshold(bundle),
+        base=numbers.bases[found.first] if asked.k and not numbers.classes else UNSET,
         predictions=tuple(answers),
     )
+
+
+def _outcome(bundle: Bundle, score: float | tuple[float, ...]) -> dict[str, Any]:
+    """What a score says, as fields of the answer."""
+    if isinstance(score, tuple):
+        probabilities = dict(zip(bundle.contract.classes, score, strict=True))
+        label = bundle.label(score)
+        return {
+            "probability": probabilities[label],
+            "label": label,
+            "probabilities": probabilities,
+        }
+    if bundle.contract.task == "regression":
+        return {"value": score}
+    return {"probability": score, "label": bundle.label(score)}
+
+
+def _threshold(bundle: Bundle) -> float | UnsetType:
+    threshold = bundle.manifest.threshold
+    return UNSET if threshold is None else threshold
+
+
+def _explained(bundle: Bundle, numbers: Numbers, i: int) -> str | UnsetType:
+    """The class that a row is explained for, if there are several."""
+    return bundle.contract.classes[numbers.classes[i]] if numbers.classes else UNSET
 
 
 def _listed(
@@ -441,8 +546,3 @@ def _listed(
         for j in order[: asked.k]
     )
     return listed, math.fsum([values[j] for j in order[asked.k :]])
-
-
-def _label(bundle: Bundle, probability: float) -> str:
-    contract = bundle.contract
-    return (contract.positive if probability >= bundle.threshold else contract.negative)[0]

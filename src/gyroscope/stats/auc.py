@@ -47,7 +47,7 @@ def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike, *, alpha: float = 0.05) -> Estim
         Xu (2014), IEEE Signal Processing Letters 21.
     """
     labels, probabilities = labels_and_scores(y, p)
-    components = _components(labels, probabilities)
+    components = structural_components(labels, probabilities)
     if components is None:
         return undefined()
     of_positive, of_negative = components
@@ -57,7 +57,7 @@ def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike, *, alpha: float = 0.05) -> Estim
     return Estimate(
         value=value,
         standard_error=error,
-        interval=_logit_interval(value, error, rarer, alpha),
+        interval=logit_interval(value, error, rarer, alpha),
         n=labels.size,
     )
 
@@ -85,7 +85,10 @@ def paired_auc(
     """
     labels, first = labels_and_scores(y, p_first)
     labels, second = labels_and_scores(y, p_second)
-    of_first, of_second = _components(labels, first), _components(labels, second)
+    of_first, of_second = (
+        structural_components(labels, first),
+        structural_components(labels, second),
+    )
     if of_first is None or of_second is None or min(map(len, of_first)) < 2:
         return None
     (positive_1, negative_1), (positive_2, negative_2) = of_first, of_second
@@ -113,8 +116,13 @@ def midranks(values: npt.ArrayLike) -> FloatArray:
     return middle[inverse]
 
 
-def _components(labels: FloatArray, p: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    """DeLong's structural components: for each row, the share of the other class it beats."""
+def structural_components(
+    labels: FloatArray, p: FloatArray
+) -> tuple[FloatArray, FloatArray] | None:
+    """DeLong's structural components: for each row, the share of the other class it beats.
+
+    Of rows of class 1, then of class 0; None if a class has no row.
+    """
     positive, negative = p[labels == 1], p[labels == 0]
     if not positive.size or not negative.size:
         return None
@@ -130,7 +138,8 @@ def _variance_of_mean(components: FloatArray) -> float:
     return float(components.var(ddof=1)) / components.size
 
 
-def _logit_interval(value: float, error: float, rarer: int, alpha: float) -> Interval:
+def logit_interval(value: float, error: float, rarer: int, alpha: float) -> Interval:
+    """The interval of an AUC as :func:`roc_auc` makes it; ``rarer`` are the rows of that class."""
     if math.isnan(error):
         return Interval(0.0, 1.0)
     if error == 0 or not 0 < value < 1:

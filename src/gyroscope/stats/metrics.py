@@ -13,7 +13,7 @@ from gyroscope.stats.calibration_error import calibration_error
 from gyroscope.stats.intervals import Estimate
 from gyroscope.stats.losses import brier, log_loss
 
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error"})
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "calibration_error", "rmse", "mae"})
 
 
 def metrics(

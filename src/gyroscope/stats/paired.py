@@ -51,7 +51,22 @@ def paired_log_loss(
     Raises:
         DataError: labels, scores or cluster ids that cannot be used.
     """
-    gains = log_loss_gains(y, p_incumbent, p_candidate)
+    return paired_loss(
+        log_loss_gains(y, p_incumbent, p_candidate),
+        clusters=clusters,
+        minimum_improvement=minimum_improvement,
+        alpha=alpha,
+    )
+
+
+def paired_loss(
+    gains: npt.ArrayLike,
+    *,
+    clusters: npt.ArrayLike | None = None,
+    minimum_improvement: float = 0.0,
+    alpha: float = 0.05,
+) -> PairedLogLoss | None:
+    """The same of any loss, by what the candidate gains on each row: gains[n]."""
     gain = clustered_mean(gains, clusters)
     if gain is None:
         return None

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Vector
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.bundle.links import Link
 from gyroscope.data.contract import Contract
+from gyroscope.data.performance import performance
 from gyroscope.data.splits import Split
 from gyroscope.data.training_set import TrainingSet
 from gyroscope.errors import DataError
-from gyroscope.stats.metrics import LOWER_IS_BETTER, metrics
+from gyroscope.stats.metrics import LOWER_IS_BETTER
 from gyroscope.train.calibration import Calibration, calibrate
 from gyroscope.train.families.base import Fitted, ModelFamily, Sample, family
 from gyroscope.train.fidelity import check_fidelity
@@ -69,7 +71,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 def fit_candidates(plan: Plan) -> Iterator[Candidate]:
     """Fit every family on every span, one after the other.
 
-    A span with fewer than 5 training rows of a class is passed over.
+    A span with fewer than 5 training rows of a class, or in all, is passed over.
 
     Raises:
         ConfigError, MissingExtraError: a family is unknown or its library is not installed.
@@ -77,7 +79,7 @@ def fit_candidates(plan: Plan) -> Iterator[Candidate]:
     """
     for span, mask in plan.spans.items():
         train = plan.split.train[mask[plan.split.train]]
-        if min(plan.rows.y[train].sum(), (1 - plan.rows.y[train]).sum()) < _FEWEST:
+        if _fewest(plan.contract, plan.rows.y[train]) < _FEWEST:
             continue
         thinned = _thinned(train, plan.most_rows)
         for name in plan.families:
@@ -103,30 +105,62 @@ def best(candidates: Sequence[Candidate], metric: str) -> Candidate:
 def _fit(plan: Plan, maker: ModelFamily, span: str, train: NDArray[np.intp]) -> Candidate:
     began, name = time.perf_counter(), maker.name
     rows, validation = plan.rows, plan.split.validation
+    y, centre, spread = _standardised(plan, maker, train)
     sample = Sample(
         X=rows.X[train],
-        y=rows.y[train],
+        y=y[train],
         weight=rows.weight[train],
         X_stop=rows.X[validation],
-        y_stop=rows.y[validation],
+        y_stop=y[validation],
         columns=plan.contract.features,
+        task=plan.contract.task,
+        n_classes=len(plan.contract.classes) or 2,
     )
     fitted = maker.fit(sample, seed=plan.seed)
     fidelity = check_fidelity(name, fitted, sample.X_stop)
+    if plan.contract.task == "regression":
+        units = Link(kind="value", scale=spread, shift=centre)
+        fitted = msgspec.structs.replace(fitted, link=units)
     named = _Named(family=name, span=span, rows=len(train), fidelity=fidelity, began=began)
     return _candidate(plan, named, fitted)
+
+
+def _standardised(
+    plan: Plan, maker: ModelFamily, train: NDArray[np.intp]
+) -> tuple[Vector, float, float]:
+    """The target as a family is given it, and its zero and unit.
+
+    Numbers are given to our families in standard deviations from their mean, so that libraries
+    that compute in float32 lose nothing and penalties mean the same in any unit; to the user's own
+    estimator as they are.
+    """
+    y = plan.rows.y
+    if plan.contract.task != "regression" or maker is plan.own:
+        return y, 0.0, 1.0
+    centre, spread = float(y[train].mean()), float(y[train].std())
+    if not np.isfinite(spread) or spread == 0:
+        raise DataError(
+            f"target {plan.contract.target.name}: its values are all the same, or too large to "
+            "compute with"
+        )
+    return (y - centre) / spread, centre, spread
+
+
+def _fewest(contract: Contract, y: Vector) -> int:
+    """Rows of the rarest class, or all if there are no classes."""
+    if contract.task == "regression":
+        return len(y)
+    counts = np.bincount(y.astype(np.intp), minlength=len(contract.classes) or 2)
+    return int(counts.min())
 
 
 def _recalibrated(plan: Plan, champion: Bundle) -> Candidate:
     began = time.perf_counter()
 
-    def probabilities(X: NDArray[np.float64]) -> Vector:
-        return champion.probabilities(X)
-
     fitted = Fitted(
         scorer=champion.scorer,
         link=champion.link,
-        probabilities=probabilities,
+        answers=champion.scores,
         parameters={"family": champion.manifest.family},
     )
     named = _Named(family=RECALIBRATION, span="the champion", rows=0, fidelity=0.0, began=began)
@@ -136,8 +170,9 @@ def _recalibrated(plan: Plan, champion: Bundle) -> Candidate:
 def _candidate(plan: Plan, named: _Named, fitted: Fitted) -> Candidate:
     y = plan.rows.y[plan.split.validation]
     raw = fitted.scorer.margins(plan.rows.X[plan.split.validation])
-    calibration = calibrate(fitted.link, raw, y)
-    found = metrics(y, calibration.probabilities, 0.5)
+    task = plan.contract.task
+    calibration = calibrate(task, fitted.link, raw, y)
+    found = performance(task, y, calibration.scores, 0.5 if task == "binary" else None)
     return Candidate(
         family=named.family,
         span=named.span,

@@ -15,18 +15,21 @@ _MOST_ROWS, _MOST_EXPLAINED = 20_000, 20
 
 
 def check_fidelity(name: str, fitted: Fitted, X: Matrix) -> float:
-    """Compare a scorer with its library on encoded rows; returns the largest difference.
+    """Compare a scorer with its library on encoded rows; returns the largest difference of scores.
+
+    Values are compared in units of the largest, and of 1 at least.
 
     Raises:
-        BundleError: a probability or Shapley value differs by more than the tolerance, or Shapley
+        BundleError: a score or Shapley value differs by more than the tolerance, or Shapley
             values do not add up to the margin.
     """
     X = X[:_MOST_ROWS]
     margins = fitted.scorer.margins(X)
     ours = fitted.link.probability(fitted.link.margin(margins))
-    worst = float(np.abs(ours - fitted.probabilities(X)).max(initial=0.0))
-    if not worst <= fitted.tolerance:
-        raise BundleError(f"{name}: probabilities differ from the library's by {worst:.2g}{_NEXT}")
+    worst = float(np.abs(ours - fitted.answers(X)).max(initial=0.0))
+    if not worst <= fitted.tolerance * max(1.0, float(np.abs(ours).max(initial=0.0))):
+        what = "values" if fitted.link.kind == "value" else "probabilities"
+        raise BundleError(f"{name}: {what} differ from the library's by {worst:.2g}{_NEXT}")
     if not fitted.scorer.explains:
         return worst
     explained = X[:_MOST_EXPLAINED]

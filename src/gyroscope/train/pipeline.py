@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from gyroscope.bundle.base import Vector
 from gyroscope.bundle.bundle import Bundle, Manifest
 from gyroscope.bundle.environment import build_environment
-from gyroscope.config import Settings
+from gyroscope.config import Settings, metric_of
 from gyroscope.data.contract import Contract
+from gyroscope.data.performance import performance
 from gyroscope.data.splits import Split, split_recent, split_rows
 from gyroscope.data.training_set import TrainingSet, save_snapshot
 from gyroscope.errors import DataError
@@ -24,7 +25,6 @@ from gyroscope.model import ModelVersion
 from gyroscope.registry.registry import Registry
 from gyroscope.registry.tracking import Run, Tracker
 from gyroscope.stats.intervals import Estimate
-from gyroscope.stats.metrics import metrics
 from gyroscope.stats.thresholds import cost_threshold, f1_threshold
 from gyroscope.train.candidates import Candidate, Plan, best, fit_candidates
 from gyroscope.train.families.base import ModelFamily, families_to_try
@@ -59,8 +59,9 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     candidate: Candidate
     bundle: Bundle
     rows: TrainingSet  # the test rows
-    p: Vector  # float64[n]
-    base_rate: float  # share of positives among the training rows
+    p: Vector  # their scores
+    base: float | Vector  # what knowing nothing of a row would say, by the training rows: the share
+    # of positives, the shares of all classes, or the mean
     metrics: Mapping[str, Estimate]
 
 
@@ -108,7 +109,7 @@ class Pipeline:
             digest = self._snapshot(task, run)
             split = self._split(task, run)
             candidates = self._candidates(task, split, run)
-            chosen = best(candidates, task.settings["metric"])
+            chosen = best(candidates, metric_of(task.settings, task.contract.task))
             threshold = self._calibrate(task, split, chosen, run)
             evaluated = self._evaluate(task, split, chosen, (threshold, digest), run)
             return self._register(task, evaluated, candidates, run)
@@ -122,7 +123,9 @@ class Pipeline:
     def _validate(self, task: Task, run: Run) -> None:
         with self._step(run, "validate data", f"{len(task.rows):,} rows") as step:
             step.json("findings.json", msgspec.to_builtins(list(task.checks)))
-            step.metrics({"rows": len(task.rows), "positives": float(task.rows.y.sum())})
+            positives = {"positives": float(task.rows.y.sum())}
+            binary = task.contract.task == "binary"
+            step.metrics({"rows": len(task.rows), **(positives if binary else {})})
             broken = [f.detail for f in task.checks if f.verdict is Verdict.ALARM]
             if broken:
                 raise DataError(f"the data cannot be trained on: {'; '.join(broken)}")
@@ -135,10 +138,12 @@ class Pipeline:
 
     def _split(self, task: Task, run: Run) -> Split:
         with self._step(run, "split") as step:
+            kind, n_classes = task.contract.task, len(task.contract.classes) or 2
             if task.since is None:
-                split = split_rows(task.rows, seed=task.settings["seed"])
+                seed = task.settings["seed"]
+                split = split_rows(task.rows, seed=seed, task=kind, n_classes=n_classes)
             else:
-                split = split_recent(task.rows, task.since)
+                split = split_recent(task.rows, task.since, task=kind, n_classes=n_classes)
             parts = {name: getattr(split, name) for name in ("train", "validation", "test")}
             step.parameters({"how": split.how})
             step.metrics({f"{name}_rows": len(part) for name, part in parts.items()})
@@ -149,7 +154,7 @@ class Pipeline:
             rows=task.rows,
             split=split,
             contract=task.contract,
-            families=families_to_try(task.settings),
+            families=families_to_try(task.settings, task.contract.task),
             spans=task.spans or {"all rows": np.ones(len(task.rows), dtype=bool)},
             champion=task.champion,
             own=task.own,
@@ -157,12 +162,14 @@ class Pipeline:
             most_rows=task.settings["most_rows"],
         )
         found = []
+        metric = metric_of(task.settings, task.contract.task)
+        shown = metric if task.contract.task == "regression" else "log_loss"
         n_families = len(plan.families) + (plan.own is not None)
         with self._step(run, "candidates", f"{n_families} families") as step:
             for candidate in fit_candidates(plan):
                 found.append(candidate)
-                loss = candidate.metrics["log_loss"]
-                self._progress("candidates", f"{candidate.name}: log-loss {loss:.4f}")
+                loss = f"{shown.replace('_', '-')} {candidate.metrics[shown]:.4g}"
+                self._progress("candidates", f"{candidate.name}: {loss}")
                 with step.child(candidate.name) as child:
                     child.parameters({**candidate.fitted.parameters, "span": candidate.span})
                     child.metrics(
@@ -175,37 +182,40 @@ class Pipeline:
                     )
         return tuple(found)
 
-    def _calibrate(self, task: Task, split: Split, chosen: Candidate, run: Run) -> float:
-        with self._step(run, "calibrate", chosen.calibration.method) as step:
-            y, p = task.rows.y[split.validation], chosen.calibration.probabilities
+    def _calibrate(self, task: Task, split: Split, chosen: Candidate, run: Run) -> float | None:
+        calibration = chosen.calibration
+        with self._step(run, "calibrate", calibration.method) as step:
+            step.parameters({"method": calibration.method, "candidate": chosen.name})
+            if task.contract.task != "binary":
+                step.metrics({"loss": calibration.loss})
+                return None
+            y, p = task.rows.y[split.validation], calibration.scores
             costs = (task.settings["cost_false_positive"], task.settings["cost_false_negative"])
             if None in costs:
                 threshold = f1_threshold(y, p)
             else:
                 threshold = cost_threshold(false_positive=costs[0], false_negative=costs[1])
-            step.parameters({"method": chosen.calibration.method, "candidate": chosen.name})
-            step.metrics({"log_loss": chosen.calibration.log_loss, "threshold": threshold})
+            step.metrics({"log_loss": calibration.loss, "threshold": threshold})
             return threshold
 
     def _evaluate(
-        self, task: Task, split: Split, chosen: Candidate, made: tuple[float, str], run: Run
+        self, task: Task, split: Split, chosen: Candidate, made: tuple[float | None, str], run: Run
     ) -> Evaluated:
         with self._step(run, "evaluate", chosen.name) as step:
             bundle = _bundle(task, split, chosen, *made)
             test = task.rows.take(split.test)
-            p = bundle.probabilities(test.X)
-            found = metrics(test.y, p, bundle.threshold)
+            p = bundle.scores(test.X)
+            found = performance(task.contract.task, test.y, p, bundle.manifest.threshold)
             step.metrics(_flat(found))
-            for name, figure in evaluation_figures(
-                test.y, p, bundle.threshold, importance(bundle, test)
-            ).items():
+            figures = evaluation_figures(bundle, test.y, p, importance(bundle, test))
+            for name, figure in figures.items():
                 step.figure(f"plots/{name}", figure)
             return Evaluated(
                 candidate=chosen,
                 bundle=bundle,
                 rows=test,
                 p=p,
-                base_rate=float(task.rows.y[split.train].mean()),
+                base=_base(task.contract, task.rows.y[split.train]),
                 metrics=found,
             )
 
@@ -238,15 +248,32 @@ def importance(bundle: Bundle, rows: TrainingSet) -> dict[str, float]:
     if not bundle.explains:
         return {}
     some = np.linspace(0, len(rows) - 1, min(_EXPLAINED_ROWS, len(rows))).astype(np.intp)
-    sizes = np.abs(bundle.contributions(rows.X[some]).values).mean(axis=0)
+    X = rows.X[some]
+    if bundle.contract.task == "multiclass":
+        chosen = bundle.scores(X).argmax(axis=1)
+        values = bundle.class_contributions(X, chosen).values
+    else:
+        values = bundle.contributions(X).values
+    sizes = np.abs(values).mean(axis=0)
     return {c.name: float(s) for c, s in zip(bundle.contract.features, sizes, strict=True)}
 
 
-def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, digest: str) -> Bundle:
+def _base(contract: Contract, y: Vector) -> float | Vector:
+    """What knowing nothing of a row would say."""
+    if contract.task != "multiclass":
+        return float(y.mean())
+    shares: Vector = np.bincount(y.astype(np.intp), minlength=len(contract.classes)) / len(y)
+    return shares
+
+
+def _bundle(
+    task: Task, split: Split, chosen: Candidate, threshold: float | None, digest: str
+) -> Bundle:
     """The bundle of the chosen candidate, with the state of its test rows as reference."""
     rows, link = task.rows, chosen.calibration.link
     test = rows.take(split.test)
     p = link.probability(link.margin(chosen.fitted.scorer.margins(test.X)))
+    found = performance(task.contract.task, test.y, p, threshold)
     first, last = _seen(task, split, chosen)
     manifest = Manifest(
         model=task.model,
@@ -254,7 +281,7 @@ def _bundle(task: Task, split: Split, chosen: Candidate, threshold: float, diges
         scorer=chosen.fitted.scorer.kind,
         link=link.kind,
         threshold=threshold,
-        metrics={k: v.value for k, v in metrics(test.y, p, threshold).items() if v.defined},
+        metrics={k: v.value for k, v in found.items() if v.defined},
         snapshot=digest,
         trained_from=_iso(rows, first),
         trained_until=_iso(rows, last),

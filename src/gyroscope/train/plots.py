@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gyroscope.bundle.base import Vector
+from gyroscope.bundle.bundle import Bundle
 from gyroscope.stats.calibration_error import calibration_curve
+from gyroscope.stats.class_metrics import chosen_class
 from gyroscope.stats.confusion import confusion
 from gyroscope.stats.curves import precision_recall_curve, roc_curve
 
 _CHAMPION, _REFERENCE, _INK = "#1f66d0", "#9aa5b4", "#18202c"
 _MOST_FEATURES = 20
+_NAMES_IN_FULL = 6  # classes; more are written small
 
 
 def evaluation_figures(
-    y: Vector, p: Vector, threshold: float, importance: Mapping[str, float]
+    bundle: Bundle, y: Vector, scores: Vector, importance: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Figures by file name: ROC, precision and recall, calibration, confusion, importance."""
-    return {
-        "roc.png": _roc(y, p),
-        "precision_recall.png": _precision_recall(y, p),
-        "calibration.png": _calibration(y, p),
-        "confusion_matrix.png": _confusion(y, p, threshold),
-        **({"importance.png": _importance(importance)} if importance else {}),
-    }
+    """Figures by file name, for the task of the bundle: ROC, precision and recall, calibration,
+    confusion; or prediction against truth. And importance."""
+    figures: dict[str, Any]
+    if bundle.contract.task == "regression":
+        figures = {"predicted.png": _predicted(y, scores, bundle.unit)}
+    elif bundle.contract.task == "multiclass":
+        right, confidence = chosen_class(y, scores)
+        chosen = scores.argmax(axis=1)
+        figures = {
+            "calibration.png": _calibration(right, confidence),
+            "confusion_matrix.png": _confusion_of_classes(y, chosen, bundle.contract.classes),
+        }
+    else:
+        figures = {
+            "roc.png": _roc(y, scores),
+            "precision_recall.png": _precision_recall(y, scores),
+            "calibration.png": _calibration(y, scores),
+            "confusion_matrix.png": _confusion(y, scores, bundle.threshold),
+        }
+    return figures | ({"importance.png": _importance(importance)} if importance else {})
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Any, Any]:
@@ -79,14 +97,37 @@ def _confusion(y: Vector, p: Vector, threshold: float) -> Any:
         [counts.true_negative, counts.false_positive],
         [counts.false_negative, counts.true_positive],
     ]
-    most = max(1, *cells[0], *cells[1])
+    _cells(axes, cells, ("negative", "positive"))
+    return figure
+
+
+def _confusion_of_classes(y: Vector, chosen: NDArray[np.intp], classes: Sequence[str]) -> Any:
+    figure, axes = _axes("Confusion matrix", "Predicted", "Actual")
+    pairs = y.astype(np.intp) * len(classes) + chosen
+    counts = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), -1)
+    _cells(axes, counts.tolist(), classes)
+    return figure
+
+
+def _cells(axes: Any, cells: Sequence[Sequence[int]], names: Sequence[str]) -> None:
+    most = max(1, *(count for row in cells for count in row))
+    small = len(names) > _NAMES_IN_FULL
+    size = {"fontsize": 6} if small else {}
     axes.imshow(cells, cmap="Blues", vmin=0, vmax=most)
     for i, row in enumerate(cells):
         for j, count in enumerate(row):
             colour = "white" if count > most / 2 else _INK
-            axes.text(j, i, f"{count:,}", ha="center", va="center", color=colour)
-    axes.set_xticks([0, 1], ["negative", "positive"])
-    axes.set_yticks([0, 1], ["negative", "positive"])
+            axes.text(j, i, f"{count:,}", ha="center", va="center", color=colour, **size)
+    shown = [_plain(name) for name in names]
+    axes.set_xticks(range(len(names)), shown, rotation=90 if small else 0, **size)
+    axes.set_yticks(range(len(names)), shown, **size)
+
+
+def _predicted(y: Vector, predicted: Vector, unit: str) -> Any:
+    figure, axes = _axes("Prediction and truth", f"Predicted ({_plain(unit)})", "Actual")
+    ends = [min(y.min(), predicted.min()), max(y.max(), predicted.max())]
+    axes.plot(ends, ends, color=_REFERENCE, linestyle="--", linewidth=1)
+    axes.plot(predicted, y, ".", color=_CHAMPION, markersize=3, alpha=0.4, rasterized=True)
     return figure
 
 

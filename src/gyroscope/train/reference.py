@@ -9,15 +9,16 @@ import numpy as np
 
 from gyroscope.bundle.base import Vector
 from gyroscope.bundle.reference import Reference
-from gyroscope.data.contract import Contract
+from gyroscope.data.cells import ProfileSpec
+from gyroscope.data.contract import Column, ColumnType, Contract
 from gyroscope.data.outcomes import label_dispersions, outcomes
-from gyroscope.data.profile import joint_summary, profile
+from gyroscope.data.performance import CLOSE, performance, promises
+from gyroscope.data.profile import Profile, joint_summary, profile
 from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.data.training_set import TrainingSet
 from gyroscope.stats.calibration_map import calibration_map
 from gyroscope.stats.duplicates import duplicate_share
 from gyroscope.stats.excess_loss import excess_reference
-from gyroscope.stats.metrics import metrics
 from gyroscope.stats.ranking import ranking_reference
 
 _DAY = 86400.0  # seconds
@@ -29,7 +30,7 @@ def make_reference(
     test: TrainingSet,
     p: Vector,
     *,
-    threshold: float,
+    threshold: float | None,
     window: timedelta,
 ) -> Reference:
     """The reference of a model.
@@ -38,8 +39,8 @@ def make_reference(
         contract: names and types of the columns.
         rows: the whole training set.
         test: the part of it that nothing was fitted on.
-        p: probabilities of the test rows, float64[n].
-        threshold: from which probability a row is decided to be positive.
+        p: scores of the test rows.
+        threshold: from which score a row is decided to be positive; binary only.
         window: how long the windows will be; the variance between them is learned.
     """
     timed = rows.timed
@@ -48,19 +49,56 @@ def make_reference(
     order = np.argsort(test.time, kind="stable")
     span = float(rows.time.max() - rows.time.min()) if timed else 0.0
     batches = np.floor(test.time / window.total_seconds()) if timed else None
-    found = metrics(test.y, p, threshold)
+    task = contract.task
+    found = performance(task, test.y, p, threshold)
+    usual = usual_error(test.y, p) if task == "regression" else None
+    kept, chance = promises(task, test.y, p, usual)
     columns = profile(X, profile_spec(X, contract.features, in_time_order=timed))
     return Reference(
         columns=msgspec.structs.replace(columns, joint=joint_summary(X, columns)),
-        scores=profile(p, score_spec(p[order], in_time_order=timed)),
+        scores=profile(p, _score_spec(contract, p[order], in_time_order=timed)),
         n=len(test),
-        positives=int(test.y.sum()),
+        positives=int(kept.sum()),
         metrics={name: estimate for name, estimate in found.items() if estimate.defined},
-        excess=excess_reference(test.y, p, batches),
-        ranking=ranking_reference(test.y, p, batches),
-        outcomes=outcomes(test.X, test.y, p, threshold=threshold, spec=columns.spec),
-        label_dispersions=label_dispersions(X, rows.y[in_order], columns.spec) if timed else None,
-        calibration=calibration_map(test.y, p),
+        excess=excess_reference(kept, chance, batches),
+        ranking=None if usual is not None else ranking_reference(kept, chance, batches),
+        outcomes=(
+            None
+            if threshold is None
+            else outcomes(test.X, test.y, p, threshold=threshold, spec=columns.spec)
+        ),
+        label_dispersions=(
+            label_dispersions(X, rows.y[in_order], columns.spec)
+            if timed and task == "binary"
+            else None
+        ),
+        calibration=None if usual is not None else calibration_map(kept, chance),
         duplicates=duplicate_share(X),
         rows_per_day=len(rows) / (span / _DAY) if span > 0 else None,
+        usual_error=usual,
+        labels=None if task == "binary" else _labels(contract, test.y[order], in_time_order=timed),
     )
+
+
+def usual_error(y: Vector, predicted: Vector) -> float:
+    """The absolute error that four of five rows do not exceed."""
+    return float(np.quantile(np.abs(predicted - y), CLOSE, method="higher"))
+
+
+def _labels(contract: Contract, y: Vector, *, in_time_order: bool) -> Profile:
+    """The profile of classes or of numbers, as one column called "label"."""
+    column = Column(name="label", type=ColumnType.NUMBER, unit=contract.target.unit)
+    if contract.classes:
+        column = Column(name="label", type=ColumnType.CATEGORY, categories=contract.classes)
+    return profile(y[:, None], profile_spec(y[:, None], (column,), in_time_order=in_time_order))
+
+
+def _score_spec(contract: Contract, p: Vector, *, in_time_order: bool) -> ProfileSpec:
+    """Of the score, or of the score of each class."""
+    if contract.task != "multiclass":
+        return score_spec(p, in_time_order=in_time_order)
+    specs = [
+        score_spec(of_class, name=f"score of {name}", in_time_order=in_time_order).columns
+        for name, of_class in zip(contract.classes, p.T, strict=True)
+    ]
+    return ProfileSpec(columns=tuple(column for columns in specs for column in columns))

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from gyroscope.data.contract import Task
 from gyroscope.findings import Finding
 from gyroscope.stats.binary import FloatArray
 from gyroscope.stats.intervals import Estimate
@@ -15,11 +16,12 @@ from gyroscope.stats.intervals import Estimate
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A version on test rows, which nothing was fitted on and nothing chosen by."""
 
-    y: FloatArray  # float64[n] in {0, 1}
-    p: FloatArray  # float64[n], calibrated scores
-    p_base_rate: FloatArray  # float64[n], what knowing only the base rate would say
-    threshold: float  # from which score a row is decided to be positive
-    metrics: Mapping[str, Estimate]  # by name, see ``gyroscope.stats.metrics``
+    y: FloatArray  # float64[n] in {0, 1}, or classes from 0 on, or numbers
+    p: FloatArray  # scores: float64[n], or float64[n, classes]
+    p_base_rate: FloatArray  # the same, of knowing only how frequent classes are, or the mean
+    threshold: float | None  # from which score a row is decided to be positive; binary only
+    metrics: Mapping[str, Estimate]  # by name, see ``gyroscope.data.performance``
+    task: Task = "binary"
 
 
 class Gate(Protocol):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from gyroscope.data.contract import Task
+from gyroscope.data.performance import losses, promises
 from gyroscope.findings import Finding, Kind, Verdict
 from gyroscope.stats.calibration_error import calibration_error
-from gyroscope.stats.paired import paired_log_loss
+from gyroscope.stats.paired import paired_loss
 from gyroscope.validate.base import Evaluation, Gate
 
 _SUBJECT = "version"
@@ -22,29 +26,47 @@ class EnoughRows:
         self._rows, self._rarer = rows, rarer
 
     def check(self, evaluation: Evaluation) -> Finding:
-        n, positives = len(evaluation.y), int(evaluation.y.sum())
-        rarer = min(positives, n - positives)
-        passed = n >= self._rows and rarer >= self._rarer
+        n = len(evaluation.y)
+        passed, detail = n >= self._rows, f"{n:,} test rows; needed are {self._rows}."
+        if evaluation.task != "regression":
+            rarer, of_what = _rarer(evaluation)
+            passed = passed and rarer >= self._rarer
+            detail = (
+                f"{n:,} test rows, {rarer:,} of {of_what}; needed are {self._rows} and "
+                f"{self._rarer}."
+            )
         return Finding(
             kind=Kind.GATE,
             check=self.name,
             subject=_SUBJECT,
             verdict=Verdict.OK if passed else Verdict.ALARM,
-            detail=f"{n:,} test rows, {rarer:,} of the rarer class; needed are {self._rows} and "
-            f"{self._rarer}.",
+            detail=detail,
             n=n,
             value=float(n),
             threshold=float(self._rows),
         )
 
 
+def _rarer(evaluation: Evaluation) -> tuple[int, str]:
+    """The rows of the rarer of two classes; of several, where some may be rare, all but those of
+    the most frequent one."""
+    held = np.bincount(evaluation.y.astype(np.intp), minlength=2)
+    if evaluation.task == "binary":
+        return int(held.min()), "the rarer class"
+    return int(held.sum() - held.max()), "all classes but the most frequent"
+
+
 class BetterThanBaseRate:
-    """The log-loss is surely lower than that of knowing only how frequent positives are."""
+    """The loss is surely lower than that of knowing nothing of a row: only how frequent classes
+    are, or the mean."""
 
     name = "better_than_base_rate"
 
     def check(self, evaluation: Evaluation) -> Finding:
-        found = paired_log_loss(evaluation.y, evaluation.p_base_rate, evaluation.p)
+        if evaluation.task == "regression":
+            return self._explains(evaluation)
+        task, y = evaluation.task, evaluation.y
+        found = paired_loss(losses(task, y, evaluation.p_base_rate) - losses(task, y, evaluation.p))
         if found is None:
             return _too_few(self.name, len(evaluation.y))
         passed = found.interval.low > 0
@@ -59,6 +81,23 @@ class BetterThanBaseRate:
             n=found.n,
             value=found.improvement,
             interval=found.interval,
+            threshold=0.0,
+        )
+
+    def _explains(self, evaluation: Evaluation) -> Finding:
+        r2 = evaluation.metrics["r2"]
+        if not r2.defined:
+            return _too_few(self.name, len(evaluation.y))
+        return Finding(
+            kind=Kind.GATE,
+            check=self.name,
+            subject=_SUBJECT,
+            verdict=Verdict.OK if r2.interval.low > 0 else Verdict.ALARM,
+            detail=f"Of the variance {r2.value:.4f} is explained (95 % interval "
+            f"{r2.interval.low:.4f} to {r2.interval.high:.4f}); the interval must lie above 0.",
+            n=r2.n,
+            value=r2.value,
+            interval=r2.interval,
             threshold=0.0,
         )
 
@@ -101,7 +140,7 @@ class Calibrated:
         self._limit = limit
 
     def check(self, evaluation: Evaluation) -> Finding:
-        found = calibration_error(evaluation.y, evaluation.p)
+        found = calibration_error(*promises(evaluation.task, evaluation.y, evaluation.p, None))
         if not found.error.defined:
             return _too_few(self.name, len(evaluation.y))
         excess = found.error.value - found.expected
@@ -121,8 +160,10 @@ class Calibrated:
         )
 
 
-def default_gates() -> tuple[Gate, ...]:
-    """The gates of a model that asks for no others."""
+def default_gates(task: Task = "binary") -> tuple[Gate, ...]:
+    """The gates of a model that asks for no others; values have no order and no calibration."""
+    if task == "regression":
+        return (EnoughRows(), BetterThanBaseRate())
     return (EnoughRows(), BetterThanBaseRate(), RanksBetterThanChance(), Calibrated())
 
 

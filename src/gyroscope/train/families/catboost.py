@@ -13,6 +13,7 @@ from gyroscope.bundle.base import Matrix, Vector
 from gyroscope.bundle.links import Link
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
+from gyroscope.errors import ConfigError
 from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, threads, within_float32
 from gyroscope.train.families.node_table import NodeTable
 
@@ -43,6 +44,11 @@ class CatBoost:
 
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
         """Fit with at most 200 trees of 64 leaves."""
+        if sample.task != "binary":
+            raise ConfigError(
+                f"setting candidates: catboost is only for a target of two classes, this one is "
+                f"{sample.task}; leave it out"
+            )
         ranks = CategoryRanks(sample)
 
         def seen(X: Matrix, **labels: Vector) -> Any:
@@ -65,7 +71,7 @@ class CatBoost:
             use_best_model=True,
         )
 
-        def probabilities(X: Matrix) -> Vector:
+        def answers(X: Matrix) -> Vector:
             found: Vector = model.predict(seen(X), prediction_type="Probability")[:, 1]
             return found
 
@@ -78,7 +84,7 @@ class CatBoost:
         return Fitted(
             scorer=TreeScorer(catboost_nodes(written, ranks), base=float(bias), single=True),
             link=Link(kind="logistic"),
-            probabilities=probabilities,
+            answers=answers,
             contributions=contributions,
             parameters={**_PARAMETERS, "trees": model.tree_count_},
         )

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from gyroscope.bundle.base import Matrix, Vector
-from gyroscope.bundle.links import Link
-from gyroscope.bundle.trees import TreeScorer
+from gyroscope.bundle.estimator import answer
 from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, within_float32
-from gyroscope.train.families.sklearn_trees import share_nodes
+from gyroscope.train.families.sklearn_trees import mean_scorer
 
 _MOST_LEAVES = 64  # as many rules as a person still reads
 
@@ -22,7 +21,7 @@ class DecisionTree:
 
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
         """Fit; a leaf holds a hundredth of the rows at least, or 50, or its share says little."""
-        from sklearn.tree import DecisionTreeClassifier
+        from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
         ranks = CategoryRanks(sample)
 
@@ -33,18 +32,19 @@ class DecisionTree:
             "max_leaf_nodes": _MOST_LEAVES,
             "min_samples_leaf": min(50, max(3, len(sample.y) // 100)),
         }
-        tree = DecisionTreeClassifier(random_state=seed, **settings)
+        regression = sample.task == "regression"
+        make = DecisionTreeRegressor if regression else DecisionTreeClassifier
+        tree = make(random_state=seed, **settings)
         with np.errstate(over="ignore", invalid="ignore"):  # in its sums of very large numbers
             tree.fit(seen(sample.X), sample.y, sample_weight=sample.weight)
 
-        def probabilities(X: Matrix) -> Vector:
+        def answers(X: Matrix) -> Vector:
             with np.errstate(over="ignore", invalid="ignore"):  # in the same sums
-                found: Vector = tree.predict_proba(seen(X))[:, 1]
-            return found
+                return answer(tree, sample.task, seen(X))
 
         return Fitted(
-            scorer=TreeScorer(share_nodes([tree], ranks), base=0.0, single=True),
-            link=Link(kind="identity"),
-            probabilities=probabilities,
+            scorer=mean_scorer([tree], ranks, sample),
+            link=sample.share_link(),
+            answers=answers,
             parameters=settings,
         )

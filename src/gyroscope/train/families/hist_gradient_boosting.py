@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Matrix, Vector
-from gyroscope.bundle.links import Link
+from gyroscope.bundle.estimator import answer
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
 from gyroscope.train.families.base import (
@@ -17,6 +17,7 @@ from gyroscope.train.families.base import (
     Sample,
     categorical,
     n_codes,
+    one_scorer,
     threads,
 )
 from gyroscope.train.families.node_table import NodeTable
@@ -40,12 +41,17 @@ class HistGradientBoosting:
 
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
         """Fit with at most 200 trees of 31 leaves."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.ensemble import (
+            HistGradientBoostingClassifier,
+            HistGradientBoostingRegressor,
+        )
         from threadpoolctl import threadpool_limits
 
         view = _View(sample)
         settings = {**_PARAMETERS, "min_samples_leaf": min(40, max(2, len(sample.y) // 100))}
-        model = HistGradientBoostingClassifier(
+        regression = sample.task == "regression"
+        make = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+        model = make(
             random_state=seed,
             categorical_features=view.native or None,
             early_stopping=True,
@@ -63,15 +69,17 @@ class HistGradientBoosting:
         trees = max(1, int(np.argmax(model.validation_score_)))
         model._predictors = model._predictors[:trees]
 
-        def probabilities(X: Matrix) -> Vector:
-            found: Vector = model.predict_proba(view(X))[:, 1]
-            return found
+        def answers(X: Matrix) -> Vector:
+            return answer(model, sample.task, view(X))
 
-        base = float(model._baseline_prediction[0, 0])
+        parts = [
+            TreeScorer(hist_nodes(model, view, k), base=float(base), single=False)
+            for k, base in enumerate(model._baseline_prediction[0])
+        ]
         return Fitted(
-            scorer=TreeScorer(hist_nodes(model, view), base=base, single=False),
-            link=Link(kind="logistic"),
-            probabilities=probabilities,
+            scorer=one_scorer(parts),
+            link=sample.log_odds_link(),
+            answers=answers,
             parameters={**settings, "trees": trees},
         )
 
@@ -93,11 +101,12 @@ class _View:
         return seen
 
 
-def hist_nodes(model: Any, view: _View) -> Nodes:
-    """The trees of a fitted ``HistGradientBoostingClassifier`` as one node table."""
+def hist_nodes(model: Any, view: _View, output: int) -> Nodes:
+    """The trees for one output of a fitted ``HistGradientBoosting...`` as one node table."""
     columns, categories = _inside(model, len(view.empty))
     table = NodeTable()
-    for [predictor] in model._predictors:
+    for predictors in model._predictors:
+        predictor = predictors[output]
         stack = [(0, table.add_root())]
         while stack:
             at, position = stack.pop()

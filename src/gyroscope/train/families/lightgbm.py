@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Matrix, Vector
-from gyroscope.bundle.links import Link
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
 from gyroscope.data.contract import Column
-from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes, threads
+from gyroscope.train.families.base import (
+    Fitted,
+    Sample,
+    by_output,
+    categorical,
+    n_codes,
+    one_scorer,
+    threads,
+)
 from gyroscope.train.families.node_table import NodeTable
 
 _MOST_TREES = 400
 _PATIENCE = 20  # trees without improvement on the stopping rows
 _LARGEST = 1e299  # the library cuts its thresholds off at 1e300
 _PARAMETERS: dict[str, float | int | str] = {
-    "objective": "binary",
     "learning_rate": 0.05,
     "num_leaves": 31,
     "min_data_in_leaf": 40,
@@ -40,7 +47,13 @@ class LightGBM:
         """Fit with at most 400 trees of 31 leaves."""
         import lightgbm
 
-        settings = {**_PARAMETERS, "seed": seed, "num_threads": threads(len(sample.y))}
+        objective = sample.by_task(
+            binary="binary", multiclass="multiclass", regression="regression"
+        )
+        settings = {"objective": objective, **_PARAMETERS, "seed": seed}
+        settings["num_threads"] = threads(len(sample.y))
+        if sample.task == "multiclass":
+            settings["num_class"] = sample.n_classes
         settings["min_data_in_leaf"] = int(min(40, max(2, len(sample.y) // 100)))
         data = lightgbm.Dataset(
             _seen(sample.X),
@@ -58,19 +71,25 @@ class LightGBM:
         )
         trees = booster.best_iteration or booster.current_iteration()
 
-        def probabilities(X: Matrix) -> Vector:
+        def answers(X: Matrix) -> Vector:
             found: Vector = booster.predict(_seen(X), num_iteration=trees)
             return found
 
         def contributions(X: Matrix) -> Matrix:
             found: Matrix = booster.predict(_seen(X), num_iteration=trees, pred_contrib=True)
-            return found[:, :-1]
+            return by_output(found, sample)
 
-        dump = booster.dump_model(num_iteration=trees)
+        grown = booster.dump_model(num_iteration=trees)["tree_info"]
+        parts = [
+            TreeScorer(
+                lightgbm_nodes(grown[k :: sample.outputs], sample.columns), base=0.0, single=False
+            )
+            for k in range(sample.outputs)
+        ]
         return Fitted(
-            scorer=TreeScorer(lightgbm_nodes(dump, sample.columns), base=0.0, single=False),
-            link=Link(kind="logistic"),
-            probabilities=probabilities,
+            scorer=one_scorer(parts),
+            link=sample.log_odds_link(),
+            answers=answers,
             contributions=contributions,
             parameters={**settings, "trees": trees},
         )
@@ -81,10 +100,10 @@ def _seen(X: Matrix) -> Matrix:
     return np.clip(X, -_LARGEST, _LARGEST)
 
 
-def lightgbm_nodes(dump: dict[str, Any], columns: tuple[Column, ...]) -> Nodes:
-    """The trees of ``Booster.dump_model()`` as one node table."""
+def lightgbm_nodes(trees: Sequence[dict[str, Any]], columns: tuple[Column, ...]) -> Nodes:
+    """Trees of ``Booster.dump_model()`` as one node table."""
     table = NodeTable()
-    for tree in dump["tree_info"]:
+    for tree in trees:
         stack = [(tree["tree_structure"], table.add_root())]
         while stack:
             node, position = stack.pop()

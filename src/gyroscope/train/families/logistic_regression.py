@@ -1,4 +1,4 @@
-"""Logistic regression on standardised numbers and one-hot categories."""
+"""Linear models on standardised numbers and one-hot categories."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from numpy.typing import NDArray
 
 from gyroscope.bundle.additive import AdditiveScorer
 from gyroscope.bundle.base import Matrix, Vector
-from gyroscope.bundle.links import Link
-from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes
+from gyroscope.bundle.estimator import answer
+from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes, one_scorer
 
-_STRENGTH = 1.0  # inverse of the L2 penalty, the library's default
+_STRENGTH = 1.0  # the L2 penalty or its inverse, the library's default
+_TOLERANCE, _STEPS = 1e-10, 3000  # of conjugate gradients
 _ROUNDING = 1e-9  # of the mean: a smaller standard deviation counts as none
 _SPREADS = (1e-290, 1e290)  # standard deviations whose slopes and squares float64 can hold
 
 
 class LogisticRegression:
-    """Linear in each number and free for each category; missing has its own coefficient."""
+    """Linear in each number and free for each category; missing has its own coefficient.
+
+    With several classes, multinomial: a set of coefficients for each.
+    """
 
     name = "logistic_regression"
 
@@ -30,16 +34,43 @@ class LogisticRegression:
         estimator = Estimator(C=_STRENGTH, max_iter=3000)
         estimator.fit(design(sample.X), sample.y, sample_weight=sample.weight)
 
-        def probabilities(X: Matrix) -> Vector:
-            found: Vector = estimator.predict_proba(design(X))[:, 1]
-            return found
+        return _fitted(estimator, design, sample, {"C": _STRENGTH})
 
-        return Fitted(
-            scorer=design.scorer(estimator.coef_[0], float(estimator.intercept_[0]), sample),
-            link=Link(kind="logistic"),
-            probabilities=probabilities,
-            parameters={"C": _STRENGTH, "coefficients": int(estimator.coef_.size)},
-        )
+
+class LinearRegression:
+    """The same for numbers, by ridge regression."""
+
+    name = "linear_regression"
+
+    def fit(self, sample: Sample, *, seed: int) -> Fitted:
+        """Fit; ``seed`` changes nothing."""
+        from sklearn.linear_model import Ridge
+
+        design = _Design(sample)
+        estimator = Ridge(alpha=_STRENGTH, solver="sparse_cg", tol=_TOLERANCE, max_iter=_STEPS)
+        estimator.fit(design(sample.X), sample.y, sample_weight=sample.weight)
+        return _fitted(estimator, design, sample, {"alpha": _STRENGTH})
+
+
+def _fitted(
+    estimator: Any, design: _Design, sample: Sample, parameters: dict[str, float | int | str]
+) -> Fitted:
+    def answers(X: Matrix) -> Vector:
+        return answer(estimator, sample.task, design(X))
+
+    coefficients = np.atleast_2d(estimator.coef_)
+    intercepts = np.atleast_1d(estimator.intercept_).tolist()
+    return Fitted(
+        scorer=one_scorer(
+            [
+                design.scorer(of_output, intercept, sample)
+                for of_output, intercept in zip(coefficients, intercepts, strict=True)
+            ]
+        ),
+        link=sample.log_odds_link(),
+        answers=answers,
+        parameters={**parameters, "coefficients": int(coefficients.size)},
+    )
 
 
 class _Design:

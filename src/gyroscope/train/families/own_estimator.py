@@ -9,8 +9,14 @@ from typing import Any
 import numpy as np
 
 from gyroscope.bundle.base import Matrix, Vector
-from gyroscope.bundle.estimator import NOISE, EstimatorScorer, loaded_estimator, stored_estimator
-from gyroscope.bundle.links import Link
+from gyroscope.bundle.estimator import (
+    NOISE,
+    EstimatorScorer,
+    answer,
+    loaded_estimator,
+    stored_estimator,
+)
+from gyroscope.data.contract import Task
 from gyroscope.errors import BundleError, ConfigError
 from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes
 
@@ -34,14 +40,15 @@ class OwnEstimator:
         """Fit; every ``random_state`` that is None becomes ``seed``.
 
         Raises:
-            ConfigError: the file is missing or holds no classifier that gives probabilities, or the
-                estimator cannot take rows that the contract allows.
+            ConfigError: the file is missing or holds no classifier that gives probabilities, or no
+                regressor for a target of numbers, or the estimator cannot take rows that the
+                contract allows.
             BundleError: the file is none of skops, or needs a type that is not trusted.
             MissingExtraError: skops is not installed.
         """
         from sklearn.base import clone
 
-        model = clone(self._given())
+        model = clone(self._given(sample.task))
         unset = [
             name
             for name, value in model.get_params().items()
@@ -51,18 +58,24 @@ class OwnEstimator:
         model.fit(sample.X, sample.y, **self._weights(model, sample.weight))
         self._try_out(model, sample)
 
-        def probabilities(X: Matrix) -> Vector:
-            found: Vector = model.predict_proba(X)[:, 1]
-            return found
+        def answers(X: Matrix) -> Vector:
+            return answer(model, sample.task, X)
 
         return Fitted(
-            scorer=EstimatorScorer(stored_estimator(model), trusted_types=self._trusted_types),
-            link=Link(kind="identity"),
-            probabilities=probabilities,
+            scorer=EstimatorScorer(
+                stored_estimator(model),
+                trusted_types=self._trusted_types,
+                task=sample.task,
+                size=_size(sample),
+            ),
+            link=sample.share_link(),
+            answers=answers,
             parameters={"file": self._file.name, "estimator": _in_one_line(model)},
         )
 
-    def _given(self) -> Any:
+    def _given(self, task: Task) -> Any:
+        from sklearn.base import is_regressor
+
         try:
             content = self._file.read_bytes()
         except OSError as error:
@@ -71,7 +84,13 @@ class OwnEstimator:
             given = loaded_estimator(content, self._trusted_types)
         except BundleError as error:
             raise BundleError(f"{self._file}: {error}") from None
-        if not hasattr(given, "predict_proba"):
+        if task == "regression":
+            if not is_regressor(given):
+                raise ConfigError(
+                    f"setting estimator: {self._file} holds a {type(given).__name__}, but the "
+                    "target holds numbers: a regressor is needed"
+                )
+        elif not hasattr(given, "predict_proba"):
             raise ConfigError(
                 f"setting estimator: {self._file} holds a {type(given).__name__} without "
                 "predict_proba; wrap it in sklearn.calibration.CalibratedClassifierCV"
@@ -95,9 +114,9 @@ class OwnEstimator:
 
     def _try_out(self, model: Any, sample: Sample) -> None:
         """Refuse an estimator that would fail on rows of the contract."""
-        some = sample.X_stop[:_TRIED]
-        alone = np.concatenate([model.predict_proba(row[None]) for row in some])
-        if not np.abs(model.predict_proba(some) - alone).max() <= NOISE:
+        some, task = sample.X_stop[:_TRIED], sample.task
+        alone = np.concatenate([answer(model, task, row[None]) for row in some])
+        if not np.abs(answer(model, task, some) - alone).max() <= NOISE * _size(sample):
             raise ConfigError(
                 "setting estimator: what it answers to a row depends on the rows it is asked with, "
                 "so that no prediction could be repeated; take out the step that looks at all rows"
@@ -111,7 +130,7 @@ class OwnEstimator:
                 row = base.copy()
                 row[0, j] = value
                 try:
-                    model.predict_proba(row)
+                    answer(model, task, row)
                 except ValueError as error:
                     first = str(error).splitlines()[0]
                     raise ConfigError(
@@ -119,6 +138,13 @@ class OwnEstimator:
                         f"contract allows ({first}); put a step into its pipeline that takes it, "
                         'such as SimpleImputer, or OneHotEncoder(handle_unknown="ignore")'
                     ) from None
+
+
+def _size(sample: Sample) -> float:
+    """The power of two at or above all values, 1 for probabilities."""
+    if sample.task != "regression":
+        return 1.0
+    return float(2.0 ** np.ceil(np.log2(max(np.abs(sample.y).max(), np.finfo(np.float32).tiny))))
 
 
 def _in_one_line(model: Any) -> str:

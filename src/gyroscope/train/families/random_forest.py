@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from gyroscope.bundle.base import Matrix, Vector
-from gyroscope.bundle.links import Link
-from gyroscope.bundle.trees import TreeScorer
+from gyroscope.bundle.estimator import answer
 from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, within_float32
-from gyroscope.train.families.sklearn_trees import share_nodes
+from gyroscope.train.families.sklearn_trees import mean_scorer
 
 _PARAMETERS = {"n_estimators": 100, "max_leaf_nodes": 256, "max_features": "sqrt"}
 _MOST_SAMPLES = 50_000  # rows a tree is grown on; with a hundred trees every row is in some
@@ -23,7 +22,7 @@ class RandomForest:
 
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
         """Fit; a leaf holds a 2000th of its tree's rows at least, or its share says little."""
-        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
         ranks = CategoryRanks(sample)
 
@@ -36,18 +35,19 @@ class RandomForest:
             "min_samples_leaf": max(3, rows // 2000),
             "max_samples": rows,
         }
-        forest = RandomForestClassifier(random_state=seed, n_jobs=-1, **settings)
+        regression = sample.task == "regression"
+        make = RandomForestRegressor if regression else RandomForestClassifier
+        forest = make(random_state=seed, n_jobs=-1, **settings)
         with np.errstate(over="ignore", invalid="ignore"):  # in its sums of very large numbers
             forest.fit(seen(sample.X), sample.y, sample_weight=sample.weight)
 
-        def probabilities(X: Matrix) -> Vector:
+        def answers(X: Matrix) -> Vector:
             with np.errstate(over="ignore", invalid="ignore"):  # in the same sums
-                found: Vector = forest.predict_proba(seen(X))[:, 1]
-            return found
+                return answer(forest, sample.task, seen(X))
 
         return Fitted(
-            scorer=TreeScorer(share_nodes(forest.estimators_, ranks), base=0.0, single=True),
-            link=Link(kind="identity"),
-            probabilities=probabilities,
+            scorer=mean_scorer(forest.estimators_, ranks, sample),
+            link=sample.share_link(),
+            answers=answers,
             parameters=settings,
         )

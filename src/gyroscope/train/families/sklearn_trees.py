@@ -5,20 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gyroscope.bundle.base import Vector
-from gyroscope.bundle.nodes import Nodes
-from gyroscope.train.families.base import CategoryRanks
+import msgspec
+import numpy as np
+
+from gyroscope.bundle.base import Scorer, Vector
+from gyroscope.bundle.class_scorers import ClassScorers
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.train.families.base import CategoryRanks, Sample, one_scorer
 from gyroscope.train.families.node_table import NodeTable
 
 
-def share_nodes(trees: Sequence[Any], ranks: CategoryRanks) -> Nodes:
-    """Fitted classification trees; their leaves add up to the mean share of class 1."""
-    table = NodeTable()
+def mean_scorer(
+    trees: Sequence[Any], ranks: CategoryRanks, sample: Sample
+) -> Scorer | ClassScorers:
+    """Fitted trees; their leaves add up to the mean share of class 1, to those of all classes, or
+    to the mean of the values."""
+    table, leaves, n = NodeTable(), [], 0
     for estimator in trees:
         tree = estimator.tree_
-        shares = tree.value[:, 0, 1] / tree.value[:, 0, :].sum(axis=1)
-        add_tree(table, tree, shares / len(trees), ranks)
-    return table.nodes()
+        values = tree.value[:, 0, :]
+        if sample.task != "regression":
+            values = values / values.sum(axis=1)[:, None]
+        leaves.append((values[:, 1:] if sample.task == "binary" else values) / len(trees))
+        add_tree(table, tree, np.arange(n, n + len(values), dtype=np.float64), ranks)
+        n += len(values)
+    nodes = table.nodes()
+    found = np.concatenate(leaves)[nodes.value.astype(np.intp)]  # by their numbers
+    values = np.where((nodes.feature < 0)[:, None], found, 0.0)
+    return one_scorer(
+        [
+            TreeScorer(msgspec.structs.replace(nodes, value=value.copy()), base=0.0, single=True)
+            for value in values.T
+        ]
+    )
 
 
 def add_tree(

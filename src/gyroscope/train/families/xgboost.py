@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xgboost
 
 from gyroscope.bundle.base import Matrix, Vector
-from gyroscope.bundle.links import Link
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.trees import TreeScorer
-from gyroscope.train.families.base import CategoryRanks, Fitted, Sample, threads, within_float32
+from gyroscope.train.families.base import (
+    CategoryRanks,
+    Fitted,
+    Sample,
+    by_output,
+    one_scorer,
+    threads,
+    within_float32,
+)
 from gyroscope.train.families.node_table import NodeTable
 
 _MOST_TREES = 400
 _PATIENCE = 20
 _PARAMETERS = {
-    "objective": "binary:logistic",
     "tree_method": "hist",
     "learning_rate": 0.05,
     "max_leaves": 31,
@@ -38,7 +45,13 @@ class XGBoost:
     def fit(self, sample: Sample, *, seed: int) -> Fitted:
         """Fit with at most 400 trees of 31 leaves."""
         ranks = CategoryRanks(sample)
-        settings: dict[str, Any] = {**_PARAMETERS, "seed": seed, "nthread": threads(len(sample.y))}
+        objective = sample.by_task(
+            binary="binary:logistic", multiclass="multi:softprob", regression="reg:squarederror"
+        )
+        settings: dict[str, Any] = {"objective": objective, **_PARAMETERS, "seed": seed}
+        settings["nthread"] = threads(len(sample.y))
+        if sample.task == "multiclass":
+            settings["num_class"] = sample.n_classes
 
         def seen(X: Matrix, **labels: Vector) -> Any:
             rows = ranks(within_float32(X))
@@ -54,37 +67,45 @@ class XGBoost:
         )
         trees = booster.best_iteration + 1
 
-        def probabilities(X: Matrix) -> Vector:
+        def answers(X: Matrix) -> Vector:
             return np.asarray(booster.predict(seen(X), iteration_range=(0, trees)), np.float64)
 
         def contributions(X: Matrix) -> Matrix:
             found = booster.predict(seen(X), pred_contribs=True, iteration_range=(0, trees))
-            return np.asarray(found[:, :-1], np.float64)
+            return by_output(np.asarray(found, np.float64).reshape(len(X), -1), sample)
 
         model = json.loads(booster.save_raw("json"))["learner"]
+        grown = model["gradient_booster"]["model"]["trees"][: trees * sample.outputs]
+        parts = [
+            TreeScorer(xgboost_nodes(grown[k :: sample.outputs], ranks), base=base, single=True)
+            for k, base in enumerate(_bases(model, sample))
+        ]
         return Fitted(
-            scorer=TreeScorer(xgboost_nodes(model, trees, ranks), base=_base(model), single=True),
-            link=Link(kind="logistic"),
-            probabilities=probabilities,
+            scorer=one_scorer(parts),
+            link=sample.log_odds_link(),
+            answers=answers,
             contributions=contributions,
             tolerance=1e-5,  # it adds up hundreds of leaves in float32
             parameters={**settings, "trees": trees},
         )
 
 
-def _base(model: dict[str, Any]) -> float:
-    """The constant in log-odds; the model stores it as a probability."""
-    rate = float(model["learner_model_param"]["base_score"].strip("[]"))
-    return math.log(rate / (1 - rate))
+def _bases(model: dict[str, Any], sample: Sample) -> list[float]:
+    """The constant of each output; that in log-odds is stored as a probability."""
+    stored = model["learner_model_param"]["base_score"].strip("[]")
+    bases = [float(number) for number in stored.split(",")]
+    if sample.task == "binary":
+        return [math.log(rate / (1 - rate)) for rate in bases]
+    return bases * (sample.outputs // len(bases))
 
 
-def xgboost_nodes(model: dict[str, Any], trees: int, ranks: CategoryRanks) -> Nodes:
-    """The first ``trees`` trees of ``Booster.save_raw("json")`` as one node table.
+def xgboost_nodes(trees: Sequence[dict[str, Any]], ranks: CategoryRanks) -> Nodes:
+    """Trees of ``Booster.save_raw("json")`` as one node table.
 
     The library goes left if ``x < t`` in float32: that is ``x <=`` the float32 before ``t``.
     """
     table = NodeTable()
-    for tree in model["gradient_booster"]["model"]["trees"][:trees]:
+    for tree in trees:
         thresholds = np.array(tree["split_conditions"], dtype=np.float32)
         stack = [(0, table.add_root())]
         while stack:
