@@ -87,7 +87,7 @@ clean: ## Remove all that was made here, .venv included
 .venv/demo.stamp: EXTRAS := demo
 .venv/dev.stamp: EXTRAS := demo,dev,xgboost
 .venv/demo.stamp .venv/dev.stamp: pyproject.toml constraints.txt hatch_build.py \
-		$(wildcard src/gyroscope/kernels/*.c)
+		$(wildcard src/gyroscope/kernels/*.[ch])
 	@$(find_python)
 	@echo "Installing Gyroscope with its extras $(EXTRAS) into .venv: one to five minutes ..."
 	@if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \

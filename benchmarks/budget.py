@@ -1,6 +1,6 @@
-"""The false-alarm budget and the power of the checks of columns, in simulated model-years.
+"""The false-alarm budget of the checks of columns, in simulated model-years.
 
-python benchmarks/budget.py [--years N] [--trials N] [--seed N] [--worlds WORD] [--only years|power]
+python -m benchmarks.budget [--years N] [--seed N] [--worlds WORD]
 
 A model-year is a reference, which is itself a sample, and a year of windows of the same population,
 judged as the pilot does: findings of drift, quality and scores at the error rates of the budget.
@@ -18,7 +18,6 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,15 +26,19 @@ from numpy.typing import NDArray
 from gyroscope.data.cells import ColumnSpec, cells_of
 from gyroscope.data.contract import Column, ColumnType
 from gyroscope.data.joint import joint_of_cells
-from gyroscope.data.profile import ColumnProfile, Profile, category_profile, profile
+from gyroscope.data.profile import (
+    ColumnProfile,
+    Profile,
+    category_profile,
+    encoded_profile,
+    profile,
+)
 from gyroscope.data.profile_spec import profile_spec, score_spec
-from gyroscope.findings import SEVERITY, Finding, Verdict, Window
-from gyroscope.kernels import tally_numbers
+from gyroscope.findings import Finding, Verdict, Window
 from gyroscope.monitor.budget import SHARES, YEAR, Budget
 from gyroscope.monitor.changes import DriftRules
 from gyroscope.monitor.drift import drift_findings_by_window, score_drift_findings_by_window
 from gyroscope.monitor.quality import quality_findings
-from gyroscope.web.comparison import NOTICE_ALPHA, drift
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -123,7 +126,7 @@ class Kind(msgspec.Struct, frozen=True):
     missing: float = 0.0
 
 
-def _zipf(levels: int) -> Callable[[Floats], Floats]:
+def zipf(levels: int) -> Callable[[Floats], Floats]:
     """Categories by their rank, by a table of the normal distribution function."""
     from scipy.special import ndtr
 
@@ -154,22 +157,22 @@ def _even(z: Floats) -> Floats:
 _N, _C, _B = ColumnType.NUMBER, ColumnType.CATEGORY, ColumnType.BOOLEAN
 KINDS = (
     Kind(_N, lambda z: z),
-    Kind(_C, _zipf(1000)),
+    Kind(_C, zipf(1000)),
     Kind(_N, lambda z: np.where(z < 0.25, 0.0, z)),
     Kind(_B, lambda z: (z > 1.9).astype(float)),
     Kind(_N, lambda z: np.exp(1.5 * z)),
-    Kind(_C, _zipf(4)),
+    Kind(_C, zipf(4)),
     Kind(ColumnType.INTEGER, lambda z: np.clip(np.floor(1.2 * z + 2), 0, 5)),
     Kind(_N, lambda z: z, missing=0.02),
-    Kind(_C, _zipf(50)),
+    Kind(_C, zipf(50)),
     Kind(_N, _student_2),
-    Kind(_C, _zipf(10_000)),
+    Kind(_C, zipf(10_000)),
     Kind(_B, lambda z: (z > 0.3).astype(float)),
     Kind(_N, lambda z: np.round(z, 1), missing=0.3),
     Kind(ColumnType.DATETIME, _even),
     Kind(_N, lambda z: z**3),
     Kind(_N, lambda z: np.where(z < 2.2, 0.0, z)),
-    Kind(_C, _zipf(4), missing=0.05),
+    Kind(_C, zipf(4), missing=0.05),
     Kind(_N, lambda z: z),
     Kind(_N, np.exp),
     Kind(ColumnType.INTEGER, lambda z: np.floor(np.exp(z / 2 + 1.5))),
@@ -373,21 +376,7 @@ def _windows_of(spec: ColumnSpec, values: Floats, count: int, rows: int) -> list
         at = np.repeat(np.arange(count), rows) * (spec.cells + 1) + cells
         held = np.bincount(at, minlength=count * (spec.cells + 1)).reshape(count, -1)
         return [category_profile(h[:-1], missing=int(h[-1])) for h in held]
-    tally = tally_numbers(values, np.asarray(spec.edges), bounds=range(0, values.size + 1, rows))
-    return [
-        ColumnProfile(
-            counts=tally.counts[k],
-            missing=int(tally.missing[k]),
-            mean=float(tally.mean[k]),
-            m2=float(tally.m2[k]),
-            low=float(tally.low[k]) if tally.finite[k] else None,
-            high=float(tally.high[k]) if tally.finite[k] else None,
-            magnitude_cells=np.flatnonzero(tally.magnitudes[k]) + tally.first_magnitude,
-            magnitude_counts=tally.magnitudes[k][tally.magnitudes[k] > 0],
-            sketch=tally.sketch,
-        )
-        for k in range(count)
-    ]
+    return [encoded_profile(window, spec) for window in np.split(values, count)]
 
 
 # -- the table of years ---------------------------------------------------------------------------
@@ -439,135 +428,15 @@ def _cpu() -> float:
     return time.process_time()
 
 
-# -- the table of power ---------------------------------------------------------------------------
-
-Table = dict[str, NDArray[Any]]
-Change = Callable[[Table, Rng], None]
-
-N_REFERENCE, N_CURRENT = 10_000, 2_000
-
-
-def _table(n: int, rng: Rng) -> Table:
-    """Twenty columns, in no order of time."""
-    table: Table = {f"x{j}": rng.normal(size=n) for j in range(12)}
-    table["amount"] = rng.lognormal(0, 1.5, n)
-    table["claims"] = np.where(rng.random(n) < 0.6, 0.0, rng.exponential(size=n))
-    table["visits"] = rng.poisson(3, n)
-    table["income"] = np.where(rng.random(n) < 0.02, np.nan, rng.normal(3000, 800, n))
-    table["plan"] = np.array(["basic", "plus", "pro"])[rng.choice(3, n, p=[0.3, 0.5, 0.2])]
-    table["city"] = _zipf(1000)(rng.normal(size=n)).astype(np.int64).astype("U4")
-    table["flag"] = rng.random(n) < 0.03
-    table["age"] = rng.integers(18, 90, n)
-    return table
-
-
-def _shift(sd: float) -> Change:
-    def change(table: Table, rng: Rng) -> None:
-        table["x3"] = table["x3"] + sd
-
-    return change
-
-
-def _scaled(column: str, factor: float) -> Change:
-    def change(table: Table, rng: Rng) -> None:
-        table[column] = table[column] * factor
-
-    return change
-
-
-def _share(table: Table, rng: Rng) -> None:
-    plan = table["plan"]
-    plan[(plan == "plus") & (rng.random(plan.size) < 0.3)] = "basic"
-
-
-def _new_category(table: Table, rng: Rng) -> None:
-    plan = table["plan"] = table["plan"].astype("U9")
-    plan[rng.random(plan.size) < 0.03] = "ultra"
-
-
-def _missing(table: Table, rng: Rng) -> None:
-    table["income"][rng.random(table["income"].size) < 0.08 / 0.98] = np.nan
-
-
-def _correlated(table: Table, rng: Rng) -> None:
-    table["x4"] = 0.5 * table["x3"] + math.sqrt(0.75) * table["x4"]
-
-
-class Case(msgspec.Struct, frozen=True):
-    """A change, and how often it must be told."""
-
-    name: str
-    change: Change | None
-    level: Verdict = Verdict.WARNING
-    low: float = 0.0  # share of trials that are told, at least and at most
-    high: float = 1.0
-    current: int = N_CURRENT
-    reference: int = N_REFERENCE
-    part: float = 1.0  # of the trials
-
-
-CASES = (
-    Case("no change, a warning", None, high=0.001),
-    Case("no change, a notice", None, level=Verdict.NOTICE, high=NOTICE_ALPHA),
-    Case("0.25 sd in one of 20", _shift(0.25), low=0.99),
-    Case("0.5 sd in one of 20", _shift(0.5), low=0.99),
-    Case("scale x 1.5", _scaled("x3", 1.5), low=0.99),
-    Case("share shifts by 15 points", _share, low=0.99),
-    Case("3 % of a new category", _new_category, low=0.99),
-    Case("missing 2 % to 10 %", _missing, low=0.99),
-    Case("unit x 1000", _scaled("income", 1000), low=0.99),
-    Case("correlation 0 to 0.5", _correlated, low=0.95, current=5_000),
-    Case("0.1 sd in one of 20, a notice", _shift(0.1), level=Verdict.NOTICE, low=0.9),
-    Case(
-        "0.02 sd in one of 20, 100,000 rows each",
-        _shift(0.02), high=0.01, current=100_000, reference=100_000, part=0.2,
-    ),
-)  # fmt: skip
-
-
-def power_trial(case: Case, seed: int) -> bool:
-    """Whether a change is told, in new samples."""
-    rng = np.random.default_rng(seed)
-    before, now = _table(case.reference, rng), _table(case.current, rng)
-    if case.change is not None:
-        case.change(now, rng)
-    told = SEVERITY.index(drift(before, now).verdict)
-    return told >= SEVERITY.index(case.level)
-
-
-def power_table(trials: int, seed: int, word: str, workers: int) -> None:
-    """Print how often changes are told through ``gyroscope.drift``."""
-    print(f"{'change':42}{'trials':>8}{'told':>18}{'wanted':>16}")
-    with multiprocessing.Pool(workers) as pool:
-        for position, case in enumerate(CASES):
-            if word not in case.name:
-                continue
-            n = max(1, round(trials * case.part))
-            tasks = [(case.name, seed * 1_000_003 + 100_000 * position + k) for k in range(n)]
-            told = sum(pool.starmap(_trial, tasks, chunksize=4)) / n
-            error = math.sqrt(told * (1 - told) / n)
-            wanted = f">= {case.low:g}" if case.low else f"<= {case.high:g}"
-            print(f"{case.name:42}{n:8}{told:10.4f} ± {error:.4f}{wanted:>16}", flush=True)
-
-
-def _trial(name: str, seed: int) -> bool:
-    return power_trial(next(case for case in CASES if case.name == name), seed)
-
-
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--years", type=int, default=200, help="model-years over all worlds")
-    parser.add_argument("--trials", type=int, default=400, help="of each change")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=("years", "power"), default=None)
-    parser.add_argument("--worlds", default="", help="only worlds or changes with this in the name")
+    parser.add_argument("--worlds", default="", help="only worlds with this in the name")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
-    if given.only != "power":
-        years_table(given.years, given.seed, given.worlds, given.workers)
-    if given.only != "years":
-        power_table(given.trials, given.seed, given.worlds, given.workers)
+    years_table(given.years, given.seed, given.worlds, given.workers)
 
 
 if __name__ == "__main__":

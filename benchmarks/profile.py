@@ -104,13 +104,16 @@ def _run(task: str, data: str, spec_path: Path) -> None:
 
 
 def _kernel() -> None:
-    from gyroscope.kernels import compiled, tally_numbers
+    from gyroscope.kernels import Stretch, compiled, tally_numbers
 
     x = np.random.default_rng(4).normal(size=1_000_000)
     edges = np.quantile(x, np.arange(1, 250) / 250)
     for title, task in (
         ("NumPy histogram of 50 bins", lambda: np.histogram(x, 50)),
-        (f"kernel, {'C' if compiled() else 'NumPy'}", lambda: tally_numbers(x, edges)),
+        (
+            f"kernel, {'C' if compiled() else 'NumPy'}",
+            lambda: tally_numbers([Stretch(values=x)], edges),
+        ),
     ):
         times = []
         for _ in range(7):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from hypothesis.extra.numpy import arrays
 from gyroscope.errors import DataError
 from gyroscope.kernels import (
     REGISTERS,
+    NumberTally,
+    Stretch,
     cells_of_numbers,
     compiled,
     count_codes,
@@ -26,8 +29,8 @@ from gyroscope.kernels.library import library, library_path
 from gyroscope.stats.hyperloglog import distinct_estimate
 
 EXACT = (
-    *("counts", "magnitudes", "first_magnitude", "missing", "infinite", "finite", "low", "high"),
-    "sketch",
+    *("counts", "binned", "magnitudes", "first_magnitude", "missing", "infinite", "finite"),
+    *("low", "high", "sketch"),
 )
 ODD = [0.0, -0.0, 1.0, math.nan, math.inf, -math.inf, 5e-324, 1.7e308, -1.7e308]
 
@@ -55,6 +58,10 @@ def numpy_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
         yield patch
 
 
+def tallied(x: np.ndarray, cuts: np.ndarray, **asked: Any) -> NumberTally:
+    return tally_numbers([Stretch(values=x)], cuts, **asked)
+
+
 def ascending(values: np.ndarray) -> np.ndarray:
     return np.unique(values + 0.0)
 
@@ -65,15 +72,15 @@ def test_values_are_counted_where_numpy_finds_them(
     kernel: str, x: np.ndarray, given_edges: np.ndarray
 ) -> None:
     cuts = ascending(given_edges)
-    found = tally_numbers(x, cuts)
+    found = tallied(x, cuts)
     present = x[~np.isnan(x)]
     finite = present[np.isfinite(present)]
     expected = np.bincount(np.searchsorted(cuts, present), minlength=cuts.size + 1)
-    assert found.counts[0].tolist() == expected.tolist()
-    assert found.missing[0] == x.size - present.size
-    assert found.infinite[0] == present.size - finite.size
-    assert found.low[0] == finite.min(initial=math.inf)
-    assert found.high[0] == finite.max(initial=-math.inf)
+    assert found.counts.tolist() == expected.tolist()
+    assert found.missing.tolist() == [x.size - present.size]
+    assert found.infinite == present.size - finite.size
+    assert found.low == finite.min(initial=math.inf)
+    assert found.high == finite.max(initial=-math.inf)
     assert found.magnitudes.sum() == np.count_nonzero(finite)
     missing_last = np.where(np.isnan(x), cuts.size + 1, np.searchsorted(cuts, x))
     assert cells_of_numbers(x, cuts).tolist() == missing_last.tolist()
@@ -91,10 +98,17 @@ def test_both_kernels_agree_bit_for_bit(
 ) -> None:
     cuts, middle = ascending(given_edges), data.draw(st.integers(0, x.size))
     bitmap = memoryview(np.random.default_rng(offset).bytes(x.size // 8 + 2))
+    cut = data.draw(st.integers(0, x.size))
+    stretches = [
+        Stretch(values=x[:cut], valid=bitmap, offset=offset),
+        Stretch(values=x[:0]),
+        Stretch(values=x[cut:]),
+    ]
+    bounds, bins = [0, middle, x.size], range(0, cuts.size + 1, 3)
     both = []
     for one in (library(), None):
         numpy_only.setattr(tally, "library", lambda one=one: one)
-        both.append(tally_numbers(x, cuts, bounds=[0, middle, x.size], valid=bitmap, offset=offset))
+        both.append(tally_numbers(stretches, cuts, bounds=bounds, bins=bins))
     for name in EXACT:
         assert np.array_equal(getattr(both[0], name), getattr(both[1], name)), name
     largest = np.abs(np.where(np.isfinite(x), x, 0)).max(initial=0)
@@ -105,26 +119,29 @@ def test_both_kernels_agree_bit_for_bit(
 def test_numbers_of_other_types_count_like_floats(kernel: str, kind: type) -> None:
     x: np.ndarray = np.random.default_rng(1).integers(0, 50, 2000).astype(kind)
     cuts = np.arange(0.0, 40.0, 3)
-    found, expected = tally_numbers(x, cuts), tally_numbers(x.astype(np.float64), cuts)
+    found, expected = tallied(x, cuts), tallied(x.astype(np.float64), cuts)
     for name in (*EXACT, "mean", "m2"):
         assert np.array_equal(getattr(found, name), getattr(expected, name)), name
 
 
 def test_moments_are_sound_far_from_zero(kernel: str) -> None:
     x = 1e9 + np.random.default_rng(2).normal(size=20_000)
-    found = tally_numbers(x, np.zeros(0), bounds=[0, 20_000])
-    assert found.mean[0] == pytest.approx(x.mean(), rel=1e-15)
-    assert found.m2[0] == pytest.approx(x.var() * x.size, rel=1e-6)
+    found = tallied(x, np.zeros(0), bounds=[0, 20_000])
+    assert found.mean == pytest.approx(x.mean(), rel=1e-15)
+    assert found.m2 == pytest.approx(x.var() * x.size, rel=1e-6)
 
 
 def test_parts_are_tallied_each_by_itself(kernel: str) -> None:
     x = np.random.default_rng(3).normal(size=1500)
+    x[::7] = math.nan
     cuts = np.array([-1.0, 0.0, 1.0])
-    found = tally_numbers(x, cuts, bounds=[0, 0, 700, 1500])
+    found = tallied(x, cuts, bounds=[0, 0, 700, 1500], bins=[0, 1, 3])
+    assert found.counts.tolist() == tallied(x, cuts).counts.tolist()
     for part, rows in enumerate((x[:0], x[:700], x[700:])):
-        alone = tally_numbers(rows, cuts)
-        assert found.counts[part].tolist() == alone.counts[0].tolist()
-        assert found.mean[part] == alone.mean[0]
+        alone = tallied(rows, cuts)
+        first, second, third, last = alone.counts
+        assert found.binned[part].tolist() == [first, second + third, last]
+        assert found.missing[part] == alone.missing[0]
 
 
 def test_magnitudes_of_parts_are_counted_together_as_asked(kernel: str) -> None:
@@ -132,11 +149,11 @@ def test_magnitudes_of_parts_are_counted_together_as_asked(kernel: str) -> None:
     bounds = [0, 100, 300, 600, 900]
     cuts = np.array([0.0])
     groups = np.array([0, 0, 1, 1], dtype=np.int32)
-    found = tally_numbers(x, cuts, bounds=bounds, groups=groups)
-    again = tally_numbers(x, cuts, bounds=bounds, groups=groups)  # nothing is left of the first
+    found = tallied(x, cuts, bounds=bounds, groups=groups)
+    again = tallied(x, cuts, bounds=bounds, groups=groups)  # nothing is left of the first
     assert found.magnitudes.tolist() == again.magnitudes.tolist()
     for group, rows in enumerate((x[:300], x[300:])):
-        alone = tally_numbers(rows, cuts)
+        alone = tallied(rows, cuts)
         held = found.magnitudes[group]
         first = alone.first_magnitude - found.first_magnitude
         assert held[first : first + alone.magnitudes.shape[1]].tolist() == (
@@ -145,12 +162,17 @@ def test_magnitudes_of_parts_are_counted_together_as_asked(kernel: str) -> None:
         assert held.sum() == 300 * (group + 1)
 
 
-def test_codes_are_counted_part_by_part(kernel: str) -> None:
-    codes = np.random.default_rng(5).integers(0, 7, 500).astype(np.int32)
+@pytest.mark.parametrize("k", [8, 1000])
+def test_codes_are_counted_part_by_part(kernel: str, k: int) -> None:
+    rng = np.random.default_rng(5)
+    codes = rng.integers(-1, 50, 500).astype(np.int32)
+    lookup = rng.integers(0, k, 51).astype(np.int32)
     bounds = [0, 0, 123, 499, 500]
-    found = count_codes(codes, 8, bounds=bounds)
+    cells = codes.copy()
+    found = count_codes(cells, lookup, k, bounds=bounds)
+    assert cells.tolist() == lookup[codes].tolist()
     expected = [
-        np.bincount(codes[first:end], minlength=8).tolist() for first, end in pairwise(bounds)
+        np.bincount(cells[first:end], minlength=k).tolist() for first, end in pairwise(bounds)
     ]
     assert found.tolist() == expected
 
@@ -170,7 +192,7 @@ SKETCH_SUM = 2904  # of the registers: golden, the same wherever this runs
 
 def test_too_many_edges_are_an_error(kernel: str) -> None:
     with pytest.raises(DataError, match="at most 16384 edges of cells, got 16385"):
-        tally_numbers(np.zeros(1), np.arange(16_385.0))
+        tallied(np.zeros(1), np.arange(16_385.0))
 
 
 def test_a_library_of_other_sources_is_not_loaded() -> None:

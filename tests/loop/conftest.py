@@ -12,6 +12,7 @@ import pytest
 from gyroscope.app import Workspace
 from gyroscope.loop.manual import promote
 from gyroscope.loop.world import World
+from gyroscope.testing.mlflow_database import fresh_mlflow_database
 from gyroscope.testing.small_workspace import MODEL, inline_world, register, small_workspace
 from gyroscope.testing.worlds import tiny_bundle
 
@@ -21,6 +22,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that workspaces are copied from; bundles and runs stay in there."""
     folder = tmp_path_factory.mktemp("template") / "workspace"
     space = small_workspace(folder)
+    fresh_mlflow_database(space.state / "mlflow.db")
     world = inline_world(space)
     promote(world, MODEL, register(world, tiny_bundle()), actor="test", reason="the first")
     space.close()

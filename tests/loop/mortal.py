@@ -216,7 +216,6 @@ SCENARIOS: dict[str, tuple[Callable[[World], None], Callable[[World], Any]]] = {
     "promotion by hand during a retraining": (a_trial_under_way, by_hand(promote, 3)),
     "rollback by hand": (after_a_promotion, by_hand(roll_back)),
     "canary by hand": (two_versions, by_hand(start_canary, 2, 25)),
-    "another share by hand": (after_a_canary, by_hand(start_canary, 2, 75)),
     "end of a canary by hand": (after_a_canary, by_hand(end_canary)),
     "promotion of a canary by hand": (after_a_canary, by_hand(promote, 2)),
     "bad canary": (a_bad_canary, fly),

@@ -24,7 +24,6 @@ BY_HAND = (
     "promotion by hand during a retraining",
     "rollback by hand",
     "canary by hand",
-    "another share by hand",
     "end of a canary by hand",
     "promotion of a canary by hand",
     "retraining by hand",

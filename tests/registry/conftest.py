@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,11 @@ def tracker(client: Any, workspace: Path) -> Tracker:
 
 
 @pytest.fixture
-def registry(client: Any, tmp_path: Path) -> Registry:
-    return Registry(client, tmp_path / "cache", Keys(tmp_path / "keys"))
+def registry(client: Any, workspace: Path, tmp_path: Path) -> Iterator[Registry]:
+    database = workspace / "mlflow.db"
+    made = Registry(client, tmp_path / "cache", Keys(tmp_path / "keys"), database=database)
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from gyroscope.bundle.bundle import Bundle, read_bundle
 from gyroscope.bundle.keys import Keys
 from gyroscope.errors import NotFoundError
 from gyroscope.model import CHALLENGER, CHAMPION, PREVIOUS, ModelVersion
+from gyroscope.registry.client import mlflow_client
 from gyroscope.registry.registry import Registry
 from gyroscope.testing.worlds import CALM
 
@@ -63,6 +64,36 @@ def test_an_alias_names_one_version_until_it_moves(
     assert registry.aliases(model) == {CHAMPION: 1, CHALLENGER: 2, PREVIOUS: 2}
     assert [v.aliases for v in registry.versions(model)] == [(CHAMPION,), (CHALLENGER, PREVIOUS)]
     assert registry.version(model, 2).aliases == (CHALLENGER, PREVIOUS)
+
+
+def test_aliases_are_read_again_when_and_only_when_somebody_has_written(  # noqa: PLR0917
+    registry: Registry,
+    register: Register,
+    model: str,
+    uri: str,
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register()
+    register()
+    registry.set_alias(model, CHAMPION, 1)
+    asked = list[str]()
+    read = registry._aliases_now  # each call is a question to MLflow
+
+    def counted(model: str) -> dict[str, int]:
+        asked.append(model)
+        return read(model)
+
+    monkeypatch.setattr(registry, "_aliases_now", counted)
+    mine = registry.aliases(model)
+    assert mine == registry.aliases(model) == {CHAMPION: 1}
+    mine[CHAMPION] = 7  # the caller's own
+    assert registry.aliases(model) == {CHAMPION: 1}
+    assert asked == [model]
+    other = mlflow_client(uri, workspace / "mlflow.lock")
+    other.set_registered_model_alias(model, CHAMPION, "2")
+    assert registry.aliases(model) == {CHAMPION: 2}
+    assert asked == [model, model]
 
 
 def test_an_alias_may_be_removed_also_twice(

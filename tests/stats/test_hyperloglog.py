@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from gyroscope.kernels import tally_numbers
+from gyroscope.kernels import Stretch, tally_numbers
 from gyroscope.stats.hyperloglog import distinct_estimate
 
 NO_EDGES = np.zeros(0)
 
 
 def sketch_of(values: np.ndarray) -> np.ndarray:
-    return tally_numbers(values, NO_EDGES).sketch
+    return tally_numbers([Stretch(values=values)], NO_EDGES).sketch
 
 
 def test_nothing_seen_is_nothing_distinct() -> None:

@@ -9,8 +9,12 @@ from gyroscope.errors import GyroscopeError
 
 def main() -> None:
     """Run the command line; every known error is one message and an exit code."""
-    from gyroscope.cli.commands import app
     from gyroscope.cli.options import visible
+
+    if sys.argv[1:2] == ["drift"]:  # stands alone, and need not wait for the other commands
+        from gyroscope.cli.drift import app
+    else:
+        from gyroscope.cli.commands import app
 
     try:
         app()

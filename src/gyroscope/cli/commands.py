@@ -14,18 +14,13 @@ from gyroscope.cli.drift import drift
 from gyroscope.cli.init import init
 from gyroscope.cli.job import job
 from gyroscope.cli.log import log
+from gyroscope.cli.options import application
 from gyroscope.cli.predict import predict
 from gyroscope.cli.report import report
 from gyroscope.cli.settings import settings
 from gyroscope.cli.train import train
 
-app = typer.Typer(
-    name="gyro",
-    help="Keeps tabular machine-learning models right in production.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = application()
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     init,

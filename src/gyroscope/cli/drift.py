@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gyroscope.cli.options import STYLES, JsonOption, console, print_json, table
+from gyroscope.cli.options import STYLES, JsonOption, application, console, print_json, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -156,3 +156,12 @@ def _changes_table(changes: list[Change]) -> Table:
 def _line(text: str) -> str:
     """A text in one line, whatever the names of columns hold."""
     return text.replace("\n", "\\n")
+
+
+app = application()  # for this command alone
+app.command()(drift)
+
+
+@app.callback()
+def _gyro() -> None:  # without it Typer would not ask for the name of the only command
+    pass

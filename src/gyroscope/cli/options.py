@@ -35,6 +35,17 @@ STYLES = {"ok": "green", "notice": "cyan", "warning": "yellow", "alarm": "bold r
 _OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
+def application() -> typer.Typer:
+    """The command line, without any command yet."""
+    return typer.Typer(
+        name="gyro",
+        help="Keeps tabular machine-learning models right in production.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
 @contextmanager
 def opened(workspace: Path) -> Iterator[Workspace]:
     """The workspace in a folder; files and connections are given back after the block."""

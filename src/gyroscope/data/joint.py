@@ -25,7 +25,8 @@ def joint_of_cells(cells: Sequence[Cells], counts: Sequence[NDArray[np.int64]]) 
         counts: of each column the counts int64[cells] of the reference.
     """
     pairs = list(zip(cells, counts, strict=True))[:JOINT_COLUMNS]
-    scores = np.empty((cells[0].size if cells else 0, len(pairs)))
-    for position, (column, held) in enumerate(pairs):
-        scores[:, position] = np.append(normal_scores(held.astype(np.float64)), 0.0)[column]
-    return cross_products(scores)
+    scores = np.empty((len(pairs), cells[0].size if cells else 0))
+    for of_column, (column, held) in zip(scores, pairs, strict=True):
+        of_cells = np.append(normal_scores(held.astype(np.float64)), 0.0)
+        of_cells.take(column, out=of_column, mode="clip")  # the other modes take a copy first
+    return cross_products(scores.T)

@@ -27,7 +27,7 @@ from gyroscope.data.framing import framed, unframed
 from gyroscope.data.joint import JOINT_COLUMNS, JOINT_ROWS, joint_of_cells
 from gyroscope.data.parallel import in_threads
 from gyroscope.errors import DataError
-from gyroscope.kernels import REGISTERS, NumberTally, tally_numbers
+from gyroscope.kernels import REGISTERS, NumberTally, Stretch, tally_numbers
 from gyroscope.records import ArrayRecord
 from gyroscope.stats.dependence import CrossProducts
 from gyroscope.stats.heavy_hitters import HeavyHitters, merged_hitters
@@ -294,30 +294,28 @@ _MAGNITUDE_SHIFT = 50
 def encoded_profile(values: FloatArray, spec: ColumnSpec) -> ColumnProfile:
     """The profile of one encoded column: float64[n], NaN for missing, the code of a category."""
     if not spec.categorical:
-        return number_profile(tally_numbers(values, np.asarray(spec.edges)))
+        return number_profile(tally_numbers([Stretch(values=values)], np.asarray(spec.edges)))
     present = values[~np.isnan(values)]
     counts = np.bincount(category_codes(present, spec.levels), minlength=spec.cells)
     return category_profile(counts, missing=values.size - present.size)
 
 
 def number_profile(tally: NumberTally, *, unreadable: int = 0) -> ColumnProfile:
-    """The profile of a column of numbers, from the tally of all its parts.
+    """The profile of a column of numbers, from the tally of its values.
 
     ``unreadable`` of the values that are missing there were none that could be read.
     """
     magnitudes = tally.magnitudes.sum(axis=0)
     held = np.flatnonzero(magnitudes)
-    mean, m2 = _merged_moments(tally.finite, tally.mean, tally.m2)
-    some = tally.finite.any()
     return ColumnProfile(
-        counts=tally.counts.sum(axis=0),
+        counts=tally.counts,
         missing=int(tally.missing.sum()) - unreadable,
         unreadable=unreadable,
-        infinite=int(tally.infinite.sum()),
-        mean=mean,
-        m2=m2,
-        low=float(tally.low.min()) if some else None,
-        high=float(tally.high.max()) if some else None,
+        infinite=tally.infinite,
+        mean=tally.mean,
+        m2=tally.m2,
+        low=tally.low if tally.finite else None,
+        high=tally.high if tally.finite else None,
         magnitude_cells=held + tally.first_magnitude,
         magnitude_counts=magnitudes[held],
         sketch=tally.sketch,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,7 +23,8 @@ from gyroscope.data.infer_types import (
     TRUE_WORDS,
     infer_type,
 )
-from gyroscope.kernels import REGISTERS, sketch_texts
+from gyroscope.data.tables import chunks_of, in_one
+from gyroscope.kernels import REGISTERS, Stretch, encode_texts, floats_of, sketch_texts
 from gyroscope.stats.heavy_hitters import KEPT, HeavyHitters, heavy_hitters
 
 LISTED = 1000  # categories that are counted each by itself, the most frequent ones
@@ -43,33 +45,34 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A piece of a column of numbers or datetimes."""
 
-    values: NDArray[np.generic]  # values[n] as stored, or float64[n]; NaN is missing
-    valid: memoryview | None = None  # bitmap of those that are not missing
-    offset: int = 0  # the bit of the first of them
+    stretches: Sequence[Stretch]  # as stored, one after the other; all of one type
     unreadable: int = 0  # missing here because they could not be read
 
     def floats(self) -> FloatArray:
         """float64[n], NaN where missing."""
-        if self.valid is None:
-            return self.values.astype(np.float64, copy=False)
-        return self.taken(np.arange(self.values.size))
+        return floats_of(self.stretches)
 
     def taken(self, rows: NDArray[np.int64]) -> FloatArray:
-        """float64[k]: the values of some rows, NaN where missing."""
-        numbers = self.values[rows].astype(np.float64)
-        if self.valid is not None:
-            bits = rows + self.offset
-            held = np.frombuffer(self.valid, dtype=np.uint8)[bits >> 3] >> (bits & 7)
-            numbers[(held & 1) == 0] = np.nan
-        return numbers
+        """float64[k]: the values of some rows, which ascend, NaN where missing."""
+        ends = np.cumsum([0, *(stretch.values.size for stretch in self.stretches)])
+        cuts = np.searchsorted(rows, ends)
+        return np.concatenate(
+            [
+                stretch.taken(rows[low:high] - first)
+                for stretch, first, low, high in zip(
+                    self.stretches, ends, cuts, cuts[1:], strict=False
+                )
+            ]
+        )
 
 
 class Codes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A piece of a column of categories."""
 
-    codes: NDArray[np.int32]  # int32[n]: positions among the categories, then other, then missing
+    codes: NDArray[np.int32]  # int32[n], its own: position among the distinct values, -1: missing
+    lookup: NDArray[np.int32]  # int32[k + 1]: the cell of each, and last that of missing ones
     unreadable: int = 0  # missing here because they could not be read
-    sketch: NDArray[np.uint8]  # uint8[REGISTERS] of the texts of the others
+    sketch: NDArray[np.uint8] | None = None  # uint8[REGISTERS] of the texts of the others
     others: HeavyHitters = HeavyHitters()
 
 
@@ -103,63 +106,63 @@ def kind_of(name: str, sample: Any, *, untyped: bool) -> Kind:
 
 
 def numbers_of(array: Any, spec: ColumnSpec) -> Numbers:
-    """An Arrow array as numbers; what is stored as numbers is not copied."""
+    """An Arrow array, chunked or not, as numbers; what is stored as numbers is not copied."""
     from pyarrow import types
 
     kind = array.type
+    plain = types.is_integer(kind) or types.is_floating(kind)
+    if plain and spec.type is not ColumnType.DATETIME:
+        return Numbers(stretches=[_stored(chunk) for chunk in chunks_of(array)])
+    array = in_one(array)
     if types.is_dictionary(kind) and not _is_text(kind.value_type):
         array = array.dictionary_decode()
         kind = array.type
     if spec.type is not ColumnType.DATETIME:
         if types.is_time(kind) or types.is_duration(kind):
             ticks = array.view("int32" if kind.bit_width == 32 else "int64")
-            stored = _stored(ticks)
-            seconds = stored.floats() / _TICKS_A_SECOND[kind.unit]
-            return Numbers(values=seconds)
-        if types.is_integer(kind) or types.is_floating(kind):
-            return _stored(array)
+            seconds = floats_of([_stored(ticks)]) / _TICKS_A_SECOND[kind.unit]
+            return Numbers(stretches=[Stretch(values=seconds)])
+        if types.is_integer(kind) or types.is_floating(kind):  # of a dictionary
+            return Numbers(stretches=[_stored(array)])
         if types.is_boolean(kind):
-            return _stored(array.cast("uint8"))
+            return Numbers(stretches=[_stored(array.cast("uint8"))])
         if types.is_null(kind):
-            return Numbers(values=np.full(len(array), np.nan))
+            return Numbers(stretches=[Stretch(values=np.full(len(array), np.nan))])
     encoded = encode_column(Codec(_column(spec)), array)
-    return Numbers(values=encoded.values, unreadable=encoded.bad.size)
+    return Numbers(stretches=[Stretch(values=encoded.values)], unreadable=encoded.bad.size)
 
 
 def codes_of(array: Any, spec: ColumnSpec) -> Codes:
-    """An Arrow array as codes of categories."""
+    """An Arrow array, chunked or not, as codes of categories."""
     import pyarrow as pa
     from pyarrow import types
 
-    sketch = np.zeros(REGISTERS, dtype=np.uint8)
-    missing = spec.levels + 1
-    if types.is_null(array.type):
-        return Codes(codes=np.full(len(array), missing, dtype=np.int32), sketch=sketch)
-    if spec.type is ColumnType.BOOLEAN:
-        encoded = encode_column(Codec(_column(spec)), array)
-        held = np.where(np.isnan(encoded.values), missing, encoded.values)
-        return Codes(codes=held.astype(np.int32), unreadable=encoded.bad.size, sketch=sketch)
-    if not types.is_dictionary(array.type):
-        try:
-            array = array.dictionary_encode()
-        except pa.ArrowNotImplementedError:
-            return _unreadable(array, missing, sketch)
+    missing = np.array([spec.levels + 1], dtype=np.int32)
+    if spec.type is ColumnType.BOOLEAN and not types.is_null(array.type):
+        encoded = encode_column(Codec(_column(spec)), in_one(array))
+        codes = np.where(np.isnan(encoded.values), -1, encoded.values).astype(np.int32)
+        lookup = np.append(np.arange(2, dtype=np.int32), missing)
+        return Codes(codes=codes, lookup=lookup, unreadable=encoded.bad.size)
     try:
-        texts = _texts(array.dictionary)
+        codes, texts = _distinct_texts(array)
     except pa.ArrowException:
-        return _unreadable(array, missing, sketch)
-    lookup = _codes_of_texts(texts, spec, missing)
-    indices = array.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    rows = np.bincount(indices, minlength=len(texts))[: len(texts)]
-    other = np.flatnonzero((lookup[:-1] == spec.levels) & (rows > 0))
+        codes = np.full(len(array), -1, dtype=np.int32)
+        return Codes(codes=codes, lookup=missing, unreadable=len(array) - array.null_count)
+    lookup = _codes_of_texts(texts, spec)
+    other = np.flatnonzero(lookup[:-1] == spec.levels)
+    if other.size == 0:
+        return Codes(codes=codes, lookup=lookup)
+    rows = np.bincount(codes + 1, minlength=len(texts) + 1)[1:]
+    other = other[rows[other] > 0]
     return Codes(
-        codes=lookup[indices],
-        sketch=_sketched(texts.take(pa.array(other)), sketch) if other.size else sketch,
+        codes=codes,
+        lookup=lookup,
+        sketch=_sketched(texts.take(pa.array(other))),
         others=_heaviest(texts, rows, other),
     )
 
 
-def _stored(array: Any) -> Numbers:
+def _stored(array: Any) -> Stretch:
     """The buffers of an Arrow array of numbers."""
     valid, data = array.buffers()
     dtype = np.dtype(array.type.to_pandas_dtype())
@@ -167,12 +170,7 @@ def _stored(array: Any) -> Numbers:
     if values is None:
         values = np.zeros(0, dtype=dtype)
     bitmap = memoryview(valid) if valid is not None and array.null_count else None
-    return Numbers(values=values, valid=bitmap, offset=array.offset)
-
-
-def _unreadable(array: Any, missing: int, sketch: NDArray[np.uint8]) -> Codes:
-    codes = np.full(len(array), missing, dtype=np.int32)
-    return Codes(codes=codes, unreadable=len(array) - array.null_count, sketch=sketch)
+    return Stretch(values=values, valid=bitmap, offset=array.offset)
 
 
 def _column(spec: ColumnSpec) -> Column:
@@ -198,6 +196,20 @@ def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _distinct_texts(array: Any) -> tuple[NDArray[np.int32], Any]:
+    """Codes of a column, -1 for null, and the text of each, of which some may be equal."""
+    from pyarrow import types
+
+    if types.is_string(array.type) or types.is_large_string(array.type):
+        codes, distinct = encode_texts(chunks_of(array))
+        return codes, _texts(distinct)
+    array = in_one(array)
+    encoded = array if types.is_dictionary(array.type) else array.dictionary_encode()
+    indices = encoded.indices.fill_null(-1) if encoded.indices.null_count else encoded.indices
+    codes = indices.to_numpy(zero_copy_only=False).astype(np.int32)
+    return codes, _texts(encoded.dictionary)
 
 
 def _texts(values: Any) -> Any:
@@ -243,8 +255,8 @@ def _nearly_numbers(texts: Any, counts: NDArray[np.int64]) -> bool:
     return bool(counts.size and not codes and counts[fits].sum() >= NEARLY_ALL * counts.sum())
 
 
-def _codes_of_texts(texts: Any, spec: ColumnSpec, missing: int) -> NDArray[np.int32]:
-    """The code of each text, and a last one for null."""
+def _codes_of_texts(texts: Any, spec: ColumnSpec) -> NDArray[np.int32]:
+    """The cell of each text, and last that of null."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -253,11 +265,13 @@ def _codes_of_texts(texts: Any, spec: ColumnSpec, missing: int) -> NDArray[np.in
     absent = pc.is_in(pc.utf8_lower(texts), value_set=pa.array(["", *MARKERS], pa.large_string()))
     gone = pc.or_(absent, pc.is_null(texts)).to_numpy(zero_copy_only=False)
     found = codes.to_numpy(zero_copy_only=False).astype(np.int32)
+    missing = np.int32(spec.levels + 1)
     found[gone & (found == spec.levels)] = missing  # unless it is a category, as NA for Namibia
-    return np.append(found, np.int32(missing))
+    return np.append(found, missing)
 
 
-def _sketched(texts: Any, sketch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _sketched(texts: Any) -> NDArray[np.uint8]:
+    sketch = np.zeros(REGISTERS, dtype=np.uint8)
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets, dtype=np.int64)[texts.offset :][: len(texts) + 1]
     sketch_texts(memoryview(data) if data else b"", ends, sketch)

@@ -27,7 +27,6 @@ from gyroscope.data.parallel import in_threads
 from gyroscope.data.profile import (
     ColumnProfile,
     Profile,
-    binned_counts,
     category_profile,
     magnitude_bounds,
     merge_all,
@@ -43,6 +42,8 @@ from gyroscope.data.tables import (
     ArrowTable,
     Stream,
     Table,
+    chunks_of,
+    in_one,
     is_nested,
     open_table,
     temporary_folder,
@@ -146,7 +147,7 @@ class _Column:
 
     def __init__(self, spec: ColumnSpec, rows: int, *, joint: bool, parts: bool = False) -> None:
         self.spec = spec
-        self.runs = RunScan()
+        self.runs = RunScan(spec.levels)
         self._edges = np.asarray(spec.edges)
         self._row = 0
         self._done: list[ColumnProfile] = []
@@ -155,7 +156,7 @@ class _Column:
         self._parts = _Parts(spec, part_bounds(rows)) if parts else None
 
     def add(self, array: Any) -> None:
-        """Count the next piece, an Arrow array."""
+        """Count the next piece, an Arrow array, chunked or not."""
         first, end = self._row, self._row + len(array)
         bounds = [0, len(array)] if self._parts is None else self._parts.within(first, end)
         low, high = np.searchsorted(self._sampled, [first, end])
@@ -168,24 +169,24 @@ class _Column:
 
     def _add_numbers(self, numbers: Numbers, bounds: Sequence[int], rows: Counts) -> None:
         tally = tally_numbers(
-            numbers.values,
+            numbers.stretches,
             self._edges,
             bounds=bounds,
+            bins=self.spec.bins,
             groups=None if self._parts is None else self._parts.groups(self._row, len(bounds) - 1),
-            valid=numbers.valid,
-            offset=numbers.offset,
         )
         self._done.append(number_profile(tally, unreadable=numbers.unreadable))
         if self._parts is not None:
-            self._parts.add(self._row, tally.counts, tally.missing)
+            self._parts.add(self._row, tally.binned, tally.missing)
             self._parts.add_magnitudes(self._row, tally.magnitudes, tally.first_magnitude)
-            self.runs.read(numbers.floats())
+            for stretch in numbers.stretches:
+                self.runs.read(stretch)
         if rows.size:
             self._cells.append(cells_of(numbers.taken(rows), self.spec))
 
     def _add_codes(self, codes: Codes, bounds: Sequence[int], rows: Counts) -> None:
         cells = self.spec.cells
-        held = count_codes(codes.codes, cells + 1, bounds=bounds)
+        held = count_codes(codes.codes, codes.lookup, cells + 1, bounds=bounds)
         total = held.sum(axis=0)
         self._done.append(
             category_profile(
@@ -198,8 +199,7 @@ class _Column:
         )
         if self._parts is not None:
             self._parts.add(self._row, held[:, :cells], held[:, cells])
-            # Categories that are not listed are many: they make no run.
-            self.runs.read(np.where(codes.codes < self.spec.levels, codes.codes, np.nan))
+            self.runs.read_cells(codes.codes)
         if rows.size:
             self._cells.append(codes.codes[rows].astype(np.uint16))
 
@@ -236,9 +236,9 @@ class _Parts:
         return [0, *(inner - first).tolist(), end - first]
 
     def add(self, row: int, counts: Counts, missing: Counts) -> None:
-        """Add counts of rows that begin with ``row``, as they were cut."""
+        """Add counts in bins or categories of rows that begin with ``row``, as they were cut."""
         parts = self._from(row, len(missing))
-        self._counts[parts] += binned_counts(counts, self._spec).astype(np.int32)
+        self._counts[parts] += counts.astype(np.int32)
         self._missing[parts] += missing
 
     def groups(self, row: int, parts: int) -> NDArray[np.int32]:
@@ -344,18 +344,16 @@ def _sampled(table: Table, name: str) -> tuple[Any, Iterator[Any]]:
     taken: list[Any] = []
     size = first = 0
     for piece in table.pieces(name):
-        low, high = np.searchsorted(rows, [first, first + len(piece)])
-        taken.append(piece.take(pa.array(rows[low:high] - first)))
-        first += len(piece)
+        for chunk in chunks_of(piece):
+            low, high = np.searchsorted(rows, [first, first + len(chunk)])
+            taken.append(chunk.take(pa.array(rows[low:high] - first)))
+            first += len(chunk)
         size += piece.nbytes
         held = [*held, piece] if size <= 2 * PIECE else []
     kind = table.schema.field(name).type
     if not taken:
         taken, held = [pa.array([], kind)], [pa.array([], kind)]
-    sample = taken[0] if len(taken) == 1 else pa.chunked_array(taken).combine_chunks()
-    if isinstance(sample, pa.ChunkedArray):  # dictionaries of several pieces
-        sample = sample.unify_dictionaries().combine_chunks()
-    return sample, iter(held) if size <= 2 * PIECE else table.pieces(name)
+    return in_one(pa.chunked_array(taken)), iter(held) if size <= 2 * PIECE else table.pieces(name)
 
 
 def _in_order(columns: Sequence[_Column]) -> bool:

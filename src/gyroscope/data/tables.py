@@ -27,7 +27,7 @@ class Table(Protocol):
         """The ``pyarrow.Schema``; names are unique."""
 
     def pieces(self, name: str) -> Iterator[Any]:
-        """Consecutive pieces of a column, each a ``pyarrow.Array``."""
+        """Consecutive pieces of a column, each a ``pyarrow.Array`` or ``ChunkedArray``."""
 
 
 class Stream:
@@ -127,13 +127,18 @@ class ArrowTable:
 
     def pieces(self, name: str) -> Iterator[Any]:
         """Consecutive pieces of a column."""
-        column = self.table.column(name)
-        if column.num_chunks > 1 and column.nbytes <= PIECE:
-            column = column.combine_chunks()
-        chunks = getattr(column, "chunks", [column])
-        for chunk in chunks:
+        import pyarrow as pa
+
+        held: list[Any] = []
+        for chunk in self.table.column(name).chunks:
             for start in range(0, len(chunk), PIECE_ROWS):
-                yield chunk.slice(start, PIECE_ROWS)
+                part = chunk.slice(start, PIECE_ROWS)
+                if held and sum(p.nbytes for p in held) + part.nbytes > PIECE:
+                    yield pa.chunked_array(held)
+                    held = []
+                held.append(part)
+        if held:
+            yield held[0] if len(held) == 1 else pa.chunked_array(held)
 
 
 class DatasetTable:
@@ -201,6 +206,24 @@ class ParquetTable:
                     yield from _parquet_pieces(file, name)
             except (pa.ArrowException, OSError) as error:
                 raise DataError(f"{path} is not a readable Parquet file: {error}") from None
+
+
+def chunks_of(piece: Any) -> Sequence[Any]:
+    """The arrays that a piece consists of, at least one."""
+    import pyarrow as pa
+
+    if not isinstance(piece, pa.ChunkedArray):
+        return [piece]
+    return piece.chunks or [pa.array([], piece.type)]
+
+
+def in_one(piece: Any) -> Any:
+    """A piece as one array."""
+    import pyarrow as pa
+
+    if not isinstance(piece, pa.ChunkedArray):
+        return piece
+    return piece.unify_dictionaries().combine_chunks()
 
 
 def is_nested(kind: Any) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import Dispersions, FloatArray, Variation
-from gyroscope.kernels import runs_of
+from gyroscope.kernels import Runs, Stretch, read_runs
 from gyroscope.stats.dispersion import (
     Dispersion,
     growing_dispersions_of_scores_batch,
@@ -51,6 +51,8 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
         cells: int[n], the bin or category of each value; whatever it is where that is missing.
         unlisted: the cell of categories that are not in the contract; None for numbers.
     """
+    runs = Runs()
+    read_runs(Stretch(values=values), runs)
     bounds = part_bounds(values.size)
     parts = [slice(*ends) for ends in pairwise(bounds.tolist())]
     absent = np.isnan(values)
@@ -61,7 +63,7 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
         counts=counts,
         missing=np.array([np.count_nonzero(absent[p]) for p in parts]),
         rows=np.diff(bounds),
-        longest_run=runs_of(values).longest if values.size else 0,
+        longest_run=runs.longest,
         medians=_medians([values[a:b] for a, b in pairwise(_large_bounds(bounds))])
         if unlisted is None
         else [],

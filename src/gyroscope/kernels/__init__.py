@@ -8,7 +8,7 @@ margins, is ``gyroscope.bundle.numpy_trees``, as it needs the node table.
 from __future__ import annotations
 
 from gyroscope.kernels.library import compiled
-from gyroscope.kernels.runs import Runs, runs_of
+from gyroscope.kernels.runs import Runs, read_runs
 from gyroscope.kernels.tally import (
     MAGNITUDES,
     REGISTERS,
@@ -18,16 +18,21 @@ from gyroscope.kernels.tally import (
     sketch_texts,
     tally_numbers,
 )
+from gyroscope.kernels.texts import encode_texts
+from gyroscope.kernels.values import Stretch, floats_of
 
 __all__ = [
     "MAGNITUDES",
     "REGISTERS",
     "NumberTally",
     "Runs",
+    "Stretch",
     "cells_of_numbers",
     "compiled",
     "count_codes",
-    "runs_of",
+    "encode_texts",
+    "floats_of",
+    "read_runs",
     "sketch_texts",
     "tally_numbers",
 ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def sources() -> list[Path]:
-    """The C files that the library is made of."""
+    """The C files that the library is made of; what they include stands beside them."""
     return sorted(Path(__file__).parent.glob("*.c"))
 
 
@@ -24,7 +24,7 @@ def library_path() -> Path:
     does not end as extension modules do, for it is none.
     """
     digest = hashlib.blake2b(digest_size=6)
-    for source in sources():
+    for source in sorted(Path(__file__).parent.glob("*.[ch]")):
         digest.update(source.read_bytes())
     return Path(__file__).with_name(f"_kernels_{digest.hexdigest()}.lib")
 

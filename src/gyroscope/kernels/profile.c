@@ -3,20 +3,18 @@
  * A column comes in parts, each tallied by itself. Values are taken in blocks that stay in the
  * first cache, so that the loops over a block cost little and its moments can take two passes.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
 #include <float.h>
+#include <math.h>
+#include <string.h>
 
-#define BLOCK 512
+#include "numbers.h"
+
 #define GRID 8192 /* fields at most */
 #define REGISTERS 1024
 #define REFRESH 32 /* blocks after which it is looked again what the sketch knows already */
 #define MAX_EDGES 16384
 #define MAGNITUDES 8192
 #define INFINITE 8188 /* the magnitude of infinity: an exponent of ones, a fraction of zeros */
-
-enum type { FLOAT64, FLOAT32, INT64, INT32 };
 
 /* Where to begin to look for the cell of a value: a grid over the range of the edges. Values and
  * edges are laid onto it by the same arithmetic, which never descends; so an edge in an earlier
@@ -71,35 +69,19 @@ static inline int32_t cell_of(const struct grid *g, double x, int field, int ste
     return cell;
 }
 
-static inline void count_cells(const struct grid *g, const double *v, const int32_t *fields, int n,
-                               int steps, int64_t *counts)
-{
-    for (int i = 0; i < n; i++)
-        counts[cell_of(g, v[i], fields[i], steps)]++;
-}
-
-static void count_block(const struct grid *g, const double *v, int n, int64_t *counts)
-{
-    int32_t fields[BLOCK];
-    for (int i = 0; i < n; i++)
-        fields[i] = field_of(g, v[i]);
-    switch (g->steps) { /* searches of a known length are unrolled */
-    case 0: count_cells(g, v, fields, n, 0, counts); break;
-    case 1: count_cells(g, v, fields, n, 1, counts); break;
-    case 2: count_cells(g, v, fields, n, 2, counts); break;
-    case 3: count_cells(g, v, fields, n, 3, counts); break;
-    case 4: count_cells(g, v, fields, n, 4, counts); break;
-    default: count_cells(g, v, fields, n, g->steps, counts);
-    }
-}
-
-/* The finalizer of MurmurHash3, a bijection of 64 bits (Appleby 2011, public domain). */
-static inline uint64_t mixed(uint64_t h)
+/* The finalizer of MurmurHash3, a bijection of 64 bits (Appleby 2011, public domain), in two steps,
+ * of which the second leaves the upper 33 bits as they are. */
+static inline uint64_t half_mixed(uint64_t h)
 {
     h ^= h >> 33;
     h *= UINT64_C(0xff51afd7ed558ccd);
     h ^= h >> 33;
-    h *= UINT64_C(0xc4ceb9fe1a85ec53);
+    return h * UINT64_C(0xc4ceb9fe1a85ec53);
+}
+
+static inline uint64_t mixed(uint64_t h)
+{
+    h = half_mixed(h);
     return h ^ (h >> 33);
 }
 
@@ -113,72 +95,86 @@ static inline void sketch_hash(uint64_t h, uint8_t *sketch)
         sketch[h >> 54] = rank;
 }
 
-/* From which hash on, its first ten bits aside, the rank is in every register already. */
+/* From which hash on, its first ten bits aside, the rank is in every register already; told by no
+ * more than the 22 bits after these. */
 static uint64_t known_from(const uint8_t *sketch)
 {
     uint8_t least = 255;
     for (int r = 0; r < REGISTERS; r++)
         least = sketch[r] < least ? sketch[r] : least;
-    return least ? UINT64_C(1) << (64 - least) : UINT64_MAX;
+    return least ? UINT64_C(1) << (64 - (least < 22 ? least : 22)) : UINT64_MAX;
 }
 
-static inline void sketch_block(const double *v, int n, uint64_t known, int64_t *magnitudes,
-                                uint8_t *sketch)
-{
-    for (int i = 0; i < n; i++) {
-        uint64_t bits;
-        memcpy(&bits, &v[i], 8);
-        magnitudes[(bits << 1) >> 51]++;
-        uint64_t h = mixed(bits);
-        if ((h << 10) < known)
-            sketch_hash(h, sketch);
-    }
-}
+struct tables {
+    int64_t *counts; /* counts[2][cells], in turns: to count in a cell again need not wait for the
+                        first to be written */
+    int32_t cells;
+    int64_t *magnitudes;
+    uint8_t *sketch;
+    uint64_t known;   /* by the sketch, see above */
+    uint64_t *recent; /* values, 64 of them; while registers are empty it pays to ask them */
+};
 
-/* The same while some registers are empty: of columns of few values, most have just been seen. */
-static inline void sketch_seen_block(const double *v, int n, uint64_t *recent, int64_t *magnitudes,
-                                     uint8_t *sketch)
+/* Counts the cell of a value, and sketches it: together, as neither keeps a processor busy. */
+static inline void count_value(const struct grid *g, double x, int field, int steps, int64_t *counts,
+                               const struct tables *t, int ask)
 {
-    for (int i = 0; i < n; i++) {
-        uint64_t bits;
-        memcpy(&bits, &v[i], 8);
-        magnitudes[(bits << 1) >> 51]++;
-        uint64_t *seen = &recent[(bits * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
+    uint64_t bits;
+    memcpy(&bits, &x, 8);
+    counts[cell_of(g, x, field, steps)]++;
+    t->magnitudes[(bits << 1) >> 51]++;
+    if (ask) {
+        uint64_t *seen = &t->recent[(bits * UINT64_C(0x9e3779b97f4a7c15)) >> 58];
         if (*seen != bits) {
             *seen = bits;
-            sketch_hash(mixed(bits), sketch);
+            sketch_hash(mixed(bits), t->sketch);
         }
+    } else {
+        uint64_t h = half_mixed(bits);
+        if ((h << 10) < t->known)
+            sketch_hash(h ^ (h >> 33), t->sketch);
     }
 }
 
-#define GATHER(T)                                                                       \
-    {                                                                                   \
-        const T *x = (const T *)values + first;                                         \
-        for (int i = 0; i < n; i++) {                                                   \
-            v[i] = (double)x[i] + 0.0; /* no -0.0 */                                    \
-            absent += v[i] != v[i];                                                     \
-        }                                                                               \
+static inline void count_values(const struct grid *g, const double *v, const int32_t *fields, int n,
+                                int steps, struct tables t, int ask)
+{
+    int i = 0;
+    for (; i + 2 <= n; i += 2) {
+        count_value(g, v[i], fields[i], steps, t.counts, &t, ask);
+        count_value(g, v[i + 1], fields[i + 1], steps, t.counts + t.cells, &t, ask);
     }
+    if (i < n)
+        count_value(g, v[i], fields[i], steps, t.counts, &t, ask);
+}
+
+static inline void count_block(const struct grid *g, const double *v, int n, struct tables t,
+                               int ask)
+{
+    int32_t fields[BLOCK];
+    for (int i = 0; i < n; i++)
+        fields[i] = field_of(g, v[i]);
+    switch (g->steps) { /* searches of a known length are unrolled */
+    case 0: count_values(g, v, fields, n, 0, t, ask); break;
+    case 1: count_values(g, v, fields, n, 1, t, ask); break;
+    case 2: count_values(g, v, fields, n, 2, t, ask); break;
+    case 3: count_values(g, v, fields, n, 3, t, ask); break;
+    case 4: count_values(g, v, fields, n, 4, t, ask); break;
+    default: count_values(g, v, fields, n, g->steps, t, ask);
+    }
+}
 
 /* Copies the values that are not missing to v and returns how many there are. */
-static int gather(const void *values, enum type type, int64_t first, int n, const uint8_t *valid,
-                  int64_t offset, double *v)
+static int gather(const struct numbers *s, enum type type, int64_t first, int n, double *v)
 {
-    int64_t absent = 0;
+    int64_t absent = load_block(s, type, first, n, v);
     int k = 0;
-    switch (type) {
-    case FLOAT64: GATHER(double) break;
-    case FLOAT32: GATHER(float) break;
-    case INT64: GATHER(int64_t) break;
-    case INT32: GATHER(int32_t) break;
-    }
-    if (!absent && valid == NULL)
+    if (!absent && s->valid == NULL)
         return n;
     for (int i = 0; i < n; i++) {
-        int64_t bit = offset + first + i;
         double value = v[i];
         v[k] = value;
-        k += (value == value) & (valid == NULL || valid[bit >> 3] >> (bit & 7) & 1);
+        k += (value == value) & is_valid(s, first + i);
     }
     return k;
 }
@@ -188,81 +184,100 @@ struct moments {
     double mean, m2, low, high;
 };
 
-static void sum4(const double *v, int n, double shift, int squared, double *total)
-{
-    double s[4] = {0, 0, 0, 0};
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int j = 0; j < 4; j++) {
-            double d = v[i + j] - shift;
-            s[j] += squared ? d * d : d;
-        }
-    for (; i < n; i++)
-        s[0] += squared ? (v[i] - shift) * (v[i] - shift) : v[i] - shift;
-    *total = (s[0] + s[1]) + (s[2] + s[3]);
-}
+#define LANES 4 /* sums and extremes that do not wait for one another */
 
-/* Counts the zeros among n values and lowers least[4] to the least |x| of the others. */
-static int64_t zeros_of(const double *v, int n, double *least)
-{
-    int64_t zeros = 0;
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int j = 0; j < 4; j++) {
-            double size = fabs(v[i + j]);
-            zeros += size == 0.0;
-            size = size == 0.0 ? INFINITY : size;
-            least[j] = size < least[j] ? size : least[j];
-        }
-    for (; i < n; i++) {
-        double size = fabs(v[i]);
-        zeros += size == 0.0;
-        if (size != 0.0 && size < least[0])
-            least[0] = size;
-    }
-    return zeros;
-}
+struct extent {
+    double sum, low, high;
+};
 
-/* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
- * for blocks. Lowers least[4] to the least |x| > 0 of them; returns how many are zero. */
-static int64_t add_block(struct moments *m, const double *v, int n, double *least)
+static struct extent extent_of(const double *v, int n)
 {
-    double low[4], high[4], sum, mean, m2;
-    for (int j = 0; j < 4; j++)
+    double sum[LANES] = {0}, low[LANES], high[LANES];
+    int i = 0;
+    for (int j = 0; j < LANES; j++)
         low[j] = high[j] = v[0];
-    int i = 0;
-    for (; i + 4 <= n; i += 4)
-        for (int j = 0; j < 4; j++) {
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            sum[j] += v[i + j];
             low[j] = v[i + j] < low[j] ? v[i + j] : low[j];
             high[j] = v[i + j] > high[j] ? v[i + j] : high[j];
         }
     for (; i < n; i++) {
+        sum[0] += v[i];
         low[0] = v[i] < low[0] ? v[i] : low[0];
         high[0] = v[i] > high[0] ? v[i] : high[0];
     }
-    for (int j = 1; j < 4; j++) {
+    for (int j = 1; j < LANES; j++) {
+        sum[0] += sum[j];
         low[0] = low[j] < low[0] ? low[j] : low[0];
         high[0] = high[j] > high[0] ? high[j] : high[0];
     }
-    m->low = low[0] < m->low ? low[0] : m->low;
-    m->high = high[0] > m->high ? high[0] : m->high;
-    sum4(v, n, 0.0, 0, &sum);
-    mean = sum / n;
+    return (struct extent){sum[0], low[0], high[0]};
+}
+
+static double squares_about(const double *v, int n, double mean)
+{
+    double sum[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++)
+            sum[j] += (v[i + j] - mean) * (v[i + j] - mean);
+    for (; i < n; i++)
+        sum[0] += (v[i] - mean) * (v[i] - mean);
+    for (int j = 1; j < LANES; j++)
+        sum[0] += sum[j];
+    return sum[0];
+}
+
+/* Counts the zeros among n values and lowers *least to the least |x| of the others. */
+static int64_t zeros_of(const double *v, int n, double *least)
+{
+    double nearest[LANES], zeros[LANES] = {0}; /* as numbers: they are compared as such */
+    int i = 0;
+    for (int j = 0; j < LANES; j++)
+        nearest[j] = *least;
+    for (; i + LANES <= n; i += LANES)
+        for (int j = 0; j < LANES; j++) {
+            double size = fabs(v[i + j]);
+            zeros[j] += size == 0.0 ? 1.0 : 0.0;
+            size = size == 0.0 ? INFINITY : size;
+            nearest[j] = size < nearest[j] ? size : nearest[j];
+        }
+    for (; i < n; i++) {
+        double size = fabs(v[i]);
+        zeros[0] += size == 0.0 ? 1.0 : 0.0;
+        size = size == 0.0 ? INFINITY : size;
+        nearest[0] = size < nearest[0] ? size : nearest[0];
+    }
+    for (int j = 0; j < LANES; j++)
+        *least = nearest[j] < *least ? nearest[j] : *least;
+    for (int j = 1; j < LANES; j++)
+        zeros[0] += zeros[j];
+    return (int64_t)zeros[0];
+}
+
+/* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
+ * for blocks. Lowers *least to the least |x| > 0 of them; returns how many are zero. */
+static int64_t add_block(struct moments *m, const double *v, int n, double *least)
+{
+    struct extent e = extent_of(v, n);
+    double mean = e.sum / n;
+    m->low = e.low < m->low ? e.low : m->low;
+    m->high = e.high > m->high ? e.high : m->high;
     if (!isfinite(mean)) { /* the sum has overflown, the mean cannot */
         mean = 0.0;
-        for (i = 0; i < n; i++)
+        for (int i = 0; i < n; i++)
             mean += v[i] / n;
     }
-    sum4(v, n, mean, 1, &m2);
     double before = (double)m->n, after = before + n, gap = mean - m->mean;
     m->mean = m->mean * (before / after) + mean * (n / after);
-    m->m2 += m2 + (m->n ? gap * (before * n / after) * gap : 0.0);
+    m->m2 += squares_about(v, n, mean) + (m->n ? gap * (before * n / after) * gap : 0.0);
     m->m2 = m->m2 < DBL_MAX ? m->m2 : DBL_MAX;
     m->n += n;
-    if (low[0] <= 0.0 && high[0] >= 0.0)
+    if (e.low <= 0.0 && e.high >= 0.0)
         return zeros_of(v, n, least);
-    double nearest = low[0] > 0.0 ? low[0] : -high[0];
-    least[0] = nearest < least[0] ? nearest : least[0];
+    double nearest = e.low > 0.0 ? e.low : -e.high;
+    *least = nearest < *least ? nearest : *least;
     return 0;
 }
 
@@ -283,77 +298,83 @@ static int finite_only(const double *v, int n, double *finite)
     return k;
 }
 
-/* Tallies the rows bounds[0] .. bounds[parts] of a column, part by part. The magnitudes of part i are
- * counted in row groups[i], which ascend.
+/* Adds the counts of a part, held[2][cells], to those of all parts and, joined, to those of bins. */
+static void add_part(int64_t *held, int32_t cells, const int32_t *bins, int32_t n_bins,
+                     int64_t *counts, int64_t *binned)
+{
+    for (int32_t c = 0; c < cells; c++) {
+        held[c] += held[cells + c];
+        counts[c] += held[c];
+    }
+    for (int32_t bin = 0; bin < n_bins; bin++)
+        for (int32_t c = bins[bin]; c < (bin + 1 < n_bins ? bins[bin + 1] : cells); c++)
+            binned[bin] += held[c];
+    memset(held, 0, 2 * (size_t)cells * sizeof *held);
+}
+
+/* Tallies the rows bounds[0] .. bounds[parts] of a column, which stands in stretches. The magnitudes of part i are counted in
+ * row groups[i], which ascend.
  *
- * counts[parts][edges + 1], magnitudes[groups][8192], tallies[parts][3] (missing, infinite, finite),
- * moments[parts][4] (mean, sum of squared deviations, least, largest), and of all parts together
- * held[2] (all magnitudes lie in held[0] .. held[1] - 1) and sketch[1024], come filled with zeros.
+ * counts[edges + 1] and, as scratch, twice as many more; binned[parts][bins], counts of the parts in
+ * bins of the cells from bins[i] on; magnitudes[groups][8192]; missing[parts]; totals[4] (infinite,
+ * finite, and the magnitudes all lie in totals[2] .. totals[3] - 1); moments[4] (mean, sum of squared
+ * deviations, least, largest) and sketch[1024] come filled with zeros.
  * The edges are followed by as many infinities again, one more.
  * Returns 0, or 1 if there are more edges than it can tell apart. */
-int gyro_tally_numbers(const void *values, int32_t type, const uint8_t *valid, int64_t offset,
-                       const int64_t *bounds, const int32_t *groups, int32_t parts,
-                       const double *edges, int32_t n_edges, int64_t *counts,
-                       int64_t *all_magnitudes, int64_t *tallies, double *moments, int32_t *held,
-                       uint8_t *sketch)
+int gyro_tally_numbers(const struct numbers *s, int32_t type, const int64_t *bounds,
+                       const int32_t *groups, int32_t parts, const double *edges, int32_t n_edges,
+                       const int32_t *bins, int32_t n_bins, int64_t *counts, int64_t *binned,
+                       int64_t *all_magnitudes, int64_t *missing, int64_t *totals,
+                       double *moments, uint8_t *sketch)
 {
     struct grid grid;
-    double v[BLOCK], finite[BLOCK], most = 0.0;
-    double least[4] = {INFINITY, INFINITY, INFINITY, INFINITY};
-    uint64_t recent[64];
+    struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
+    double v[BLOCK], finite[BLOCK], least = INFINITY;
+    uint64_t recent[64], known = UINT64_MAX;
+    int64_t *held = counts + n_edges + 1, blocks = 0, begin = 0;
     if (n_edges > MAX_EDGES)
         return 1;
     memset(recent, 0xff, sizeof recent); /* the bits of no number */
     lay_grid(&grid, edges, n_edges, bounds[parts] - bounds[0]);
     for (int32_t part = 0; part < parts; part++) {
-        struct moments m = {0, 0.0, 0.0, INFINITY, -INFINITY};
-        int64_t zeros = 0, missing = 0, *magnitudes = all_magnitudes + groups[part] * MAGNITUDES;
-        uint64_t known = known_from(sketch);
-        int blocks = 0;
-        for (int64_t first = bounds[part]; first < bounds[part + 1]; first += BLOCK) {
+        int64_t *magnitudes = all_magnitudes + groups[part] * MAGNITUDES;
+        int taken;
+        for (int64_t first = bounds[part]; first < bounds[part + 1]; first += taken) {
             if (++blocks % REFRESH == 0)
                 known = known_from(sketch);
-            int64_t left = bounds[part + 1] - first;
-            int taken = left < BLOCK ? (int)left : BLOCK;
-            int n = gather(values, (enum type)type, first, taken, valid, offset, v);
+            while (first >= begin + s->n)
+                begin += s++->n;
+            int64_t end = begin + s->n < bounds[part + 1] ? begin + s->n : bounds[part + 1];
+            taken = end - first < BLOCK ? (int)(end - first) : BLOCK;
+            int n = gather(s, (enum type)type, first - begin, taken, v);
             int64_t infinite = magnitudes[INFINITE];
-            missing += taken - n;
-            count_block(&grid, v, n, counts);
+            missing[part] += taken - n;
+            struct tables t = {held, n_edges + 1, magnitudes, sketch, known, recent};
             if (known == UINT64_MAX)
-                sketch_seen_block(v, n, recent, magnitudes, sketch);
+                count_block(&grid, v, n, t, 1);
             else
-                sketch_block(v, n, known, magnitudes, sketch);
-            if (magnitudes[INFINITE] == infinite) {
-                if (n)
-                    zeros += add_block(&m, v, n, least);
-            } else {
+                count_block(&grid, v, n, t, 0);
+            const double *some = v;
+            if (magnitudes[INFINITE] != infinite) {
+                totals[0] += magnitudes[INFINITE] - infinite;
+                magnitudes[INFINITE] = infinite;
                 n = finite_only(v, n, finite);
-                if (n)
-                    zeros += add_block(&m, finite, n, least);
+                some = finite;
             }
+            if (n)
+                magnitudes[0] -= add_block(&m, some, n, &least);
         }
-        tallies[0] = missing;
-        tallies[1] = magnitudes[INFINITE];
-        tallies[2] = m.n;
-        moments[0] = m.mean;
-        moments[1] = m.m2;
-        moments[2] = m.low;
-        moments[3] = m.high;
-        if (m.n) {
-            most = -m.low > most ? -m.low : most;
-            most = m.high > most ? m.high : most;
-        }
-        magnitudes[0] -= zeros;
-        magnitudes[INFINITE] = 0;
-        counts += n_edges + 1;
-        tallies += 3;
-        moments += 4;
+        add_part(held, n_edges + 1, bins, n_bins, counts, binned + (int64_t)part * n_bins);
     }
-    for (int j = 1; j < 4; j++)
-        least[0] = least[j] < least[0] ? least[j] : least[0];
-    if (most > 0.0) {
-        held[0] = magnitude_of(least[0]);
-        held[1] = magnitude_of(most) + 1;
+    totals[1] = m.n;
+    moments[0] = m.mean;
+    moments[1] = m.m2;
+    moments[2] = m.low;
+    moments[3] = m.high;
+    double most = -m.low > m.high ? -m.low : m.high;
+    if (m.n && most > 0.0) {
+        totals[2] = magnitude_of(least);
+        totals[3] = magnitude_of(most) + 1;
     }
     return 0;
 }
@@ -386,49 +407,29 @@ void gyro_sketch_texts(const uint8_t *bytes, const int64_t *offsets, int64_t n, 
     }
 }
 
-/* The runs of one value among n > 0 values; a missing value is a run by itself.
- *
- * found[4] gets their number, the lengths of the first, the last and the longest; log_orders, which
- * comes as zero, the sum of log length! over all but the first and the last. */
-void gyro_runs(const double *x, int64_t n, int64_t *found, double *log_orders)
-{
-    int64_t short_runs[64] = {0}, runs = 0, start = 0, longest = 0, first = 0;
-    for (int64_t i = 1; i < n; i++)
-        runs += x[i] != x[i - 1];
-    if (runs == n - 1) { /* as in nearly all columns of measurements */
-        for (int j = 1; j < 4; j++)
-            found[j] = 1;
-        found[0] = n;
-        return;
-    }
-    runs = 0;
-    for (int64_t i = 1; i < n; i++) {
-        if (x[i] == x[i - 1])
-            continue;
-        int64_t length = i - start;
-        longest = length > longest ? length : longest;
-        if (runs == 0)
-            first = length;
-        else if (length < 64)
-            short_runs[length]++;
-        else
-            *log_orders += lgamma((double)length + 1.0);
-        runs++;
-        start = i;
-    }
-    found[0] = runs + 1;
-    found[1] = runs ? first : n;
-    found[2] = n - start;
-    found[3] = n - start > longest ? n - start : longest;
-    for (int length = 2; length < 64; length++)
-        *log_orders += (double)short_runs[length] * lgamma(length + 1.0);
-}
+#define FEW 256 /* cells */
 
-/* Adds the codes bounds[i] .. bounds[i + 1] - 1, each below k, to counts[i][k]. */
-void gyro_count_codes(const int32_t *codes, const int64_t *bounds, int32_t parts, int64_t k,
-                      int64_t *counts)
+/* Puts its cell in place of each of the codes bounds[i] .. bounds[i + 1] - 1, for -1 the last one of
+ * lookup[known + 1], and counts it in counts[i][k], which come filled with zeros. */
+void gyro_count_codes(int32_t *codes, const int32_t *lookup, int32_t known,
+                      const int64_t *bounds, int32_t parts, int64_t k, int64_t *counts)
 {
-    for (int32_t part = 0; part < parts; part++, counts += k)
-        for (int64_t i = bounds[part]; i < bounds[part + 1]; i++)
+    for (int32_t part = 0; part < parts; part++, counts += k) {
+        int64_t i = bounds[part], end = bounds[part + 1];
+        if (k <= FEW) { /* the same cell again must not wait for its count to be written */
+            int64_t held[4][FEW];
+            memset(held, 0, sizeof held);
+            for (; i + 4 <= end; i += 4)
+                for (int j = 0; j < 4; j++) {
+                    codes[i + j] = lookup[codes[i + j] < 0 ? known : codes[i + j]];
+                    held[j][codes[i + j]]++;
+                }
+            for (int64_t c = 0; c < k; c++)
+                counts[c] = held[0][c] + held[1][c] + held[2][c] + held[3][c];
+        }
+        for (; i < end; i++) {
+            codes[i] = lookup[codes[i] < 0 ? known : codes[i]];
             counts[codes[i]]++;
+        }
+    }
 }

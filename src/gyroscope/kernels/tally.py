@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gyroscope.errors import DataError
 from gyroscope.kernels.library import address, library
+from gyroscope.kernels.values import NUMBER_TYPES, Stretch, floats_of, handed_over
 
 MAGNITUDES = 8192  # cells of |x|: the exponent and two bits of the fraction
 REGISTERS = 1024  # of the sketch of distinct values
@@ -21,7 +22,6 @@ MAX_EDGES = 16_384
 
 _of_thread = threading.local()
 _SHIFT = 50  # bits of |x| below its magnitude
-_TYPES = {np.dtype(kind): code for code, kind in enumerate(("f8", "f4", "i8", "i4"))}
 _LARGEST = float(np.finfo(np.float64).max)
 
 Counts = NDArray[np.int64]
@@ -30,41 +30,41 @@ Sketch = NDArray[np.uint8]
 
 
 class NumberTally(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The tally of consecutive parts of a column of numbers. -0.0 counts as 0.0."""
+    """The tally of a column of numbers, in consecutive parts. -0.0 counts as 0.0."""
 
-    counts: Counts  # int64[parts, edges + 1]: values in each cell, infinite ones in the outer two
+    counts: Counts  # int64[edges + 1]: values in each cell, infinite ones in the outer two
+    binned: Counts  # int64[parts, bins]: those of each part, in bins of cells
     magnitudes: Counts  # int64[groups, k]: finite nonzero values by the magnitude of |x| ...
     first_magnitude: int  # ... from this one on; the others are of no value
     missing: Counts  # int64[parts]
-    infinite: Counts  # int64[parts]
-    finite: Counts  # int64[parts]
-    mean: Floats  # float64[parts], of the finite values; 0 without any
-    m2: Floats  # float64[parts]: their sum of squared deviations; at most the largest float
-    low: Floats  # float64[parts]: least finite value, inf without any
-    high: Floats  # float64[parts]: largest finite value, -inf without any
-    sketch: Sketch  # uint8[REGISTERS]: HyperLogLog of the values of all parts
+    infinite: int
+    finite: int
+    mean: float  # of the finite values; 0 without any
+    m2: float  # their sum of squared deviations; at most the largest float
+    low: float  # least finite value, inf without any
+    high: float  # largest finite value, -inf without any
+    sketch: Sketch  # uint8[REGISTERS]: HyperLogLog of the values
 
 
 def tally_numbers(
-    values: NDArray[np.generic],
+    stretches: Sequence[Stretch],
     edges: Floats,
     *,
     bounds: Sequence[int] | None = None,
+    bins: Sequence[int] = (0,),
     groups: NDArray[np.int32] | None = None,
-    valid: memoryview | None = None,
-    offset: int = 0,
 ) -> NumberTally:
     """Tally a column of numbers. Other threads run meanwhile.
 
     Args:
-        values: values[n] of any type of number; NaN is missing. float64, float32, int64 and int32
-            are read where they are, if contiguous. Integers beyond 2^53 are rounded.
+        stretches: the values, one stretch after the other, all of one type. float64, float32,
+            int64 and int32 are read where they are, if contiguous. Integers beyond 2^53 are
+            rounded.
         edges: float64[k], ascending and finite; cell i holds edges[i - 1] < x <= edges[i].
         bounds: where the parts begin and the last one ends, ascending; one part if not given.
+        bins: first cell of each bin in which parts are counted, ascending from 0.
         groups: int32[parts], from 0 on and ascending: parts whose magnitudes are counted together,
             for there are many of them; each part by itself if not given.
-        valid: bitmap of the values that are not missing, as in Arrow; None if all are.
-        offset: the bit of the first value in it.
 
     Raises:
         DataError: more than ``MAX_EDGES`` edges.
@@ -75,12 +75,15 @@ def tally_numbers(
         HyperLogLog.
     """
     _check_edges(edges)
-    known = values if values.dtype in _TYPES else values.astype(np.float64)
-    ends = np.array([0, values.size] if bounds is None else bounds, dtype=np.int64)
-    together = np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups
+    rows = sum(stretch.values.size for stretch in stretches)
+    ends = np.array([0, rows] if bounds is None else bounds, dtype=np.int64)
     run = _in_numpy if library() is None else _in_c
     return run(
-        np.ascontiguousarray(known), edges, ends=ends, groups=together, valid=valid, offset=offset
+        stretches,
+        edges,
+        ends=ends,
+        bins=np.array(bins, dtype=np.int32),
+        groups=np.arange(ends.size - 1, dtype=np.int32) if groups is None else groups,
     )
 
 
@@ -103,15 +106,23 @@ def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
     return found
 
 
-def count_codes(codes: NDArray[np.int32], k: int, *, bounds: Sequence[int]) -> Counts:
-    """Counts int64[parts, k] of codes[n], each from 0 to k - 1, in parts as bounded above."""
+def count_codes(
+    codes: NDArray[np.int32], lookup: NDArray[np.int32], k: int, *, bounds: Sequence[int]
+) -> Counts:
+    """Turn codes[n] into cells, in place, and count these: int64[parts, k], parts bounded as above.
+
+    ``lookup`` holds the cell, from 0 to k - 1, of each code from 0 on, and last that of -1.
+    """
     compiled_library = library()
     if compiled_library is None:
+        codes[:] = lookup[codes]
         return np.array([np.bincount(codes[a:b], minlength=k) for a, b in pairwise(bounds)])
     ends = np.array(bounds, dtype=np.int64)
     counts = np.zeros((ends.size - 1, k), dtype=np.int64)
     compiled_library.gyro_count_codes(
-        address(np.ascontiguousarray(codes)),
+        address(codes),
+        address(np.ascontiguousarray(lookup)),
+        ctypes.c_int32(lookup.size - 1),
         address(ends),
         ctypes.c_int32(ends.size - 1),
         ctypes.c_int64(k),
@@ -140,51 +151,52 @@ def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: S
 
 
 def _in_c(
-    values: NDArray[np.generic],
+    stretches: Sequence[Stretch],
     edges: Floats,
     *,
     ends: Counts,
+    bins: NDArray[np.int32],
     groups: NDArray[np.int32],
-    valid: memoryview | None,
-    offset: int,
 ) -> NumberTally:
     compiled_library = library()
     assert compiled_library is not None  # the caller has asked
     parts, cells = ends.size - 1, edges.size + 1
     padded = _padded(edges)
-    bitmap = None if valid is None else np.frombuffer(valid, dtype=np.uint8)
-    counts = np.zeros((parts, cells), dtype=np.int64)
+    known = [stretch.readable() for stretch in stretches]
+    counts = np.zeros((3, cells), dtype=np.int64)  # two of them to work in
+    binned = np.zeros((parts, bins.size), dtype=np.int64)
     magnitudes = _zeros(int(groups[-1]) + 1)
-    tallies = np.zeros((parts, 3), dtype=np.int64)
-    moments = np.zeros((parts, 4))
-    held = np.zeros(2, dtype=np.int32)
+    missing, totals = np.zeros(parts, dtype=np.int64), np.zeros(4, dtype=np.int64)
+    moments = np.zeros(4)
     sketch = np.zeros(REGISTERS, dtype=np.uint8)
     compiled_library.gyro_tally_numbers(
-        address(values),
-        ctypes.c_int32(_TYPES[values.dtype]),
-        None if bitmap is None else address(bitmap),
-        ctypes.c_int64(offset),
+        handed_over(known),
+        ctypes.c_int32(NUMBER_TYPES[known[0].values.dtype] if known else 0),
         address(ends),
         address(groups),
         ctypes.c_int32(parts),
         address(padded),
         ctypes.c_int32(edges.size),
-        *(address(out) for out in (counts, magnitudes, tallies, moments, held, sketch)),
+        address(bins),
+        ctypes.c_int32(bins.size),
+        *(address(out) for out in (counts, binned, magnitudes, missing, totals, moments, sketch)),
     )
-    first, end = held.tolist()
+    infinite, finite, first, end = totals.tolist()
+    mean, m2, low, high = moments.tolist()
     found = magnitudes[:, first:end].copy()
     magnitudes[:, first:end] = 0  # nothing else has been counted
     return NumberTally(
-        counts=counts,
+        counts=counts[0],
+        binned=binned,
         magnitudes=found,
         first_magnitude=first,
-        missing=tallies[:, 0],
-        infinite=tallies[:, 1],
-        finite=tallies[:, 2],
-        mean=moments[:, 0],
-        m2=moments[:, 1],
-        low=moments[:, 2],
-        high=moments[:, 3],
+        missing=missing,
+        infinite=infinite,
+        finite=finite,
+        mean=mean,
+        m2=m2,
+        low=low,
+        high=high,
         sketch=sketch,
     )
 
@@ -217,60 +229,48 @@ def _padded(edges: Floats) -> Floats:
 
 
 def _in_numpy(
-    values: NDArray[np.generic],
+    stretches: Sequence[Stretch],
     edges: Floats,
     *,
     ends: Counts,
+    bins: NDArray[np.int32],
     groups: NDArray[np.int32],
-    valid: memoryview | None,
-    offset: int,
 ) -> NumberTally:
-    parts = ends.size - 1
-    tally = NumberTally(
-        counts=np.zeros((parts, edges.size + 1), dtype=np.int64),
-        magnitudes=np.zeros((int(groups[-1]) + 1, MAGNITUDES), dtype=np.int64),
-        first_magnitude=0,
-        missing=np.zeros(parts, dtype=np.int64),
-        infinite=np.zeros(parts, dtype=np.int64),
-        finite=np.zeros(parts, dtype=np.int64),
-        mean=np.zeros(parts),
-        m2=np.zeros(parts),
-        low=np.full(parts, math.inf),
-        high=np.full(parts, -math.inf),
-        sketch=np.zeros(REGISTERS, dtype=np.uint8),
+    x = floats_of(stretches)[ends[0] : ends[-1]] + 0.0
+    there = ~np.isnan(x)
+    parts, cells = ends.size - 1, edges.size + 1
+    of_rows = np.repeat(np.arange(parts), np.diff(ends))
+    present = x[there]
+    held = np.bincount(
+        of_rows[there] * cells + np.searchsorted(edges, present), minlength=parts * cells
+    ).reshape(parts, cells)
+    known = np.isfinite(present)
+    finite = present[known]
+    some = finite != 0
+    magnitudes = np.bincount(
+        groups[of_rows[there]][known][some].astype(np.int64) * MAGNITUDES
+        + (np.abs(finite[some]).view(np.int64) >> _SHIFT),
+        minlength=(int(groups[-1]) + 1) * MAGNITUDES,
+    ).reshape(-1, MAGNITUDES)
+    seen = np.flatnonzero(magnitudes.any(axis=0))
+    first, end = (int(seen[0]), int(seen[-1]) + 1) if seen.size else (0, 0)
+    mean, m2 = _moments(finite) if finite.size else (0.0, 0.0)
+    sketch = np.zeros(REGISTERS, dtype=np.uint8)
+    _raise_registers(sketch, _mixed(present.view(np.uint64)))
+    return NumberTally(
+        counts=held.sum(axis=0),
+        binned=np.add.reduceat(held, bins, axis=1),
+        magnitudes=magnitudes[:, first:end],
+        first_magnitude=first,
+        missing=np.diff(ends) - np.bincount(of_rows[there], minlength=parts),
+        infinite=present.size - finite.size,
+        finite=finite.size,
+        mean=mean,
+        m2=m2,
+        low=float(finite.min(initial=math.inf)),
+        high=float(finite.max(initial=-math.inf)),
+        sketch=sketch,
     )
-    for part, (first, end) in enumerate(pairwise(ends)):
-        x = values[first:end].astype(np.float64) + 0.0
-        present = x[~np.isnan(x) & _valid(valid, offset + int(first), x.size)]
-        tally.missing[part] = x.size - present.size
-        _tally_part(tally, part, int(groups[part]), present, edges)
-    held = np.flatnonzero(tally.magnitudes.any(axis=0))
-    first, end = (int(held[0]), int(held[-1]) + 1) if held.size else (0, 0)
-    return msgspec.structs.replace(
-        tally, magnitudes=tally.magnitudes[:, first:end], first_magnitude=first
-    )
-
-
-def _tally_part(tally: NumberTally, part: int, group: int, present: Floats, edges: Floats) -> None:
-    finite = present[np.isfinite(present)]
-    cells = np.searchsorted(edges, present)
-    tally.counts[part] = np.bincount(cells, minlength=edges.size + 1)
-    tally.infinite[part], tally.finite[part] = present.size - finite.size, finite.size
-    _raise_registers(tally.sketch, _mixed(present.view(np.uint64)))
-    size = np.abs(finite)
-    magnitudes = size[size > 0].view(np.int64) >> _SHIFT
-    tally.magnitudes[group] += np.bincount(magnitudes, minlength=MAGNITUDES)
-    if finite.size:
-        tally.low[part], tally.high[part] = finite.min(), finite.max()
-        tally.mean[part], tally.m2[part] = _moments(finite)
-
-
-def _valid(valid: memoryview | None, offset: int, n: int) -> NDArray[np.bool_]:
-    if valid is None:
-        return np.ones(n, dtype=bool)
-    held = np.frombuffer(valid, dtype=np.uint8)[offset // 8 : (offset + n + 7) // 8]
-    bits = np.unpackbits(held, bitorder="little")[offset % 8 : offset % 8 + n]
-    return bits.astype(bool)
 
 
 def _moments(finite: Floats) -> tuple[float, float]:

@@ -35,6 +35,7 @@ FEWEST_PARTS = 8  # fewer say too little about the variance between them
 _KINDS = 4  # of dispersions of a column: shift, spread, shares, missing
 _FEW_CELLS = 60  # whose eigenvalues are found all at once; of more only the largest, step by step
 _ROUNDING = 1e-24  # of squares: a variance below so much of the largest is none
+_PRODUCTS = 250_000  # of numbers, in one product of matrices
 _ITERATIONS = 20  # of the power method; the largest eigenvalue is known well enough
 
 
@@ -141,35 +142,19 @@ def _of_scores(
 def _of_shares(counts: FloatArray, *, sizes: int) -> list[tuple[Dispersion, ...]]:
     if sizes == 0:
         return [()] * len(counts)
-    rows, starts = _joined_again(counts.sum(axis=2), sizes)
-    some, parts = _parts_with_rows(rows, starts)
-    n = np.add.reduceat(rows, starts, axis=1)
-    fewest = MIN_EXPECTED * np.maximum(parts, 1)[:, :, np.newaxis]
-    # Of many categories most are rare in parts of any size.
-    counts = counts[:, :, (counts.sum(axis=1) >= fewest.min(axis=1)).any(axis=0)]
-    stacked, _ = _joined_again(counts, sizes)
-    whole = np.add.reduceat(stacked, starts, axis=1)
-    share = whole / np.maximum(n, 1.0)[:, :, np.newaxis]
-    enough = (whole >= fewest) & (share < 1)
-    kept = np.where(enough, share, 1.0)  # of the others the gaps are set to zero
-    each_size = np.diff(starts, append=stacked.shape[1])
-    gaps = stacked - rows[:, :, np.newaxis] * np.repeat(share, each_size, axis=1)
-    gaps /= np.sqrt(some)[:, :, np.newaxis]
-    gaps *= np.repeat(enough / np.sqrt(kept), each_size, axis=1)
-    squares = np.add.reduceat(gaps**2, starts, axis=1)
-    cells, df = np.count_nonzero(enough, axis=2), parts - 1
-    largest = np.stack([_largest_eigenvalues(x) for x in np.split(gaps, starts[1:], axis=1)], 1)
-    # Independent rows give a chi-square with df for each share.
-    top = (squares / np.where(enough, 1 - share, 1.0)).max(axis=2, initial=0.0)
-    together = squares.sum(axis=2)
+    rows, seen = counts.sum(axis=2), []
+    for size in range(sizes):
+        if size:
+            counts, rows = joined(counts, axis=1), joined(rows, axis=1)
+        seen.append(_shares_of_parts(counts, rows))
+    n, df, cells, free, top, together, largest = np.stack(seen, axis=1)
     # Of several shares Bonferroni's largest, as it will be one of several dispersions itself.
     chance = tail(top / np.maximum(df, 1), df) * cells
     surprising = chance * sizes * _KINDS < GATE
-    free = np.maximum(cells - (kept.sum(axis=2, where=enough) > 1 - 1e-12), 1)
 
-    def found(column: int, size: int) -> Dispersion:
-        at = column, size
-        k, degrees, held = int(cells[at]), int(df[at]), float(n[at])
+    def found(size: int, column: int) -> Dispersion:
+        at = size, column
+        k, degrees, held = float(cells[at]), float(df[at]), float(n[at])
         if degrees < 1 or k == 0:
             return Dispersion(rows=held / max(degrees + 1, 1))
         worst = _without_noise(float(largest[at]) / degrees, k / degrees)
@@ -177,13 +162,37 @@ def _of_shares(counts: FloatArray, *, sizes: int) -> list[tuple[Dispersion, ...]
         if surprising[at]:
             worst = max(ratio, worst)
         else:
-            of_all = degrees * int(free[at])
+            of_all = degrees * float(free[at])
             ratio = float(together[at]) / of_all
-        return Dispersion(
-            rows=held / (degrees + 1), ratio=ratio, df=of_all, worst=worst, parts=degrees + 1
-        )
+        parts = int(degrees) + 1
+        return Dispersion(rows=held / parts, ratio=ratio, df=of_all, worst=worst, parts=parts)
 
-    return [tuple(found(column, size) for size in range(sizes)) for column in range(len(counts))]
+    return [tuple(found(size, column) for size in range(sizes)) for column in range(len(n[0]))]
+
+
+def _shares_of_parts(counts: FloatArray, rows: FloatArray) -> FloatArray:
+    """What tells how shares differ among parts of one size, each [columns].
+
+    Rows in all, degrees of freedom, cells looked at and those of them that are free, the largest
+    chi-square of a cell, that of all of them, and the largest eigenvalue.
+    """
+    whole, n, parts = counts.sum(axis=1), rows.sum(axis=1), np.count_nonzero(rows, axis=1)
+    share = whole / np.maximum(n, 1.0)[:, np.newaxis]
+    enough = (whole >= MIN_EXPECTED * np.maximum(parts, 1)[:, np.newaxis]) & (share < 1)
+    some = enough.any(axis=0)
+    if not some.all():  # of many categories most are rare in small parts
+        counts, share, enough = counts[:, :, some], share[:, some], enough[:, some]
+    kept = np.where(enough, share, 1.0)  # of the others the gaps are set to zero
+    gaps = counts - rows[:, :, np.newaxis] * share[:, np.newaxis]
+    gaps /= np.sqrt(np.maximum(rows, 1.0))[:, :, np.newaxis]
+    gaps *= (enough / np.sqrt(kept))[:, np.newaxis]
+    squares = (gaps**2).sum(axis=1)
+    cells = np.count_nonzero(enough, axis=1)
+    free = np.maximum(cells - (kept.sum(axis=1, where=enough) > 1 - 1e-12), 1)
+    # Independent rows give a chi-square with df for each share.
+    top = (squares / np.where(enough, 1 - share, 1.0)).max(axis=1, initial=0.0)
+    largest = _largest_eigenvalues(gaps)
+    return np.stack([n, parts - 1, cells, free, top, squares.sum(axis=1), largest])
 
 
 def _sizes(parts: int) -> int:
@@ -230,18 +239,24 @@ def _largest_eigenvalues(x: FloatArray) -> FloatArray:
         return np.zeros(len(x))
     if min(x.shape[1:]) > _FEW_CELLS:
         return np.array([_eigenvalue_by_power(one) for one in x])
-    turned = x.transpose(0, 2, 1)
-    smaller = turned @ x if x.shape[2] <= x.shape[1] else x @ turned  # of the same eigenvalues
-    return np.asarray(np.linalg.eigvalsh(smaller)[:, -1])
+    x = x if x.shape[2] <= x.shape[1] else x.transpose(0, 2, 1)  # of the same eigenvalues
+    # In blocks so small that no library starts threads, which wait for one another for longer.
+    products = np.zeros((len(x), x.shape[2], x.shape[2]))
+    rows = max(1, _PRODUCTS // x.shape[2] ** 2)
+    for first in range(0, x.shape[1], rows):
+        block = x[:, first : first + rows]
+        products += block.transpose(0, 2, 1) @ block
+    return np.asarray(np.linalg.eigvalsh(products)[:, -1])
 
 
 def _eigenvalue_by_power(x: FloatArray) -> float:
     at = np.ones(x.shape[1]) + 0.1 * np.arange(x.shape[1]) % 1
+    turned = np.ascontiguousarray(x.T)
     for _ in range(_ITERATIONS):
         size = float(np.linalg.norm(at))
         if size == 0:
             return 0.0
-        at = x.T @ (x @ (at / size))
+        at = np.vecdot(turned, np.vecdot(x, at / size))  # row by row: no threads here either
     return float(np.linalg.norm(at))
 
 
