@@ -70,6 +70,7 @@ class OwnEstimator:
             ),
             link=sample.share_link(),
             answers=answers,
+            tolerance=max(1e-6, _size(sample) * 2.0**-23),  # the step of its grid
             parameters={"file": self._file.name, "estimator": _in_one_line(model)},
         )
 
