@@ -39,3 +39,22 @@ def test_while_there_is_no_database_anything_may_have_changed(path: Path) -> Non
     with closing(DatabaseChanges(path)) as changes:
         assert changes.any()
         assert changes.any()
+
+
+def test_a_database_that_was_put_in_the_place_of_another_is_looked_at(
+    path: Path, tmp_path: Path, writer: sqlite3.Connection
+) -> None:
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(copy)) as other:
+        other.execute("CREATE TABLE rows (x)")
+        other.commit()
+    with closing(DatabaseChanges(path)) as changes:
+        assert changes.any()
+        assert not changes.any()
+        copy.rename(path)
+        assert changes.any()
+        assert not changes.any()
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("INSERT INTO rows VALUES (1)")
+            other.commit()
+        assert changes.any()

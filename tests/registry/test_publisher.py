@@ -113,3 +113,18 @@ def test_a_champion_without_its_bundle_is_not_published(
     with pytest.raises(NotFoundError, match=f"the bundle of {model} version 1"):
         publisher.publish(model)
     assert deployment.read() is None
+
+
+def test_a_champion_is_published_though_the_bundles_of_lesser_versions_are_gone(
+    publisher: Publisher, registry: Registry, register: Register, model: str, deployment: Deployment
+) -> None:
+    register()
+    register()
+    registry.set_alias(model, PREVIOUS, 1)
+    registry.set_alias(model, CHALLENGER, 1)
+    registry.set_alias(model, CHAMPION, 2)
+    folder = registry.bundle_folder(model, 1)
+    folder.rename(folder.with_name("moved"))
+    assert publisher.publish(model)
+    assert served(deployment) == (2, None)
+    assert not publisher.publish(model), "nothing has moved since"

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from tests.serve.conftest import ROW, Served, deploy
 from tests.serve.test_server import PREDICT, Process
 
+from gyroscope.errors import LogError
 from gyroscope.prediction_log import FileLog
 from gyroscope.serve import claims
 from gyroscope.serve.app import create_app
@@ -195,3 +196,38 @@ def test_claims_that_were_spoilt_are_begun_anew(state: Path) -> None:
     with Served(create_app(state)) as server:
         assert ask(server, "a").status_code == 503
         assert ask(server, "a").status_code == 200
+
+
+def test_a_claim_that_is_made_twice_costs_no_other_claim(tmp_path: Path) -> None:
+    async def twice() -> claims.Claim | None:
+        ours, theirs = claims.Claims(tmp_path), claims.Claims(tmp_path)
+        made = claims.Claim(key=b"k", request=b"r", arrival=datetime.now(UTC), version=1)
+        await ours.make(made)
+        with pytest.raises(LogError, match="cannot be used"):
+            await theirs.make(made)
+        found = await theirs.held(b"k")
+        ours.close()
+        theirs.close()
+        return found
+
+    held = asyncio.run(twice())
+    assert held is not None
+    assert held.request == b"r"
+
+
+def test_all_servers_go_over_to_the_file_that_took_the_place_of_a_spoilt_one(
+    tmp_path: Path,
+) -> None:
+    async def both() -> claims.Claim | None:
+        ours, theirs = claims.Claims(tmp_path), claims.Claims(tmp_path)
+        assert await ours.held(b"k") is None
+        for path in tmp_path.glob("requests.db*"):
+            path.unlink()
+        made = claims.Claim(key=b"k", request=b"r", arrival=datetime.now(UTC), version=1)
+        await theirs.make(made)
+        found = await ours.held(b"k")
+        ours.close()
+        theirs.close()
+        return found
+
+    assert asyncio.run(both()) is not None

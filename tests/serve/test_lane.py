@@ -115,6 +115,23 @@ def test_a_fault_reaches_everybody_who_waits_but_those_who_left(
     assert [type(error) for error in asyncio.run(waited())] == [MemoryError, MemoryError]
 
 
+def test_a_row_that_cannot_be_scored_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def picky(bundle: Any, X: Any, wish: Wish | None) -> Numbers:
+        if np.isinf(X).any():
+            raise IndexError("no such code")
+        return numbers_of(bundle, X, wish)
+
+    async def waited() -> list[Any]:
+        one, (X, *_) = Lane(THREADS), rows(1)
+        asked = [one.numbers(BUNDLES[0], x, None) for x in (X, np.full_like(X, np.inf), X)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    monkeypatch.setattr(lane, "numbers_of", picky)
+    first, second, third = asyncio.run(waited())
+    assert isinstance(second, IndexError)
+    assert at(*first) == at(*third) == at(numbers_of(BUNDLES[0], rows(1)[0], None), 0)
+
+
 def test_what_took_long_the_last_time_leaves_the_event_loop_to_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from tests.serve.conftest import N_FEATURES, ROW, Served, small_bundle
+from tests.serve.conftest import N_FEATURES, ROW, Served, deploy, small_bundle
 
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.deployment import Deployed, Deployment
+from gyroscope.bundle.deployment import Canary, Deployed, Deployment
 from gyroscope.bundle.keys import Keys, keys_folder
 from gyroscope.bundle.links import Link
 from gyroscope.serve.app import create_app
@@ -81,3 +81,17 @@ def test_types_that_the_operator_did_not_allow_do_not_serve(tmp_path: Path) -> N
     assert "trusted_types" in problems[0]
     with Served(create_app(tmp_path, trusted_types=[TREE])) as server:
         assert server.predict().status_code == 200
+
+
+def test_it_is_no_canary_of_a_champion_that_is_explained(tmp_path: Path) -> None:
+    deploy_own(tmp_path, GaussianNB(), version=2)
+    versions = Deployment(tmp_path / "serving" / "churn").read()
+    assert versions is not None
+    champion = Deployed(model="churn", version=1, bundle=str(deploy(tmp_path, 1)))
+    Deployment(tmp_path / "serving" / "churn").write(
+        champion, None, Canary(deployed=versions.champion, percent=100.0)
+    )
+    with Served(create_app(tmp_path)) as server:
+        assert server.predict().json()["version"] == 1
+        [warning] = server.get("/readyz").json()["warnings"]
+        assert "version 2 is not explained, and the champion is" in warning

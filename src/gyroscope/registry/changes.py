@@ -14,6 +14,8 @@ class DatabaseChanges:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
+        self._inode: int | None = None  # of the database that is looked at
         self._uri = f"file:{quote(str(path))}?mode=ro"
         self._connection: sqlite3.Connection | None = None
         self._seen: int | None = None
@@ -21,10 +23,15 @@ class DatabaseChanges:
     def any(self) -> bool:
         """Whether it was written to; yes at first, and while the database cannot be looked at."""
         try:
-            if self._connection is None:
+            inode = self._path.stat().st_ino
+            if inode != self._inode:  # the first time, or a copy was put in its place
+                self.close()
                 self._connection = sqlite3.connect(self._uri, uri=True, check_same_thread=False)
+                self._inode, self._seen = inode, None
+            assert self._connection is not None
             version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
+            self._inode = None
             return True
         changed, self._seen = version != self._seen, version
         return changed
@@ -33,3 +40,4 @@ class DatabaseChanges:
         """Give back the connection."""
         if self._connection is not None:
             self._connection.close()
+            self._connection = None

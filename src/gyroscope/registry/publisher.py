@@ -32,7 +32,7 @@ class Publisher:
         A damaged file is written anew. While there is no champion the file is left as it is.
 
         Raises:
-            NotFoundError: the bundle of an alias is gone.
+            NotFoundError: the bundle of the champion is gone.
         """
         if aliases is None:
             aliases = self._registry.aliases(model)
@@ -46,16 +46,21 @@ class Publisher:
         )
         deployment = Deployment(self._folder / model)
         canary = self._canary(model, aliases)
-        wanted = (champion, previous, _share(canary), challenger)
-        if _published(deployment) == wanted:
+        published = _published(deployment)
+        if published == (champion, previous, _share(canary), challenger):
             return False
-        deployment.write(
-            self._deployed(model, champion),
-            None if previous is None else self._deployed(model, previous),
-            canary,
-            None if challenger is None else self._deployed(model, challenger),
-        )
+        before, on_trial = self._lesser(model, previous), self._lesser(model, challenger)
+        if published == (champion, _number(before), _share(canary), _number(on_trial)):
+            return False
+        deployment.write(self._deployed(model, champion), before, canary, on_trial)
         return True
+
+    def _lesser(self, model: str, version: int | None) -> Deployed | None:
+        """A version that the champion can do without; none if its bundle is gone."""
+        try:
+            return None if version is None else self._deployed(model, version)
+        except NotFoundError:
+            return None
 
     def _canary(self, model: str, aliases: dict[str, int]) -> Canary | None:
         """The canary; one that has become champion, or cannot serve, is none any more."""

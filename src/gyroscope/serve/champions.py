@@ -185,6 +185,11 @@ class ServedModel:
     def _add(self, canary: Canary, champion: Champion) -> None:
         try:
             added = _beside(self._loaded(canary.deployed), canary.percent)
+            if champion.bundle.explains and not added.loaded.bundle.explains:
+                raise BundleError(
+                    f"version {added.loaded.version} is not explained, and the champion is: what "
+                    "a request may ask for must not depend on who answers it"
+                )
         except (GyroscopeError, OSError) as error:
             if str(error) != self.canary_refused:
                 logger.error("model %s: canary refused: %s", self.name, error)

@@ -48,6 +48,7 @@ _HELD = "SELECT key, request, arrival_us, version, canary, percent FROM claims W
 _OLDEST = """DELETE FROM claims WHERE key IN (
     SELECT key FROM claims WHERE arrival_us < ? ORDER BY arrival_us LIMIT ?
 )"""
+_SPOILT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -96,6 +97,7 @@ class Claims:
         self._path = state / "requests.db"
         self._turns = Turns(state / "requests.lock")
         self._connection: sqlite3.Connection | None = None
+        self._inode: int | None = None  # of the file that is open
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="claims")
         self._made = 0
 
@@ -154,11 +156,14 @@ class Claims:
             self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and self._inode != _inode(self._path):
+            self._disconnect()  # another server found the file spoilt and began another
         if self._connection is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
                 self._path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False
             )
+            self._inode = _inode(self._path)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=OFF")  # see the class
             self._connection.executescript(_SCHEMA)
@@ -176,12 +181,18 @@ class Claims:
         with suppress(sqlite3.Error):
             self._disconnect()
         self._connection = None
-        if isinstance(error, sqlite3.DatabaseError) and not isinstance(
-            error, sqlite3.OperationalError
-        ):
+        spoilt = getattr(error, "sqlite_errorcode", None) in _SPOILT
+        if spoilt and self._inode == _inode(self._path):  # not what another server made since
             for ending in ("", "-wal", "-shm"):
                 with suppress(OSError):
                     Path(f"{self._path}{ending}").unlink(missing_ok=True)
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:

@@ -153,9 +153,9 @@ class Endpoints:
             one = one_row(asked.serving, request, k, asked.arrival, ids)
             numbers, i = await self._lane.numbers(one.version.bundle, one.X, one.wish)
             return answer_to(one, numbers, i, asked.encode)
-        slow = k > 0 or not asked.serving.champion.bundle.explains
-        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if slow else _ROWS_AT_ONCE)
+        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if k else _ROWS_AT_ONCE)
         many = many or not small or asked.encode is arrow_answer
+        many = many or not asked.serving.champion.bundle.explains  # nobody knows how long it takes
         work = partial(score, ids=ids, encode=asked.encode)
         return await self._run(many, partial(work, asked.serving, request, k, asked.arrival))
 

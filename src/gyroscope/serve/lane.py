@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import Executor
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -45,11 +46,12 @@ class Lane:
         del self._gathering[id(group.bundle), group.wish]
         paces = self._pace.setdefault(group.bundle, {})
         if paces.get(group.wish, 0.0) * len(group.rows) > _LONG_S:
-            scored = group.loop.run_in_executor(self._threads, group.score)
-            scored.add_done_callback(lambda _: group.settle(paces))
-        else:
-            group.score()
-            group.settle(paces)
+            with suppress(RuntimeError):  # the server is stopping, and takes no more threads
+                scored = group.loop.run_in_executor(self._threads, group.score)
+                scored.add_done_callback(lambda _: group.settle(paces))
+                return
+        group.score()
+        group.settle(paces)
 
 
 class _Group:
@@ -60,7 +62,7 @@ class _Group:
         self.loop = asyncio.get_running_loop()
         self.rows: list[Matrix] = []
         self._waiting: list[asyncio.Future[_Place]] = []
-        self._outcome: Numbers | Exception | None = None
+        self._outcomes: list[_Place | Exception] = []
         self._took_s = 0.0
 
     def add(self, X: Matrix) -> asyncio.Future[_Place]:
@@ -72,21 +74,28 @@ class _Group:
 
     def score(self) -> None:
         """Find the numbers of all rows, or what is in the way; in any thread."""
-        X = self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows)
         began = time.perf_counter()
         try:
-            self._outcome = numbers_of(self.bundle, X, self.wish)
-        except Exception as error:  # noqa: BLE001  it is for the tasks that wait
-            self._outcome = error
+            X = self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows)
+            numbers = numbers_of(self.bundle, X, self.wish)
+            self._outcomes = [(numbers, i) for i in range(len(self.rows))]
+        except Exception:  # noqa: BLE001  each is to have the outcome that is its own
+            self._outcomes = [self._alone(X) for X in self.rows]
         self._took_s = time.perf_counter() - began
+
+    def _alone(self, X: Matrix) -> _Place | Exception:
+        try:
+            return numbers_of(self.bundle, X, self.wish), 0
+        except Exception as error:  # noqa: BLE001  it is for the task that waits
+            return error
 
     def settle(self, paces: dict[Wish | None, float]) -> None:
         """Tell each task how it went; in the thread of the event loop."""
         paces[self.wish] = self._took_s / len(self.rows)
-        for i, place in enumerate(self._waiting):
+        for place, outcome in zip(self._waiting, self._outcomes, strict=True):
             if place.done():
                 continue  # its task was cancelled
-            if isinstance(self._outcome, Numbers):
-                place.set_result((self._outcome, i))
+            if isinstance(outcome, Exception):
+                place.set_exception(outcome)
             else:
-                place.set_exception(self._outcome or RuntimeError("nothing was scored"))
+                place.set_result(outcome)
