@@ -102,3 +102,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 def test_a_field_that_is_wrong_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ContractError, match=message):
         contract_from_mapping({**FIELDS, **changes}, where="here")
+
+
+def test_scores_of_other_classes_or_of_classes_in_another_order_cannot_be_compared() -> None:
+    target = Column(name="y", type=ColumnType.CATEGORY, role=Role.TARGET)
+    columns = (Column(name="x", type=ColumnType.NUMBER), target)
+    binary = Contract(columns=columns, positive=("yes",), negative=("no",))
+    assert binary.predicts_as(Contract(columns=columns, positive=("yes", "y"), negative=("no",)))
+    assert not binary.predicts_as(Contract(columns=columns, positive=("no",), negative=("yes",)))
+    several = Contract(columns=columns, task="multiclass", classes=("a", "b", "c"))
+    assert several.predicts_as(several)
+    assert not several.predicts_as(
+        Contract(columns=columns, task="multiclass", classes=("a", "c", "b"))
+    )
+    assert not several.predicts_as(binary)

@@ -93,6 +93,23 @@ def test_any_class_can_be_explained_in_any_spelling(tasks: Served, name: str) ->
     assert made["sentence"].startswith(f"Probability of revenue {explained}: ")
 
 
+@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("balance", [-9e4, 9e4])
+def test_the_sentence_says_what_moved_the_probability_of_the_class(
+    tasks: Served, name: str, balance: float
+) -> None:
+    row = {**ROW, "balance": balance}
+    asked = {"row": row, "class": name, "sentence": True, "explain": 1}
+    by_margin, by_probability = (
+        tasks.predict({**asked, "space": space}, model="multiclass").json()
+        for space in ("margin", "probability")
+    )
+    (largest,) = by_probability["contributions"]
+    moved = "raised" if largest["contribution"] > 0 else "lowered"
+    assert f"{moved} mostly by {largest['feature']}" in by_margin["sentence"]
+    assert by_margin["sentence"] == by_probability["sentence"]
+
+
 def test_rows_of_a_batch_are_explained_each_by_its_own_class(tasks: Served) -> None:
     rows = [{**ROW, "job": job, "balance": b} for job in ("clerk", "smith") for b in (-9e4, 9e4)]
     answer = tasks.predict({"rows": rows, "explain": 2}, model="multiclass").json()
@@ -141,7 +158,7 @@ def test_what_a_task_does_not_have_is_refused(
     ("model", "good", "bad"),
     [
         ("multiclass", ["leaves", "Stays", 2, "2.0"], ["goes", None, 1, True]),
-        ("regression", [12.5, -3, "17.25", 0], ["many", None, True, "nan", "1e999"]),
+        ("regression", [12.5, -3, "17.25", 0], ["many", None, True, "nan", "1e999", 1e308, -2e100]),
     ],
 )
 def test_labels_are_classes_or_numbers(
@@ -205,4 +222,5 @@ def test_the_document_says_what_each_task_takes(tasks: Served) -> None:
     assert "class" not in properties("churn", "predict")
     assert properties("regression", "explain")["space"]["enum"] == ["margin"]
     assert properties("multiclass", "labels")["label"] == {"enum": list(CLASSES)}
-    assert properties("regression", "labels")["label"] == {"type": "number"}
+    amount = {"type": "number", "minimum": -1e100, "maximum": 1e100}
+    assert properties("regression", "labels")["label"] == amount

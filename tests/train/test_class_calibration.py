@@ -75,8 +75,9 @@ def test_a_class_that_no_row_has_keeps_a_probability() -> None:
 
 def test_one_margin_for_all_rows_is_no_trouble() -> None:
     y = np.tile([0.0, 1.0, 2.0, 3.0], 50)
-    found = calibrate("multiclass", AS_IT_IS, np.zeros((200, 4)), y)
-    np.testing.assert_allclose(found.scores, 0.25, atol=1e-6)
+    for margin in (0.0, -1e3):
+        found = calibrate("multiclass", AS_IT_IS, np.full((200, 4), margin), y)
+        np.testing.assert_allclose(found.scores, 0.25, atol=1e-6)
 
 
 def test_values_that_are_right_are_left_alone_and_others_put_on_a_line() -> None:

@@ -64,6 +64,7 @@ def softmax(margin: Matrix) -> Matrix:
     """Exponentials over their sum along the last axis, without overflow; the same bits of a row
     whatever it comes with."""
     rows = np.ascontiguousarray(margin).reshape(-1, margin.shape[-1])
-    size = np.exp(rows - rows.max(axis=1, keepdims=True))
+    with np.errstate(over="ignore"):  # so far below the largest that nothing is left
+        size = np.exp(rows - rows.max(axis=1, keepdims=True))
     shares: Matrix = (size / ordered_sum(size)[:, None]).reshape(margin.shape)
     return shares

@@ -129,6 +129,11 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
                         f"not {self.target.type}"
                     )
 
+    def predicts_as(self, other: Contract) -> bool:
+        """Whether scores by both contracts are of the same thing, so that they can be compared."""
+        turned = {*self.positive} & {*other.negative} or {*self.negative} & {*other.positive}
+        return self.task == other.task and self.classes == other.classes and not turned
+
     @property
     def labels(self) -> tuple[str, ...]:
         """The values of the target that are listed; none if it is a number."""

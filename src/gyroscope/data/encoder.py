@@ -17,6 +17,7 @@ from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
 
+LARGEST_AMOUNT = 1e100  # of a target; squares of errors must be numbers
 _FEW = 8  # rows that are encoded one by one: whole columns cost less from about here on
 
 Matrix = NDArray[np.float64]
@@ -214,6 +215,13 @@ class Encoder:
                 f"{found.first_bad}, expected {self._target.expected}; leave such rows out, or "
                 "list the value as missing"
             )
+        large = np.flatnonzero(np.abs(found.values) > LARGEST_AMOUNT)
+        if large.size:
+            raise DataError(
+                f"target column {self.contract.target.name}, row {int(large[0]) + 1}: found "
+                f"{found.values[large[0]]:g}, expected a number of at most {LARGEST_AMOUNT:g}; "
+                "leave such rows out, or list the value as missing"
+            )
         return found.values
 
     def _target_number(self, value: Any) -> float:
@@ -259,6 +267,8 @@ class Encoder:
             number = MISSING
         if math.isnan(number):
             raise ValueError(f"expected {self._target.expected.removesuffix(' or null')}")
+        if abs(number) > LARGEST_AMOUNT:
+            raise ValueError(f"expected a number of at most {LARGEST_AMOUNT:g}")
         return number
 
 

@@ -229,13 +229,15 @@ class Pilot:
         window = Window(trial.since, max(trial.since, until))
         ours, theirs = (labelled_rows(log, b.contract, window) for b in (incumbent, candidate))
         keep = ours.labelled & ours.fits & theirs.fits
+        comparable = incumbent.contract.predicts_as(candidate.contract)
+        keep &= comparable  # else there is no row on which to compare, and probation just ends
         for quarantine in self._world.store.quarantines(self.model):
             keep &= ~inside(ours.time, quarantine.window)
         length = self._settings["window"].total_seconds()
         return Rows(
             y=ours.y[keep],
             incumbent=incumbent.scores(ours.X[keep]),
-            candidate=candidate.scores(theirs.X[keep]),
+            candidate=(candidate if comparable else incumbent).scores(theirs.X[keep]),
             batch=np.floor(ours.time[keep] / length).astype(np.int64),
             incumbent_threshold=incumbent.manifest.threshold,
             candidate_threshold=candidate.manifest.threshold,

@@ -379,8 +379,9 @@ def served_by(rows: LoggedRows, version: int) -> LoggedRows:
 
 
 def without(rows: LoggedRows, versions: Set[int]) -> LoggedRows:
-    """Only the rows that none of some versions served."""
-    return _where(rows, ~np.isin(rows.version, list(versions)))
+    """Only the rows that none of some versions served, nor one of another task."""
+    scored = ~np.isnan(rows.score).any(axis=tuple(range(1, rows.score.ndim)))
+    return _where(rows, scored & ~np.isin(rows.version, list(versions)))
 
 
 def _where(rows: LoggedRows, mine: Mask) -> LoggedRows:

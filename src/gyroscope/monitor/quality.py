@@ -273,9 +273,17 @@ def constant_score_finding(
     check_agreement(reference, current)
     if current.n < min_rows:
         return too_few(Kind.DATA_QUALITY, "constant", SCORE, window, n=current.n, needed=min_rows)
-    spec, old, new = current.spec.columns[0], reference.columns[0], current.columns[0]
-    found = constant_finding(spec, old, new, window, min_rows=min_rows)
-    return found or Finding(
+    columns = list(zip(current.spec.columns, reference.columns, current.columns, strict=True))
+    varied = [each for each in columns if not _is_constant(each[0], each[1])]
+    found = [constant_finding(*each, window, min_rows=min_rows) for each in varied]
+    if found and found[0] is not None and None not in found:
+        if len(columns) == 1:
+            return found[0]
+        detail = f"All {current.n} rows have the same score of each class, which varied before."
+        verdict = Verdict.WARNING if found[0].verdict is Verdict.NOTICE else found[0].verdict
+        return msgspec.structs.replace(found[0], subject=SCORE, verdict=verdict, detail=detail)
+    spec, _, new = columns[0]
+    return Finding(
         kind=Kind.DATA_QUALITY,
         check="constant",
         subject=SCORE,

@@ -99,9 +99,11 @@ def _loss(served: Served) -> ClusteredMean | None:
 
 
 def _enough(served: Served, min_rows: int) -> bool:
-    n, positives = len(served.y), int(served.y.sum())
-    rare = served.task == "binary" and min(positives, n - positives) < _RARER_ROWS
-    return n >= min_rows and not rare
+    n = len(served.y)
+    if served.task != "binary":
+        return n >= min_rows
+    positives = int(served.y.sum())
+    return n >= min_rows and min(positives, n - positives) >= _RARER_ROWS
 
 
 def _error(loss: ClusteredMean) -> float:

@@ -51,9 +51,10 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     @property
     def few_of_a_class(self) -> bool:
         """Whether nothing can be said of the order of scores, which only two classes need."""
+        if self.task != "binary":
+            return False
         positives = int(self.y.sum())
-        few = min(positives, len(self.y) - positives) < _RARER_ROWS
-        return self.task == "binary" and few
+        return min(positives, len(self.y) - positives) < _RARER_ROWS
 
     def gains(self) -> FloatArray:
         """What the candidate gains on each row in nats, float64[n]; see ``losses_in_nats``."""

@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from gyroscope.bundle.explanation import Space
 from gyroscope.data.codec import EXACT_INTEGERS, plain_number
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
+from gyroscope.data.encoder import LARGEST_AMOUNT
 from gyroscope.model import Value
 from gyroscope.serve import answers
 from gyroscope.serve.champions import Champion, ModelTable
@@ -277,12 +278,23 @@ def _explain_options(champion: Champion, default: str) -> Json:
     }
 
 
+def _amount(contract: Contract) -> Json:
+    """A label that is a number."""
+    target = contract.target
+    low, high = target.limits or (None, None)
+    return {
+        "type": "integer" if target.type is ColumnType.INTEGER else "number",
+        "minimum": -LARGEST_AMOUNT if low is None else low,
+        "maximum": LARGEST_AMOUNT if high is None else high,
+    }
+
+
 def _labels(champion: Champion, limits: Limits) -> Json:
     contract = champion.bundle.contract
     one = _object(
         {
             "prediction_id": {"type": "string", "minLength": 1, "maxLength": LONGEST_ID},
-            "label": {"enum": list(contract.labels)} if contract.labels else {"type": "number"},
+            "label": {"enum": list(contract.labels)} if contract.labels else _amount(contract),
             "time": {
                 "type": ["string", "null"],
                 "format": "date-time",

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from gyroscope.bundle.base import Contributions, Matrix, Vector
+from gyroscope.bundle.base import Contributions, Matrix
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.class_scorers import ClassContributions, Integers
 from gyroscope.bundle.explanation import Space, in_probability
@@ -441,10 +441,15 @@ def _sentences(
     contributions = numbers.contributions
     if not request.sentence or contributions is None:
         return []
+    explained: Matrix = contributions.values[first : first + len(X)]
+    if numbers.classes:
+        # The margin of one class says little by itself: those of all others may rise as well.
+        classes = np.array(numbers.classes[first : first + len(X)], dtype=np.intp)
+        explained = bundle.class_contributions(X, classes, space="probability").values
     sentences = []
-    for i, (row, x) in enumerate(zip(request.rows, X, strict=True), start=first):
+    of_rows = zip(request.rows, X, explained, strict=True)
+    for i, (row, x, values) in enumerate(of_rows, start=first):
         base, score, of_class = _worded(bundle, contributions, numbers, i)
-        values: Vector = contributions.values[i]
         sentences.append(
             bundle.wording.sentence(row, x, values, base=base, score=score, of_class=of_class)
         )

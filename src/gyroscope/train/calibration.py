@@ -153,7 +153,9 @@ def _temperature(raw: Matrix, y: Vector) -> ClassLink:
 
     n, rows = len(y), np.arange(len(y))
     classes = y.astype(np.intp)
-    spread = max(float(raw.std()), np.finfo(np.float64).tiny)
+    spread = float(raw.std())
+    if spread <= _ROUNDING * float(np.abs(raw).max(initial=0.0)):
+        spread = 1.0  # the margins are all the same: there is nothing to scale by
     z = raw / spread
     prior = np.array([_SCALE_PRIOR] + [_SHIFT_PRIOR] * raw.shape[1]) / n
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import gyroscope
 from gyroscope.app import Workspace
+from gyroscope.data.contract import Task
 from gyroscope.decisions import Action, Recorded, Status
 from gyroscope.findings import SEVERITY, Finding, Verdict
 from gyroscope.registry.publisher import aliases_in_words
@@ -16,6 +17,13 @@ from gyroscope.web.charts import detector_chart, drift_chart, metric_chart
 
 _MOST_FINDINGS, _MOST_DECISIONS = 40, 500
 _ALL_FINDINGS = 1_000_000
+
+# What is charted and listed of each task, by its name among the metrics.
+_METRICS: dict[Task, dict[str, str]] = {
+    "binary": {"roc_auc": "ROC AUC", "log_loss": "Log-loss (lower is better)"},
+    "multiclass": {"accuracy": "Accuracy", "log_loss": "Log-loss (lower is better)"},
+    "regression": {"rmse": "RMSE (lower is better)", "r2": "R2"},
+}
 
 
 def write_report(space: Workspace, model: str, path: Path) -> None:
@@ -35,9 +43,9 @@ def render_report(space: Workspace, model: str) -> str:
     recorded = space.store.decisions(model, limit=_MOST_DECISIONS)
     findings = space.store.findings(model, limit=_ALL_FINDINGS)
     decisions = [r.decision for r in recorded if r.status is Status.DONE]
+    metrics = _METRICS[_task(space, model)]
     charts = (
-        metric_chart(findings, decisions, "roc_auc", "ROC AUC"),
-        metric_chart(findings, decisions, "log_loss", "Log-loss (lower is better)"),
+        *(metric_chart(findings, decisions, name, title) for name, title in metrics.items()),
         detector_chart(findings, decisions),
         drift_chart(findings),
     )
@@ -50,7 +58,8 @@ def render_report(space: Workspace, model: str) -> str:
         stats=_stats(space, model, recorded),
         charts=[Markup(chart) for chart in charts if chart],
         decisions=recorded,
-        versions=_versions(space, model),
+        metrics=list(metrics.values()),
+        versions=_versions(space, model, list(metrics)),
         findings=_worst(findings),
         release=gyroscope.__version__,
     )
@@ -86,7 +95,16 @@ def _stats(space: Workspace, model: str, recorded: Sequence[Recorded]) -> list[t
     ]
 
 
-def _versions(space: Workspace, model: str) -> list[dict[str, Any]]:
+def _task(space: Workspace, model: str) -> Task:
+    """What the champion does, or else the newest version."""
+    champion = space.store.care(model).champion
+    if champion is None:
+        numbers = [version.version for version in space.registry.versions(model)]
+        champion = max(numbers, default=None)
+    return "binary" if champion is None else space.bundle(model, champion).contract.task
+
+
+def _versions(space: Workspace, model: str, names: Sequence[str]) -> list[dict[str, Any]]:
     shown = []
     for version in space.registry.versions(model):
         metrics = space.bundle(model, version.version).manifest.metrics
@@ -95,8 +113,7 @@ def _versions(space: Workspace, model: str) -> list[dict[str, Any]]:
                 "version": version.version,
                 "aliases": aliases_in_words(version),
                 "tags": version.tags,
-                "auc": _number(metrics.get("roc_auc")),
-                "log_loss": _number(metrics.get("log_loss")),
+                "metrics": [_number(metrics.get(name)) for name in names],
             }
         )
     return shown
