@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,20 +19,37 @@ async def _app(scope: object, receive: object, send: object) -> None:
     raise AssertionError("no request is complete")
 
 
-async def _exchange(sent: bytes, app: Any = _app) -> bytes:
+@contextlib.asynccontextmanager
+async def _connection(
+    app: Any,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Queue[bytes]]]:
+    """A connection to a server, and what the server receives by it."""
     config = uvicorn.Config(app, http=protocol.BoundedProtocol, log_config=None)
     config.load()
-    loop, state = asyncio.get_running_loop(), ServerState()
-    server = await loop.create_server(
-        lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0
-    )
+    loop, state, heard = asyncio.get_running_loop(), ServerState(), asyncio.Queue[bytes]()
+
+    class Heard(protocol.BoundedProtocol):
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            heard.put_nowait(data)
+
+    server = await loop.create_server(lambda: Heard(config, state, {}, loop), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        writer.write(sent)
-        answer = await reader.read()
+        yield reader, writer, heard
         writer.close()
         await writer.wait_closed()
-    return answer
+
+
+async def _exchange(*sent: bytes, app: Any = _app) -> bytes:
+    """What is answered to these pieces, each received by itself, until the server hangs up."""
+    async with _connection(app) as (reader, writer, heard):
+        for piece in filter(None, sent):
+            writer.write(piece)
+            received = b""
+            while len(received) < len(piece):
+                received += await heard.get()
+        return await reader.read()
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n"])
@@ -72,13 +91,13 @@ LAST = _post(b"last", b"Connection: close")
 def test_requests_in_a_row_on_one_connection_are_each_answered_in_their_turn() -> None:
     bodies = [b"one", b"", b"three"]
     sent = b"".join(map(_post, bodies)) + _post(b"four", path=b"/slow") + LAST
-    answer = asyncio.run(_exchange(sent, _whole))
+    answer = asyncio.run(_exchange(sent, app=_whole))
     said = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
     assert said == [b"whole:one", b"whole:", b"whole:three", b"whole:four", b"whole:last"]
 
 
 def test_a_connection_to_be_closed_is_closed_after_an_answer_that_says_so() -> None:
-    answer = asyncio.run(_exchange(LAST, _whole))
+    answer = asyncio.run(_exchange(LAST, app=_whole))
     assert b"connection: close\r\n" in answer
     assert answer.endswith(b"whole:last")
 
@@ -86,7 +105,7 @@ def test_a_connection_to_be_closed_is_closed_after_an_answer_that_says_so() -> N
 def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
     head, _, body = LAST.partition(b"\r\n\r\n")
     sent = head + b"\r\nExpect: 100-continue\r\n\r\n" + body
-    answer = asyncio.run(_exchange(sent, _whole))
+    answer = asyncio.run(_exchange(sent, app=_whole))
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
     assert answer.endswith(b":last")
 
@@ -94,7 +113,7 @@ def test_a_client_that_waits_to_be_told_to_go_on_is_told() -> None:
 def test_a_body_in_chunks_is_read_whole() -> None:
     head = b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     sent = head + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n"
-    assert asyncio.run(_exchange(sent, _whole)).endswith(b"whole:abcde")
+    assert asyncio.run(_exchange(sent, app=_whole)).endswith(b"whole:abcde")
 
 
 def test_a_body_that_comes_later_is_waited_for() -> None:
@@ -105,20 +124,58 @@ def test_a_body_that_comes_later_is_waited_for() -> None:
             asked.set()
             await _whole(scope, receive, send)
 
-        config = uvicorn.Config(app, http=protocol.BoundedProtocol, log_config=None)
-        config.load()
-        loop, state = asyncio.get_running_loop(), ServerState()
-        server = await loop.create_server(
-            lambda: protocol.BoundedProtocol(config, state, {}, loop), "127.0.0.1", 0
-        )
-        async with server:
-            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        async with _connection(app) as (reader, writer, _):
             writer.write(LAST[:-2])
             await asked.wait()
             writer.write(LAST[-2:])
-            answer = await reader.read()
-            writer.close()
-            await writer.wait_closed()
-        return answer
+            return await reader.read()
 
     assert asyncio.run(in_two()).endswith(b"messages:last")
+
+
+UPGRADE = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AA")
+
+
+@pytest.mark.parametrize("head_ends", [None, 0, -1, -60])
+def test_a_request_for_another_protocol_is_served_with_its_body_in_this_one(
+    head_ends: int | None,
+) -> None:
+    inner = b"GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = _post(inner, *UPGRADE)
+    end = len(request) if head_ends is None else len(request) - len(inner) + head_ends
+    sent = (_post(b"first") + request[:end], request[end:] + _post(b"", *UPGRADE) + LAST)
+    answer = asyncio.run(_exchange(*sent, app=_whole))
+    said = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
+    assert [each.partition(b":")[2] for each in said] == [b"first", inner, b"", b"last"]
+
+
+def test_a_request_for_another_protocol_may_have_a_body_in_chunks() -> None:
+    lines = [b"POST / HTTP/1.1", b"Host: localhost", *UPGRADE, b"Transfer-Encoding: chunked", b""]
+    sent = b"\r\n".join([*lines, b"2", b"ab", b"0", b"", b""]) + LAST
+    answer = asyncio.run(_exchange(sent, app=_whole))
+    assert b"whole:ab" in answer
+    assert answer.endswith(b"whole:last")
+
+
+def test_only_the_header_that_asks_for_another_protocol_is_left_out() -> None:
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.append(scope)
+        await _whole(scope, receive, send)
+
+    more = (b"X-Twice: a", b"X-Empty:", b"X-Twice: \xe4 b", b"Connection: close")
+    asyncio.run(_exchange(_post(b"x", *UPGRADE, *more, path=b"/a%20b?c=d"), app=app))
+    (scope,) = seen
+    assert (scope["method"], scope["path"], scope["query_string"]) == ("POST", "/a b", b"c=d")
+    fields = [(b"host", b"localhost"), (b"content-length", b"1")]
+    fields += [(b"connection", b"Upgrade, HTTP2-Settings"), (b"http2-settings", b"AA")]
+    fields += [(b"x-twice", b"a"), (b"x-empty", b""), (b"x-twice", b"\xe4 b")]
+    assert scope["headers"] == [*fields, (b"connection", b"close")]
+
+
+def test_what_follows_a_request_for_a_proxy_is_not_read() -> None:
+    sent = b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n" + LAST
+    answer = asyncio.run(_exchange(sent, app=_whole))
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"last" not in answer

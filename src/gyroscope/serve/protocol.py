@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -71,7 +72,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
+            return
         if not self._in_head or self.transport.is_closing():
             return
         # Counted after parsing: bytes that completed a head and were its body count for nothing.
@@ -80,16 +88,47 @@ class BoundedProtocol(HttpToolsProtocol):
             message = f"the headers are larger than {MOST_HEAD_BYTES} bytes"
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
 
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser; what asks for another protocol is read as if it had not asked.
+
+        The parser takes all that follows an upgrade for the other protocol's, the body as well; so
+        a new one is given the same head without the header that asks, and then the rest.
+        """
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            method = self.parser.get_method()
+            if method == b"CONNECT":  # asks by its name, and for a proxy
+                raise httptools.HttpParserError("CONNECT")
+            version = self.parser.get_http_version().encode()
+            headers = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+            head = b"\r\n".join(
+                [b"%b %b HTTP/%b" % (method, self.url, version), *headers, b"", b""]
+            )
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.parser.feed_data(head)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if not self._in_head:  # a later request on the same connection
             self._await_head()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return  # read once more: see _parse
         self._in_head = False
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
             self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -120,6 +159,3 @@ class BoundedProtocol(HttpToolsProtocol):
         head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode() + body)
         self.transport.close()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a stranger must not be able to fill the log. The request is served as is."""
