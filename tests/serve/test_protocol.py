@@ -7,12 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from gyroscope.serve import protocol
-from gyroscope.serve.http import DEFAULT_LIMITS, EXCHANGE, read_body
+from gyroscope.serve.http import DEFAULT_LIMITS, EXCHANGE, ClientGoneError, ErrorBody, read_body
 
 
 async def _app(scope: object, receive: object, send: object) -> None:
@@ -179,3 +180,46 @@ def test_what_follows_a_request_for_a_proxy_is_not_read() -> None:
     answer = asyncio.run(_exchange(sent, app=_whole))
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert b"last" not in answer
+
+
+NOT_HTTP = [
+    b"GARBAGE\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+    b"GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+    b"GET http:// HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    _post(b"x", b"Transfer-Encoding: chunked"),
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nno size",
+]
+
+
+@pytest.mark.parametrize("sent", NOT_HTTP)
+def test_what_is_not_http_is_refused_as_other_errors_are_and_not_logged(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        with contextlib.suppress(ClientGoneError):
+            await _whole(scope, receive, send)
+
+    head, _, body = asyncio.run(_exchange(sent, app=app)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n")
+    error = msgspec.json.decode(body, type=ErrorBody).error
+    assert (error.code, error.message) == ("bad_request", "the request is not valid HTTP/1.1")
+    assert error.request_id
+    assert not [each for each in caplog.records if each.name.startswith("uvicorn")]
+
+
+@pytest.mark.parametrize("path", [b"/", b"/slow"])
+@pytest.mark.parametrize("bad", [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000])
+def test_a_refusal_does_not_take_the_place_of_an_answer_that_is_due(
+    path: bytes, bad: bytes
+) -> None:
+    sent = _post(b"one", path=path) + _post(b"two", path=path) + bad
+    answer = asyncio.run(_exchange(sent, app=_whole))
+    said = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
+    assert said == [b"whole:one", b"whole:two"]
+    assert b" 4" not in answer
+
+
+def test_a_bad_body_is_not_refused_in_the_place_of_an_answer_before_it() -> None:
+    sent = _post(b"one", path=b"/slow") + NOT_HTTP[-1]
+    assert asyncio.run(_exchange(sent, app=_whole)) == b""

@@ -52,7 +52,7 @@ class Exchange:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends connections whose headers are endless, or do not end in time.
+    """Ends connections whose headers are endless, do not end in time, or are not HTTP.
 
     Body limits are the application's, which never sees a request before its headers are complete.
     """
@@ -61,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = True
     _head_due = 0.0  # on the clock of the loop
     _head_timer: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -72,13 +73,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
         except httptools.HttpParserError:
-            message = "Invalid HTTP request received."
-            self.logger.warning(message)
-            self.send_400_response(message)
+            # No line in the log: a stranger must not be able to fill it.
+            self._refuse(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP/1.1")
             return
         if not self._in_head or self.transport.is_closing():
             return
@@ -121,8 +123,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # read once more: see _parse
-        self._in_head = False
         super().on_headers_complete()
+        self._in_head = False
         if self.cycle is not None and self.cycle.scope is self.scope:
             self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
 
@@ -148,8 +150,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_at(self._head_due, self._look_at_head)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answer as other errors are answered, and hang up."""
-        if self.transport.is_closing():
+        """Answer as other errors are answered, and hang up; read nothing more.
+
+        The refusal never takes the place of an answer that is due before it: that one ends the
+        connection instead.
+        """
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        cycle = self.cycle
+        if self._in_head:
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False  # the request before, which has arrived whole
+                return
+        elif cycle.response_started or self.pipeline:  # the body of a request
+            self.transport.close()
             return
         (request_id,) = time_sorted_ids(1)
         code = status.phrase.lower().replace(" ", "_")
