@@ -22,10 +22,11 @@ async def _app(scope: object, receive: object, send: object) -> None:
 
 @contextlib.asynccontextmanager
 async def _connection(
-    app: Any,
+    app: Any, keep_alive_s: int | float = 5
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Queue[bytes]]]:
     """A connection to a server, and what the server receives by it."""
     config = uvicorn.Config(app, http=protocol.BoundedProtocol, log_config=None)
+    config.timeout_keep_alive = keep_alive_s  # type: ignore[assignment]
     config.load()
     loop, state, heard = asyncio.get_running_loop(), ServerState(), asyncio.Queue[bytes]()
 
@@ -223,3 +224,53 @@ def test_a_refusal_does_not_take_the_place_of_an_answer_that_is_due(
 def test_a_bad_body_is_not_refused_in_the_place_of_an_answer_before_it() -> None:
     sent = _post(b"one", path=b"/slow") + NOT_HTTP[-1]
     assert asyncio.run(_exchange(sent, app=_whole)) == b""
+
+
+STRAY = [
+    (_post(b"one"), b"\r\n"),
+    # answered before its body has come
+    (b"POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n", b"x"),
+]
+
+
+async def _early(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    assert scope["extensions"][EXCHANGE].answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+
+@pytest.mark.parametrize(("request_", "stray"), STRAY)
+def test_bytes_that_are_no_request_do_not_keep_a_connection(request_: bytes, stray: bytes) -> None:
+    async def dribble() -> bytes:
+        async with _connection(_early, keep_alive_s=0.05) as (reader, writer, _):
+            writer.write(request_)
+            answer = await reader.readuntil(b"ok")
+            rest = asyncio.create_task(reader.read())
+            with contextlib.suppress(ConnectionError):  # closed with bytes unread
+                while not rest.done():
+                    writer.write(stray)
+                    await asyncio.wait([rest], timeout=0.01)
+                answer += await rest
+            return answer
+
+    assert asyncio.run(asyncio.wait_for(dribble(), 20)).endswith(b"ok")
+
+
+def test_a_request_keeps_a_connection_however_long_it_and_its_answer_take() -> None:
+    async def slowly() -> bytes:
+        later: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            if scope["path"] == "/late":
+                await later
+            await _whole(scope, receive, send)
+
+        async with _connection(app, keep_alive_s=0.02) as (reader, writer, _):
+            late = _post(b"late", path=b"/late")
+            writer.write(_post(b"one") + late[:10])
+            answer = await reader.readuntil(b"one")
+            await asyncio.sleep(0.05)
+            writer.write(late[10:])
+            await asyncio.sleep(0.05)
+            later.set_result(None)
+            return answer + await reader.read()
+
+    assert asyncio.run(slowly()).endswith(b"whole:late")

@@ -75,7 +75,6 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        self._unset_keepalive_if_required()
         try:
             self._parse(data)
         except httptools.HttpParserError:
@@ -131,6 +130,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Only a request keeps a connection: bytes that begin none do not put this off."""
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if not self._in_head and not under_way:
+            super().timeout_keep_alive_handler()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
