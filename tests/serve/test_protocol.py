@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -274,3 +275,89 @@ def test_a_request_keeps_a_connection_however_long_it_and_its_answer_take() -> N
             return answer + await reader.read()
 
     assert asyncio.run(slowly()).endswith(b"whole:late")
+
+
+LARGE = 16 << 20  # more than the buffers of two sockets take
+
+
+def _large(size: int, *, close: bool) -> Any:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"%d" % size)] + [(b"connection", b"close")] * close
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    return app
+
+
+async def _unread(client: Callable[[socket.socket], Awaitable[int]], app: Any) -> int:
+    """What a client gets of a large answer that it does not read at first."""
+    async with _connection(app, keep_alive_s=0.02) as (_, writer, _):
+        address = writer.get_extra_info("peername")
+        with socket.socket() as slow:
+            slow.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(slow, address)
+            slow.send(_post(b""))
+            return await client(slow)
+
+
+async def _rest(slow: socket.socket) -> int:
+    loop, got = asyncio.get_running_loop(), 0
+    with contextlib.suppress(ConnectionError):
+        while piece := await loop.sock_recv(slow, 1 << 20):
+            got += len(piece)
+    return got
+
+
+@pytest.mark.parametrize("close", [False, True])
+@pytest.mark.parametrize("pauses", [False, True])
+def test_a_client_that_does_not_read_its_answer_is_given_up(
+    pauses: bool, close: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "UNREAD_S", 0.05)
+    if not pauses:  # as when little is left to send
+        monkeypatch.setattr(protocol.BoundedProtocol, "pause_writing", lambda self: None)
+    lost = asyncio.Event()
+    end = protocol.BoundedProtocol.connection_lost
+
+    def connection_lost(self: protocol.BoundedProtocol, exc: Exception | None) -> None:
+        end(self, exc)
+        lost.set()
+
+    monkeypatch.setattr(protocol.BoundedProtocol, "connection_lost", connection_lost)
+
+    async def client(slow: socket.socket) -> int:
+        await asyncio.wait_for(lost.wait(), 20)
+        return await _rest(slow)
+
+    assert asyncio.run(_unread(client, _large(LARGE, close=close))) < LARGE
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_a_client_that_reads_slowly_gets_its_answer(
+    close: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[protocol.BoundedProtocol] = []
+    pause = protocol.BoundedProtocol.pause_writing
+
+    def pause_writing(self: protocol.BoundedProtocol) -> None:
+        pause(self)
+        paused.append(self)
+
+    monkeypatch.setattr(protocol.BoundedProtocol, "pause_writing", pause_writing)
+    looks = 0
+
+    async def client(slow: socket.socket) -> int:
+        nonlocal looks
+        loop = asyncio.get_running_loop()
+        got = len(await loop.sock_recv(slow, 1))
+        (server,) = paused
+        while unread := server.transport.get_write_buffer_size():
+            while unread == server.transport.get_write_buffer_size():
+                got += len(await loop.sock_recv(slow, 10_000))
+            if server.transport.get_write_buffer_size():
+                server._look_at_reader()  # as if the time were over
+                looks += 1
+        return got + await _rest(slow)
+
+    assert asyncio.run(_unread(client, _large(LARGE, close=close))) > LARGE
+    assert looks > 1

@@ -14,6 +14,7 @@ from gyroscope.serve.ids import time_sorted_ids
 
 MOST_HEAD_BYTES = 64 << 10  # request line and headers; clients send a few hundred
 HEAD_S = 30.0  # time for a request line and headers to arrive, from the first byte or connection on
+UNREAD_S = 30.0  # time in which a client has to take some of an answer that waits for it
 
 
 class Exchange:
@@ -62,15 +63,28 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_due = 0.0  # on the clock of the loop
     _head_timer: asyncio.TimerHandle | None = None
     _refused = False
+    _unread = 0  # bytes that waited for the client when that was looked at last
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        for timer in (self._head_timer, self._unread_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread_timer is not None and not self.transport.is_closing():
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -131,11 +145,16 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_reader()
+
     def timeout_keep_alive_handler(self) -> None:
         """Only a request keeps a connection: bytes that begin none do not put this off."""
         under_way = self.cycle is not None and not self.cycle.response_complete
         if not self._in_head and not under_way:
-            super().timeout_keep_alive_handler()
+            self._hang_up()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -169,7 +188,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 cycle.keep_alive = False  # the request before, which has arrived whole
                 return
         elif cycle.response_started or self.pipeline:  # the body of a request
-            self.transport.close()
+            self._hang_up()
             return
         (request_id,) = time_sorted_ids(1)
         code = status.phrase.lower().replace(" ", "_")
@@ -178,4 +197,22 @@ class BoundedProtocol(HttpToolsProtocol):
         head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\n"
         head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode() + body)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         self.transport.close()
+        self._await_reader()
+
+    def _await_reader(self) -> None:
+        """A client that does not read is waited for, but not for ever, to be sent what is due."""
+        if self._unread_timer is None:
+            self._unread = self.transport.get_write_buffer_size()
+            if self._unread:
+                self._unread_timer = self.loop.call_later(UNREAD_S, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        self._unread_timer = None
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._await_reader()
+        else:
+            self.transport.abort()
