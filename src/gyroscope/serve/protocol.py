@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -13,6 +14,7 @@ from gyroscope.serve.ids import time_sorted_ids
 
 MOST_HEAD_BYTES = 64 << 10  # request line and headers; clients send a few hundred
 HEAD_S = 30.0  # time for a request line and headers to arrive, from the first byte or connection on
+UNREAD_S = 30.0  # time in which a client has to take some of an answer that waits for it
 
 
 class Exchange:
@@ -51,7 +53,7 @@ class Exchange:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Ends connections whose headers are endless, or do not end in time.
+    """Ends connections whose headers are endless, do not end in time, or are not HTTP.
 
     Body limits are the application's, which never sees a request before its headers are complete.
     """
@@ -60,18 +62,39 @@ class BoundedProtocol(HttpToolsProtocol):
     _in_head = True
     _head_due = 0.0  # on the clock of the loop
     _head_timer: asyncio.TimerHandle | None = None
+    _refused = False
+    _unread = 0  # bytes that waited for the client when that was looked at last
+    _unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        for timer in (self._head_timer, self._unread_timer):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread_timer is not None and not self.transport.is_closing():
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        if self._refused:
+            return
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            # No line in the log: a stranger must not be able to fill it.
+            self._refuse(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP/1.1")
+            return
         if not self._in_head or self.transport.is_closing():
             return
         # Counted after parsing: bytes that completed a head and were its body count for nothing.
@@ -80,16 +103,58 @@ class BoundedProtocol(HttpToolsProtocol):
             message = f"the headers are larger than {MOST_HEAD_BYTES} bytes"
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
 
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser; what asks for another protocol is read as if it had not asked.
+
+        The parser takes all that follows an upgrade for the other protocol's, the body as well; so
+        a new one is given the same head without the header that asks, and then the rest.
+        """
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+            method = self.parser.get_method()
+            if method == b"CONNECT":  # asks by its name, and for a proxy
+                raise httptools.HttpParserError("CONNECT")
+            version = self.parser.get_http_version().encode()
+            headers = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+            head = b"\r\n".join(
+                [b"%b %b HTTP/%b" % (method, self.url, version), *headers, b"", b""]
+            )
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+            self.parser.feed_data(head)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if not self._in_head:  # a later request on the same connection
             self._await_head()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        if self.parser.should_upgrade():
+            return  # read once more: see _parse
         super().on_headers_complete()
+        self._in_head = False
         if self.cycle is not None and self.cycle.scope is self.scope:
             self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._await_reader()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Only a request keeps a connection: bytes that begin none do not put this off."""
+        under_way = self.cycle is not None and not self.cycle.response_complete
+        if not self._in_head and not under_way:
+            self._hang_up()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
@@ -109,8 +174,21 @@ class BoundedProtocol(HttpToolsProtocol):
             self._head_timer = self.loop.call_at(self._head_due, self._look_at_head)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
-        """Answer as other errors are answered, and hang up."""
-        if self.transport.is_closing():
+        """Answer as other errors are answered, and hang up; read nothing more.
+
+        The refusal never takes the place of an answer that is due before it: that one ends the
+        connection instead.
+        """
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        cycle = self.cycle
+        if self._in_head:
+            if cycle is not None and not cycle.response_complete:
+                cycle.keep_alive = False  # the request before, which has arrived whole
+                return
+        elif cycle.response_started or self.pipeline:  # the body of a request
+            self._hang_up()
             return
         (request_id,) = time_sorted_ids(1)
         code = status.phrase.lower().replace(" ", "_")
@@ -119,7 +197,22 @@ class BoundedProtocol(HttpToolsProtocol):
         head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\n"
         head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self._hang_up()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a stranger must not be able to fill the log. The request is served as is."""
+    def _hang_up(self) -> None:
+        self.transport.close()
+        self._await_reader()
+
+    def _await_reader(self) -> None:
+        """A client that does not read is waited for, but not for ever, to be sent what is due."""
+        if self._unread_timer is None:
+            self._unread = self.transport.get_write_buffer_size()
+            if self._unread:
+                self._unread_timer = self.loop.call_later(UNREAD_S, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        self._unread_timer = None
+        if self.transport.get_write_buffer_size() < self._unread:
+            self._await_reader()
+        else:
+            self.transport.abort()
