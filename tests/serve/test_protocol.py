@@ -361,3 +361,42 @@ def test_a_client_that_reads_slowly_gets_its_answer(
 
     assert asyncio.run(_unread(client, _large(LARGE, close=close))) > LARGE
     assert looks > 1
+
+
+async def _half_closed(sent: bytes, app: Any) -> bytes:
+    async with _connection(app) as (reader, writer, _):
+        writer.write(sent)
+        writer.write_eof()
+        return await reader.read()
+
+
+@pytest.mark.parametrize("path", [b"/", b"/slow", b"/late"])
+def test_a_client_that_only_stops_sending_is_answered(
+    path: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+    end = protocol.BoundedProtocol.eof_received
+
+    def eof_received(self: protocol.BoundedProtocol) -> bool:
+        ended.set()
+        return end(self)
+
+    monkeypatch.setattr(protocol.BoundedProtocol, "eof_received", eof_received)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if path == b"/late":
+            await ended.wait()
+        await _whole(scope, receive, send)
+
+    answer = asyncio.run(_half_closed(_post(b"one", path=path), app))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"whole:one")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", LAST[:-1]])
+def test_a_client_that_stops_before_its_request_is_whole_is_not_waited_for(sent: bytes) -> None:
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        with pytest.raises(ClientGoneError):
+            await _whole(scope, receive, send)
+
+    assert asyncio.run(_half_closed(sent, app)) == b""

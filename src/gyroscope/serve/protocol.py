@@ -103,6 +103,14 @@ class BoundedProtocol(HttpToolsProtocol):
             message = f"the headers are larger than {MOST_HEAD_BYTES} bytes"
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Stay, to answer a request that has arrived whole, although no other will come."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or cycle.more_body:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def _parse(self, data: bytes) -> None:
         """Feed the parser; what asks for another protocol is read as if it had not asked.
 
