@@ -11,8 +11,9 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Union
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,10 @@ Vector = NDArray[np.float64]
 
 MISSING = math.nan
 EXACT_INTEGERS = 2**53  # from here on a float64 cannot tell neighbouring integers apart
+# For msgspec: values in JSON that are exact beyond doubt.
+PlainInteger = Annotated[int, msgspec.Meta(ge=-EXACT_INTEGERS, le=EXACT_INTEGERS)]
+PlainFloat = Annotated[float, msgspec.Meta(ge=-float(EXACT_INTEGERS), le=float(EXACT_INTEGERS))]
+PlainValue = str | PlainInteger | PlainFloat | bool | None
 _NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
 _KINDS: dict[type, str] = {
     type(None): "null",
@@ -96,6 +101,33 @@ class Codec:
         if number is None:
             raise ValueError(self.expected)
         return self.number(number)
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is a column of numbers of which most need no more than a look at their type.
+
+        :meth:`plain_type` leaves only those.
+        """
+        return bool(self._plain_types)
+
+    def plain_type(self) -> Any:
+        """The type for msgspec of values in JSON that :meth:`number` need not look at.
+
+        Only where :attr:`plain`: numbers within the limits, for which ``float(value) + 0.0`` is
+        enough, and null if they may be missing.
+        """
+        low, high = max(self._plain_low, -EXACT_INTEGERS), min(self._plain_high, EXACT_INTEGERS)
+        kinds: list[Any] = [None] if self.column.nullable else []
+        if math.ceil(low) <= math.floor(high):
+            kinds.append(Annotated[int, msgspec.Meta(ge=math.ceil(low), le=math.floor(high))])
+        if float in self._plain_types:
+            kinds.append(Annotated[float, msgspec.Meta(ge=float(low), le=float(high))])
+        return Union[tuple(kinds)] if kinds else None  # noqa: UP007  they are known only here
+
+    def code(self, value: Value) -> float:
+        """What :meth:`number` says, soonest for categories spelt as in the contract."""
+        found = self._plain_codes.get(value)  # type: ignore[arg-type]
+        return self.number(value) if found is None else found
 
     def is_missing(self, value: Value) -> bool:
         """Whether a value stands for "no value": null, blank, or listed as missing."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.arrow import EncodedColumn, encode_column
-from gyroscope.data.codec import MISSING, Codec, kind_of, label_text, shorten
+from gyroscope.data.codec import MISSING, Codec, PlainValue, kind_of, label_text, shorten
 from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
@@ -43,6 +44,9 @@ class Encoder:
         self.contract = contract
         self._features = [Codec(column) for column in contract.features]
         self._numbers = [(codec.column.name, codec.number) for codec in self._features]
+        names = [codec.column.name for codec in self._features]
+        self._values_of = itemgetter(*names, names[0])  # and one more: always a tuple
+        self._coded = [(j, c.code) for j, c in enumerate(self._features) if not c.plain]
         self._carried = [Codec(column) for column in contract.sensitive]
         self._target = Codec(msgspec.structs.replace(contract.target, nullable=True))
         self._time = None if contract.time is None else Codec(contract.time)
@@ -56,6 +60,41 @@ class Encoder:
         self.logged_columns = tuple(c.column.name for c in (*self._features, *self._carried))
 
     # -- rows, as a client sends them -----------------------------------------------------------
+
+    def plain_row(self) -> Any:
+        """The type for msgspec of rows of which most is already known to fit: a ``TypedDict``.
+
+        It lets unknown names pass, and all values of columns that are not plain.
+        """
+        plain = {c.column.name: c.plain_type() for c in self._features if c.plain}
+        others = dict.fromkeys(self._known - plain.keys(), PlainValue)
+        optional = dict.fromkeys(self._optional, NotRequired[PlainValue])
+        return TypedDict("PlainRow", {**others, **plain, **optional})  # type: ignore[operator]
+
+    def encode_plain_rows(self, rows: Sequence[Row]) -> Matrix:
+        """What :meth:`encode_rows` says of rows of :meth:`plain_row` without unknown names."""
+        X = np.empty((len(rows), len(self._features)))
+        try:
+            if len(rows) < _FEW:
+                for i, row in enumerate(rows):
+                    values = list(self._values_of(row))
+                    for j, code in self._coded:
+                        values[j] = code(values[j])
+                    X[i] = values[:-1]
+            else:
+                columns = list(zip(*map(self._values_of, rows), strict=True))
+                for j, code in self._coded:
+                    columns[j] = tuple(map(code, columns[j]))
+                for j, column in enumerate(columns[:-1]):
+                    X[:, j] = column
+        except ValueError:
+            return self.encode_rows(rows)
+        if self._checked:
+            problems = [p for i, row in enumerate(rows) for p in self._other_problems(i, row)]
+            if problems:
+                raise RowError(problems)
+        X += 0.0  # -0.0 becomes 0.0: as an integer it has no sign
+        return X
 
     def encode_rows(self, rows: Sequence[Row]) -> Matrix:
         """Encode rows as a client sends them to ``float64[n, p]``.

@@ -44,16 +44,25 @@ struct trees {
     const double *leaves;       /* values, tree by tree */
     const int32_t *first_split; /* of each tree, and the end */
     const int32_t *first_leaf;
-    const int32_t *pairs;       /* half the number of quadrature points that each tree needs */
-    const double *points;       /* Gauss-Legendre on [0, 1]: for k pairs from k * (k - 1) on */
+    const int32_t *quads;       /* a quarter of the quadrature points of each tree, rounded up */
+    const double *points;       /* Gauss-Legendre on [0, 1]: for k quads from 2 * k * (k - 1) on */
     const double *weights;
     const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
     const int32_t *coded;       /* columns with splits on codes */
     double base;
-    int32_t n_trees, n_coded, n_codes, single, most_splits, most_pairs;
+    int32_t n_trees, n_coded, n_codes, single, most_splits, most_quads;
 };
 
-typedef double pair __attribute__((vector_size(16)));
+typedef double quad __attribute__((vector_size(32)));
+
+/* Built twice, for processors that work on four numbers at once as well; both add the same numbers
+ * in the same order. Which one is decided when the library is loaded. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+#define INLINE static inline __attribute__((always_inline))
 
 static inline int goes_left(const struct test *test, const double *seen, const int32_t *codes,
                             const uint8_t *sets, int by_code)
@@ -180,14 +189,14 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
     return status;
 }
 
-/* Where the numbers of one tree are worked out: one element, or one row of pairs, a node. */
+/* Where the numbers of one tree are worked out: one element, or one row of quads, a node. */
 struct scratch {
-    pair *t, *w;       /* points and weights */
-    pair *outside;     /* product of the factors of all features on the way to a node, but of its own */
-    pair *below;       /* value of the game of the leaves below a node, relative to that product */
-    pair *inverse;     /* of the factor that the feature of a split has on the way to it */
+    quad *t, *w;       /* points and weights */
+    quad *outside;     /* product of the factors of all features on the way to a node, but of its own */
+    quad *below;       /* value of the game of the leaves below a node, relative to that product */
+    quad *inverse;     /* of the factor that the feature of a split has on the way to it */
     int8_t *hot;       /* the side of a split that the row takes; 2 if the row does not get so far */
-    pair *phi;         /* by column, in two halves */
+    quad *phi;         /* by column, in four parts */
 };
 
 /* Adds the Shapley values of one tree.
@@ -204,39 +213,37 @@ struct scratch {
  * of all other features. The derivative is R ((1 - p) A - q B) without the earlier splits on j; for
  * these the same leaves were counted with the factor share + t (1 - share), which is taken back.
  */
-static inline void explain(const struct split *splits, int32_t n, int pairs,
+INLINE void explain(const struct split *splits, int32_t n, int quads,
                            const struct scratch *s, const double *seen, const int32_t *codes,
                            const uint8_t *sets, int by_code)
 {
-    const pair *t = s->t;
-    for (int k = 0; k < pairs; k++)
+    const quad *t = s->t;
+    for (int k = 0; k < quads; k++)
         s->outside[k] = s->w[k];
     for (int32_t i = 0; i < n; i++) {
         const struct split *split = &splits[i];
         int hot = goes_left(&split->test, seen, codes, sets, by_code);
-        pair *own = s->outside + (int64_t)i * pairs;
-        pair *taken = s->outside + (int64_t)split->child[hot] * pairs;
-        pair *other = s->outside + (int64_t)split->child[!hot] * pairs;
+        quad *own = s->outside + (int64_t)i * quads;
+        quad *taken = s->outside + (int64_t)split->child[hot] * quads;
+        quad *other = s->outside + (int64_t)split->child[!hot] * quads;
         double p = split->ratio[hot], q = split->ratio[!hot], share = split->share;
         if (split->before >= 0) {
             if (s->hot[split->before] != split->side) { /* one factor whatever lies below */
                 s->hot[i] = 2;
-                for (int k = 0; k < pairs; k++) {
+                for (int k = 0; k < quads; k++) {
                     taken[k] = own[k] * p;
                     other[k] = own[k] * q;
                 }
                 continue;
             }
-            pair *inverse = s->inverse + (int64_t)i * pairs;
-            for (int k = 0; k < pairs; k++) {
-                inverse[k] = 1.0 / (share + t[k] * (1.0 - share));
+            const quad *inverse = s->inverse + (int64_t)i * quads;
+            for (int k = 0; k < quads; k++)
                 own[k] *= inverse[k];
-            }
             p *= share;
             q *= share;
         }
         s->hot[i] = (int8_t)hot;
-        for (int k = 0; k < pairs; k++) {
+        for (int k = 0; k < quads; k++) {
             taken[k] = own[k] * (p + t[k] * (1.0 - p));
             other[k] = own[k] * (q - t[k] * q);
         }
@@ -244,31 +251,31 @@ static inline void explain(const struct split *splits, int32_t n, int pairs,
     for (int32_t i = n - 1; i >= 0; i--) {
         const struct split *split = &splits[i];
         int hot = s->hot[i];
-        pair *own = s->below + (int64_t)i * pairs;
-        const pair *outside = s->outside + (int64_t)i * pairs;
-        pair derivative = {0.0, 0.0};
+        quad *own = s->below + (int64_t)i * quads;
+        const quad *outside = s->outside + (int64_t)i * quads;
+        quad derivative = {0.0, 0.0, 0.0, 0.0};
         if (hot == 2) {
-            const pair *right = s->below + (int64_t)split->child[0] * pairs;
-            const pair *left = s->below + (int64_t)split->child[1] * pairs;
-            for (int k = 0; k < pairs; k++)
+            const quad *right = s->below + (int64_t)split->child[0] * quads;
+            const quad *left = s->below + (int64_t)split->child[1] * quads;
+            for (int k = 0; k < quads; k++)
                 own[k] = right[k] * split->ratio[0] + left[k] * split->ratio[1];
             continue;
         }
-        const pair *taken = s->below + (int64_t)split->child[hot] * pairs;
-        const pair *other = s->below + (int64_t)split->child[!hot] * pairs;
+        const quad *taken = s->below + (int64_t)split->child[hot] * quads;
+        const quad *other = s->below + (int64_t)split->child[!hot] * quads;
         double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
         if (split->before < 0) {
-            for (int k = 0; k < pairs; k++) {
-                pair unknown = taken[k] * p + other[k] * q;
-                pair gain = taken[k] - unknown;
+            for (int k = 0; k < quads; k++) {
+                quad unknown = taken[k] * p + other[k] * q;
+                quad gain = taken[k] - unknown;
                 own[k] = unknown + t[k] * gain;
                 derivative += outside[k] * gain;
             }
         } else {
-            const pair *inverse = s->inverse + (int64_t)i * pairs;
-            for (int k = 0; k < pairs; k++) {
-                pair unknown = taken[k] * p + other[k] * q;
-                pair gain = taken[k] - unknown;
+            const quad *inverse = s->inverse + (int64_t)i * quads;
+            for (int k = 0; k < quads; k++) {
+                quad unknown = taken[k] * p + other[k] * q;
+                quad gain = taken[k] - unknown;
                 own[k] = (unknown + t[k] * gain) * inverse[k];
                 derivative += outside[k] * (gain - own[k] * (1.0 - share));
             }
@@ -277,58 +284,71 @@ static inline void explain(const struct split *splits, int32_t n, int pairs,
     }
 }
 
-/* The usual numbers of pairs are unrolled. */
-static void explain_tree(const struct trees *m, int32_t tree, const struct scratch *s,
+/* The usual numbers of quads are unrolled. */
+INLINE void explain_tree(const struct trees *m, int32_t tree, const struct scratch *s,
                          const double *seen, const int32_t *codes)
 {
     const struct split *splits = m->splits + m->first_split[tree];
     int32_t n = m->first_split[tree + 1] - m->first_split[tree];
     const uint8_t *sets = m->sets;
-#define EXPLAIN(PAIRS)                                                    \
+#define EXPLAIN(QUADS)                                                    \
     if (m->n_coded)                                                       \
-        explain(splits, n, PAIRS, s, seen, codes, sets, 1);               \
+        explain(splits, n, QUADS, s, seen, codes, sets, 1);               \
     else                                                                  \
-        explain(splits, n, PAIRS, s, seen, codes, sets, 0);               \
+        explain(splits, n, QUADS, s, seen, codes, sets, 0);               \
     break
-    switch (m->pairs[tree]) {
+    switch (m->quads[tree]) {
     case 1: EXPLAIN(1);
     case 2: EXPLAIN(2);
     case 3: EXPLAIN(3);
     case 4: EXPLAIN(4);
-    default: EXPLAIN(m->pairs[tree]);
+    default: EXPLAIN(m->quads[tree]);
     }
 }
 
-static void begin_tree(const struct trees *m, int32_t tree, const struct scratch *s)
+INLINE void begin_tree(const struct trees *m, int32_t tree, const struct scratch *s)
 {
-    int pairs = m->pairs[tree];
+    int quads = m->quads[tree];
+    const struct split *splits = m->splits + m->first_split[tree];
+    int32_t n = m->first_split[tree + 1] - m->first_split[tree];
     int32_t first = m->first_leaf[tree], leaves = m->first_leaf[tree + 1] - first;
-    pair *below = s->below + (int64_t)(m->first_split[tree + 1] - m->first_split[tree]) * pairs;
-    for (int k = 0; k < pairs; k++) {
-        int64_t at = (int64_t)pairs * (pairs - 1) + 2 * k;
-        s->t[k] = (pair){m->points[at], m->points[at + 1]};
-        s->w[k] = (pair){m->weights[at], m->weights[at + 1]};
+    const quad zero = {0.0, 0.0, 0.0, 0.0};
+    quad *below = s->below + (int64_t)n * quads;
+    for (int k = 0; k < quads; k++) {
+        int64_t at = 2 * (int64_t)quads * (quads - 1) + 4 * k;
+        for (int i = 0; i < 4; i++) {
+            s->t[k][i] = m->points[at + i];
+            s->w[k][i] = m->weights[at + i];
+        }
     }
+    for (int32_t i = 0; i < n; i++)
+        for (int k = 0; k < quads && splits[i].before >= 0; k++) {
+            double share = splits[i].share;
+            s->inverse[(int64_t)i * quads + k] = 1.0 / (share + s->t[k] * (1.0 - share));
+        }
     for (int32_t i = 0; i < leaves; i++)
-        for (int k = 0; k < pairs; k++)
-            *below++ = (pair){m->leaves[first + i], m->leaves[first + i]};
+        for (int k = 0; k < quads; k++)
+            *below++ = m->leaves[first + i] + zero;
 }
 
 /* The Shapley values[n][p] of rows[n][p]. Returns as gyro_tree_margins. */
+FOR_EACH_PROCESSOR
 int gyro_tree_shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
                       double *values)
 {
     int block = n < BLOCK ? n : BLOCK, status = 0;
     int64_t nodes = 2 * (int64_t)m->most_splits + 1;
-    int64_t pairs = m->most_pairs, per_tree = nodes * pairs;
-    pair *memory = malloc((size_t)(2 * pairs + 3 * per_tree + (int64_t)block * 2 * p) * sizeof(pair)
-                          + (size_t)((int64_t)block * p) * sizeof(int32_t) + (size_t)nodes);
+    int64_t quads = m->most_quads, per_tree = nodes * quads;
+    size_t bytes = (size_t)(2 * quads + 3 * per_tree + (int64_t)block * p) * sizeof(quad)
+                   + (size_t)((int64_t)block * p) * (2 * sizeof(double) + sizeof(int32_t))
+                   + (size_t)nodes;
+    quad *memory = aligned_alloc(sizeof(quad), (bytes / sizeof(quad) + 1) * sizeof(quad));
     if (memory == NULL)
         return 2;
-    struct scratch s = {.t = memory, .w = memory + pairs, .outside = memory + 2 * pairs};
+    struct scratch s = {.t = memory, .w = memory + quads, .outside = memory + 2 * quads};
     s.below = s.outside + per_tree;
     s.inverse = s.below + per_tree;
-    pair *phi = s.inverse + per_tree;
+    quad *phi = s.inverse + per_tree;
     double *seen = (double *)(phi + (int64_t)block * p);
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
     s.hot = (int8_t *)(codes + (int64_t)block * p);
@@ -337,7 +357,7 @@ int gyro_tree_shapley(const struct trees *m, const double *rows, int32_t n, int3
         for (int i = 0; i < taken && !status; i++)
             status = see(m, rows + ((int64_t)first + i) * p, p, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p);
         for (int64_t j = 0; j < (int64_t)taken * p; j++)
-            phi[j] = (pair){0.0, 0.0};
+            phi[j] = (quad){0.0, 0.0, 0.0, 0.0};
         for (int32_t tree = 0; tree < m->n_trees && !status; tree++) {
             if (m->first_split[tree] == m->first_split[tree + 1])
                 continue;
@@ -348,7 +368,7 @@ int gyro_tree_shapley(const struct trees *m, const double *rows, int32_t n, int3
             }
         }
         for (int64_t j = 0; j < (int64_t)taken * p; j++)
-            values[(int64_t)first * p + j] = phi[j][0] + phi[j][1];
+            values[(int64_t)first * p + j] = (phi[j][0] + phi[j][1]) + (phi[j][2] + phi[j][3]);
     }
     free(memory);
     return status;

@@ -35,10 +35,10 @@ _SPLIT = np.dtype(
     align=True,
 )
 _ARRAYS = (
-    *("nodes", "values", "roots", "splits", "leaves", "first_split", "first_leaf", "pairs"),
+    *("nodes", "values", "roots", "splits", "leaves", "first_split", "first_leaf", "quads"),
     *("points", "weights", "sets", "coded"),
 )
-_NUMBERS = ("n_trees", "n_coded", "n_codes", "single", "most_splits", "most_pairs")
+_NUMBERS = ("n_trees", "n_coded", "n_codes", "single", "most_splits", "most_quads")
 
 
 class _Trees(ctypes.Structure):
@@ -93,8 +93,8 @@ class CompiledTrees:
         nodes["set"][by_code] = sets.shape[1] * np.arange(1, by_code.size + 1)
         paths = _Paths(feature, nodes["child"], cover, roots)
         self.expected = float(value[paths.leaves] @ paths.reach[paths.leaves])
-        most_pairs = int(paths.pairs.max(initial=1))
-        points, weights = _quadrature(most_pairs)
+        most_quads = int(paths.quads.max(initial=1))
+        points, weights = _quadrature(most_quads)
         self._arrays = {  # kept alive: the kernels only hold their addresses
             "nodes": nodes,
             "values": np.ascontiguousarray(value),
@@ -103,7 +103,7 @@ class CompiledTrees:
             "leaves": value[paths.leaves],
             "first_split": paths.first_split,
             "first_leaf": paths.first_leaf,
-            "pairs": paths.pairs,
+            "quads": paths.quads,
             "points": points,
             "weights": weights,
             "sets": sets,
@@ -117,7 +117,7 @@ class CompiledTrees:
             n_codes=sets.shape[1] - 1,
             single=single,
             most_splits=int(np.diff(paths.first_split).max(initial=0)),
-            most_pairs=most_pairs,
+            most_quads=most_quads,
         )
         compiled_library = library()
         assert compiled_library is not None  # the caller has asked
@@ -180,9 +180,9 @@ def _sets(
     return table
 
 
-def _quadrature(most_pairs: int) -> tuple[Vector, Vector]:
-    """Gauss-Legendre points and weights on [0, 1] for 1, 2, ... pairs of points, end to end."""
-    rules = [np.polynomial.legendre.leggauss(2 * pairs) for pairs in range(1, most_pairs + 1)]
+def _quadrature(most_quads: int) -> tuple[Vector, Vector]:
+    """Gauss-Legendre points and weights on [0, 1] for 1, 2, ... quads of points, end to end."""
+    rules = [np.polynomial.legendre.leggauss(4 * quads) for quads in range(1, most_quads + 1)]
     points = np.concatenate([(points + 1) / 2 for points, _ in rules])
     return points, np.concatenate([weights / 2 for _, weights in rules])
 
@@ -226,7 +226,7 @@ class _Paths:
         self.first_leaf = self._firsts(self.leaves, roots.size)
         most = np.zeros(roots.size, dtype=np.intp)
         np.maximum.at(most, self._tree[self.leaves], distinct[self.leaves])
-        self.pairs = np.maximum(1, -(-most // 4)).astype(np.int32)  # of points, ceil(d / 2) suffice
+        self.quads = np.maximum(1, -(-most // 8)).astype(np.int32)  # of points, ceil(d / 2) suffice
 
     def splits(self, nodes: NDArray[np.void]) -> NDArray[np.void]:
         """The splits of all trees, with positions in their own tree."""

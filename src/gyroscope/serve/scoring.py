@@ -112,6 +112,11 @@ class OneRow(msgspec.Struct, frozen=True, kw_only=True):
     X: Matrix  # float64[1, p]
 
     @property
+    def prediction_id(self) -> str:
+        """The identifier of the prediction to make."""
+        return self.asked.ids[0]
+
+    @property
     def wish(self) -> Wish | None:
         """What is to be explained; None if nothing is."""
         return self.asked.wish(self.version.bundle)
@@ -382,8 +387,10 @@ def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | M
 
 def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
     """The rows as the model sees them; raises RowError with all that is wrong with any of them."""
+    encoder = bundle.encoder
+    encode = encoder.encode_plain_rows if request.plain_for is encoder else encoder.encode_rows
     try:
-        X = bundle.encoder.encode_rows(request.rows)
+        X = encode(request.rows)
     except RowError as error:
         named = {(problem.row, problem.field) for problem in request.problems}
         more = [
