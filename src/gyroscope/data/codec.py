@@ -43,7 +43,8 @@ _KINDS: dict[type, str] = {
 class Codec:
     """Encodes the values of one column.
 
-    ``expected`` says in words what fits, for messages.
+    ``expected`` says in words what fits, for messages; ``codes`` has the numbers of categories as
+    they are spelt in the contract, if they are not missing.
     """
 
     def __init__(self, column: Column) -> None:
@@ -57,9 +58,9 @@ class Codec:
         self._spelt = _positions([label_text(text) for text in column.categories]) | self._codes
         self._other = float(len(column.categories)) if column.unknown == "other" else None
         self._plain_types, self._plain_low, self._plain_high = self._plain_numbers()
-        self._plain_codes = {t: code for t, code in self._codes.items() if not self.is_missing(t)}
-        if column.type is not ColumnType.CATEGORY:
-            self._plain_codes = {}
+        self.codes: dict[Value, float] = {}
+        if column.type is ColumnType.CATEGORY:
+            self.codes |= {t: code for t, code in self._codes.items() if not self.is_missing(t)}
         self._words = {"true": 1.0, "false": 0.0}
         self._words |= {label_text(word): 1.0 for word in column.true}
         self._words |= {label_text(word): 0.0 for word in column.false}
@@ -84,8 +85,8 @@ class Codec:
         kind = type(value)
         if kind in self._plain_types and self._plain_low <= value <= self._plain_high:  # type: ignore[operator]
             return value + 0.0  # type: ignore[operator]
-        if kind is str and value in self._plain_codes:
-            return self._plain_codes[value]
+        if kind is str and value in self.codes:
+            return self.codes[value]
         if not self.is_missing(value):
             return self._read(value)
         if not self.column.nullable:
@@ -123,11 +124,6 @@ class Codec:
         if float in self._plain_types:
             kinds.append(Annotated[float, msgspec.Meta(ge=float(low), le=float(high))])
         return Union[tuple(kinds)] if kinds else None  # noqa: UP007  they are known only here
-
-    def code(self, value: Value) -> float:
-        """What :meth:`number` says, soonest for categories spelt as in the contract."""
-        found = self._plain_codes.get(value)  # type: ignore[arg-type]
-        return self.number(value) if found is None else found
 
     def is_missing(self, value: Value) -> bool:
         """Whether a value stands for "no value": null, blank, or listed as missing."""
@@ -219,9 +215,8 @@ class Codec:
             numbers = self._plain_column(values)
             if numbers is not None:
                 return numbers
-        elif kinds == {str} and self._plain_codes:
-            plain: dict[Any, float] = self._plain_codes
-            codes = [plain.get(value) for value in values]
+        elif kinds == {str} and self.codes:
+            codes = list(map(self.codes.get, values))
             if None not in codes:
                 return np.array(codes, dtype=np.float64)
         return np.array([self.number(value) for value in values], dtype=np.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, NotRequired, TypedDict
@@ -45,8 +45,8 @@ class Encoder:
         self._features = [Codec(column) for column in contract.features]
         self._numbers = [(codec.column.name, codec.number) for codec in self._features]
         names = [codec.column.name for codec in self._features]
-        self._values_of = itemgetter(*names, names[0])  # and one more: always a tuple
-        self._coded = [(j, c.code) for j, c in enumerate(self._features) if not c.plain]
+        self._values_of = _getter(names)
+        self._coded = [(j, c.codes, c) for j, c in enumerate(self._features) if not c.plain]
         self._carried = [Codec(column) for column in contract.sensitive]
         self._target = Codec(msgspec.structs.replace(contract.target, nullable=True))
         self._time = None if contract.time is None else Codec(contract.time)
@@ -78,14 +78,15 @@ class Encoder:
             if len(rows) < _FEW:
                 for i, row in enumerate(rows):
                     values = list(self._values_of(row))
-                    for j, code in self._coded:
-                        values[j] = code(values[j])
-                    X[i] = values[:-1]
+                    for j, codes, codec in self._coded:
+                        code = codes.get(values[j])
+                        values[j] = codec.number(values[j]) if code is None else code
+                    X[i] = values
             else:
-                columns = list(zip(*map(self._values_of, rows), strict=True))
-                for j, code in self._coded:
-                    columns[j] = tuple(map(code, columns[j]))
-                for j, column in enumerate(columns[:-1]):
+                columns: list[Any] = list(zip(*map(self._values_of, rows), strict=True))
+                for j, _, codec in self._coded:
+                    columns[j] = codec.numbers_of(columns[j])
+                for j, column in enumerate(columns):
                     X[:, j] = column
         except ValueError:
             return self.encode_rows(rows)
@@ -176,8 +177,12 @@ class Encoder:
         return [None if codec.is_missing(value) else str(value).strip() for value in given]
 
     def logged(self, row: Row) -> tuple[Value, ...]:
-        """The values of a row that the prediction log keeps, in the order of logged_columns."""
-        return tuple(map(row.get, self.logged_columns))
+        """The values of a row that the prediction log keeps, in the order of logged_columns.
+
+        The row must have passed encoding.
+        """
+        carried = [row.get(codec.column.name) for codec in self._carried]
+        return (*self._values_of(row), *carried)
 
     # -- rows, as the prediction log gives them back --------------------------------------------
 
@@ -309,6 +314,13 @@ class Encoder:
         if abs(number) > LARGEST_AMOUNT:
             raise ValueError(f"expected a number of at most {LARGEST_AMOUNT:g}")
         return number
+
+
+def _getter(names: list[str]) -> Callable[[Row], tuple[Value, ...]]:
+    """Gives the values of a row by these names; raises KeyError."""
+    if len(names) == 1:  # for which itemgetter gives no tuple
+        return lambda row: (row[names[0]],)
+    return itemgetter(*names)
 
 
 def _labels(contract: Contract) -> dict[str, float]:

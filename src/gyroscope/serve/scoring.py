@@ -495,28 +495,27 @@ def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePredicti
 
 def _many_answers(champion: Champion, asked: _Asked, found: _Found) -> ManyPredictions:
     bundle, numbers = champion.bundle, found.numbers
-    answers = []
-    for i, prediction in enumerate(found.predictions):
-        listed, rest = _listed(champion.features, asked, found, i)
-        answers.append(
-            RowPrediction(
-                prediction_id=prediction.id,
-                time=prediction.time,
-                **_outcome(bundle, prediction.score),
-                explained=_explained(bundle, numbers, found.first + i),
-                margin=numbers.margins[found.first + i] if asked.k else UNSET,
-                base=numbers.bases[found.first + i] if numbers.classes else UNSET,
-                contributions=listed,
-                rest=rest,
-                sentence=found.sentences[i] if found.sentences else UNSET,
-            )
-        )
+    said: list[dict[str, Any]] = [_outcome(bundle, p.score) for p in found.predictions]
+    if asked.k:
+        for i, outcome in enumerate(said):
+            listed, rest = _listed(champion.features, asked, found, i)
+            outcome |= {
+                "explained": _explained(bundle, numbers, found.first + i),
+                "margin": numbers.margins[found.first + i],
+                "base": numbers.bases[found.first + i] if numbers.classes else UNSET,
+                "contributions": listed,
+                "rest": rest,
+                "sentence": found.sentences[i] if found.sentences else UNSET,
+            }
     return ManyPredictions(
         model=champion.deployed.model,
         version=champion.version,
         threshold=_threshold(bundle),
         base=numbers.bases[found.first] if asked.k and not numbers.classes else UNSET,
-        predictions=tuple(answers),
+        predictions=tuple(
+            RowPrediction(prediction_id=prediction.id, time=prediction.time, **outcome)
+            for prediction, outcome in zip(found.predictions, said, strict=True)
+        ),
     )
 
 
