@@ -17,8 +17,8 @@ from gyroscope.train.families.own_estimator import OwnEstimator
 from gyroscope.train.fidelity import check_fidelity
 
 pytest.importorskip("skops")
-from sklearn.impute import SimpleImputer
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, QuantileRegressor, Ridge
 from sklearn.pipeline import make_pipeline
 from skops.io import dump
