@@ -49,7 +49,7 @@ class OwnEstimator:
         """
         from sklearn.base import clone
 
-        model = clone(self._given(sample.task))
+        model = clone(self.given(sample.task))
         unset = [
             name
             for name, value in model.get_params().items()
@@ -75,7 +75,8 @@ class OwnEstimator:
             parameters={"file": self._file.name, "estimator": _in_one_line(model)},
         )
 
-    def _given(self, task: Task) -> Any:
+    def given(self, task: Task) -> Any:
+        """The estimator in the file, unfitted; raises as :meth:`fit` does."""
         from sklearn.base import is_regressor
 
         try:
