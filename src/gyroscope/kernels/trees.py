@@ -97,8 +97,8 @@ class CompiledTrees:
         points, weights = _quadrature(most_pairs)
         self._arrays = {  # kept alive: the kernels only hold their addresses
             "nodes": nodes,
-            "values": np.require(value, np.float64, "CA"),
-            "roots": np.require(roots, np.int32, "CA"),
+            "values": np.require(value, np.float64, ("C", "A")),
+            "roots": np.require(roots, np.int32, ("C", "A")),
             "splits": paths.splits(nodes),
             "leaves": value[paths.leaves],
             "first_split": paths.first_split,

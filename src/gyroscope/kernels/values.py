@@ -46,7 +46,7 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         known = self.values
         if known.dtype not in NUMBER_TYPES:
             known = known.astype(np.float64)
-        known = np.require(known, requirements="CA")
+        known = np.require(known, requirements=("C", "A"))
         return self if known is self.values else msgspec.structs.replace(self, values=known)
 
 
