@@ -68,17 +68,16 @@ class TreeScorer:
         nodes, single = [part._nodes for part in parts], parts[0]._single
         if any(part._single != single for part in parts):
             return None
-        shared = all(_same_splits(nodes[0], other) for other in nodes[1:])
-        fields = msgspec.structs.asdict(nodes[0]) if shared else _end_to_end(nodes)
-        if shared:
+        trees = [len(each.roots) for each in nodes]
+        if all(_same_splits(nodes[0], other) for other in nodes[1:]):
+            fields = msgspec.structs.asdict(nodes[0])
             fields["value"] = np.column_stack([each.value for each in nodes])
-            first = np.zeros(len(nodes[0].roots), dtype=np.int32)
+            first = np.zeros(trees[0], dtype=np.int32)
         else:
-            first = np.repeat(np.arange(len(nodes)), [len(each.roots) for each in nodes])
+            fields = _end_to_end(nodes)
+            first = np.repeat(np.arange(len(nodes), dtype=np.int32), trees)
         bases = np.array([part._base for part in parts])
-        return compiled_trees(
-            **fields, base=bases, single=single, first_output=first.astype(np.int32)
-        )
+        return compiled_trees(**fields, base=bases, single=single, first_output=first)
 
 
 def _same_splits(one: Nodes, other: Nodes) -> bool:
