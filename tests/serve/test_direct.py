@@ -24,6 +24,7 @@ from gyroscope.serve.guard import Guard
 from gyroscope.serve.listener import Listener
 from gyroscope.serve.protocol import BoundedProtocol
 
+NOW = "Fri, 27 Nov 2026 04:00:00 GMT"
 PATH = "/v1/models/churn/predict"
 
 
@@ -43,6 +44,7 @@ async def connected(
     config = Listener(app, app.state / "unused", "127.0.0.1").config
     config.load()
     loop, state = asyncio.get_running_loop(), ServerState()
+    state.default_headers = [(b"date", NOW.encode())]
     server = await loop.create_server(lambda: BoundedProtocol(config, state, {}, loop), "127.0.0.1")
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -324,6 +326,12 @@ def test_a_connection_that_is_to_be_closed_is_closed_after_its_answer(churn: Ser
     found = churn.run(asked())
     assert found.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"prediction_id" in found
+
+
+def test_answers_say_when_they_were_made_as_all_others_do(churn: Served) -> None:
+    one, many = in_turn(churn, [post({"row": ROW}), post({"rows": [ROW]})])
+    assert one.headers["date"] == NOW.lower()
+    assert set(one.headers) == set(many.headers)
 
 
 def test_a_client_that_leaves_meanwhile_harms_nobody(churn: Served) -> None:

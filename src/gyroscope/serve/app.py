@@ -160,7 +160,7 @@ class Application:
         await reply.answer(answer, close=unread)
 
     async def _health(self, scope: Scope) -> Answer:
-        _check_method(scope["method"], "GET")
+        _check_method(scope["method"], "GET", "HEAD")
         return await health(scope["path"], self.models, self._logs, self.watch)
 
     def _route(self, path: str) -> tuple[Route | None, str]:
@@ -174,9 +174,9 @@ class Application:
 create_app = Application  # the usual name of what makes an ASGI application
 
 
-def _check_method(given: str, allowed: str) -> None:
-    if given != allowed:
-        raise MethodError(given, allowed)
+def _check_method(given: str, *allowed: str) -> None:
+    if given not in allowed:
+        raise MethodError(given, ", ".join(allowed))
 
 
 def _log_access(scope: Scope, began: float, request_id: str, status: int) -> None:

@@ -120,7 +120,7 @@ class WholeExchange(Protocol):
         ...
 
     def answer(self, data: bytes) -> bool:
-        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        """Send the headers and body of a success; False, and nothing sent, if it has to wait."""
         ...
 
 
@@ -163,16 +163,16 @@ class Reply:
 
 
 def whole_success(body: bytes, request_id: bytes, kind: str = JSON) -> bytes:
-    """An answer with status 200, status line and all."""
+    """Headers and body of an answer with status 200."""
     return _head_of_success(kind) % (request_id, len(body)) + body
 
 
 @lru_cache(maxsize=8)  # there are not that many content types
 def _head_of_success(kind: str) -> bytes:
-    """Status line and headers of an answer; request id and length are to be filled in."""
+    """Headers of an answer; request id and length are to be filled in."""
     headers = [(b"content-type", kind.encode()), *_ON_ANSWERS_WITH_DATA]
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"HTTP/1.1 200 OK\r\n%bx-request-id: %%b\r\ncontent-length: %%d\r\n\r\n" % lines
+    return b"%bx-request-id: %%b\r\ncontent-length: %%d\r\n\r\n" % lines
 
 
 def request_id_of(headers: dict[bytes, bytes]) -> str:

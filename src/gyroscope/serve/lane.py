@@ -20,7 +20,7 @@ import numpy as np
 from gyroscope.bundle.base import Matrix
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.futures import settle
-from gyroscope.serve.scoring import Numbers, Wish, numbers_of
+from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 
 _LONG_S = 0.005  # a call expected to take longer leaves the event loop to other requests
 

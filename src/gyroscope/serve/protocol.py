@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -52,14 +53,14 @@ class Exchange:
         return body
 
     def answer(self, data: bytes) -> bool:
-        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        """Send the headers and body of a success; False, and nothing sent, if it has to wait."""
         cycle = self._cycle
         if cycle.flow.write_paused or cycle.response_started or not cycle.keep_alive:
             return False
         if cycle.disconnected:
             return True  # nobody is left to answer
         cycle.response_started = cycle.response_complete = True
-        cycle.transport.write(data)
+        cycle.transport.write(_opening(tuple(cycle.default_headers)) + data)
         cycle.message_event.set()
         cycle.on_response()
         return True
@@ -67,6 +68,13 @@ class Exchange:
     def hand_over(self, app: ASGIApp) -> None:
         """Have a task answer by the messages of ASGI."""
         self._protocol.start_task(self._cycle, app)
+
+
+@lru_cache(maxsize=4)  # the date is another each second
+def _opening(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """How each success begins."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    return b"".join([b"HTTP/1.1 200 OK\r\n", *lines])
 
 
 class BoundedProtocol(HttpToolsProtocol):
