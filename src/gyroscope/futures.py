@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 _T = TypeVar("_T")
 
@@ -19,3 +20,13 @@ def settle(future: asyncio.Future[_T], outcome: _T | Exception) -> None:
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
+
+
+def tell_each(told: Iterable[tuple[Callable[[_T], None], _T]]) -> None:
+    """Tell each how it went, also if telling one of them fails: the event loop is told of that."""
+    for then, outcome in told:
+        try:
+            then(outcome)
+        except Exception as error:  # noqa: BLE001  it must not keep the others from their answers
+            context: dict[str, Any] = {"message": "a callback failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)

@@ -121,12 +121,18 @@ def deploy(
 class Served:
     """An application that has been started, asked without a socket."""
 
-    def __init__(self, app: Application, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        app: Application,
+        headers: dict[str, str] | None = None,
+        *,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
         self.state = app.state
         self.watch = app.watch
         self.app = app
         self._headers = headers or {}
-        self._runner = asyncio.Runner()
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
         self._to_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
         self._from_app: asyncio.Queue[Any] = asyncio.Queue()
 

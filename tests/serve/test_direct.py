@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import socket
+import struct
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.serve.conftest import ROW, Served, deploy, small_bundle
@@ -20,12 +24,15 @@ from uvicorn.server import ServerState
 
 from gyroscope.errors import LogError
 from gyroscope.serve.app import Application, create_app
+from gyroscope.serve.direct import _Passage
 from gyroscope.serve.guard import Guard
+from gyroscope.serve.http import Limits
 from gyroscope.serve.listener import Listener
 from gyroscope.serve.protocol import BoundedProtocol
 
 NOW = "Fri, 27 Nov 2026 04:00:00 GMT"
 PATH = "/v1/models/churn/predict"
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Heard(NamedTuple):
@@ -38,12 +45,14 @@ class Heard(NamedTuple):
 
 @asynccontextmanager
 async def connected(
-    app: Application,
+    app: Application, connections: set[Any] | None = None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to the protocol that the server speaks."""
     config = Listener(app, app.state / "unused", "127.0.0.1").config
     config.load()
     loop, state = asyncio.get_running_loop(), ServerState()
+    if connections is not None:
+        state.connections = connections
     state.default_headers = [(b"date", NOW.encode())]
     server = await loop.create_server(lambda: BoundedProtocol(config, state, {}, loop), "127.0.0.1")
     async with server:
@@ -53,10 +62,14 @@ async def connected(
         finally:
             writer.close()
             await writer.wait_closed()
+            for protocol in list(state.connections):
+                protocol.transport.abort()
+            await asyncio.sleep(0)
 
 
 async def answer(reader: asyncio.StreamReader) -> Heard:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    async with asyncio.timeout(10):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
     status, *lines = head.rstrip().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
     body = await reader.readexactly(int(headers["content-length"]))
@@ -204,7 +217,7 @@ REQUESTS = [
     post({"rows": [ROW, ROW]}),
     post({"row": ROW}, "X-Request-Id: mine"),
     post(b'{"row": '),
-    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    HEALTH,
     post({"row": ROW}).replace(
         b"Content-Length: %d\r\n\r\n" % LENGTH,
         b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % LENGTH,
@@ -348,6 +361,124 @@ def test_a_client_that_leaves_meanwhile_harms_nobody(churn: Served) -> None:
 
     churn.run(left())
     assert len(logged(churn.state).predictions) - before in (1, 2)
+
+
+def test_a_client_that_leaves_between_its_own_requests_harms_nobody(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uvloop raises if a closed connection is written to: a whole group went without answers."""
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(1)
+
+    async def left(app: Application) -> list[dict[str, Any]]:
+        loop, faults = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _, context: faults.append(context))
+        async with connected(app) as (reader, writer):
+            leaving = socket.create_connection(writer.get_extra_info("peername"))
+            leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            leaving.sendall(post({"row": ROW}) * 3)
+            await asyncio.to_thread(begun.acquire)
+            await asyncio.to_thread(begun.acquire)  # the first was answered
+            leaving.close()
+            writer.write(HEALTH)
+            await answer(reader)  # the server has looked at its connections since
+            go_on.release(10)
+            writer.write(post({"row": ROW}))
+            assert (await answer(reader)).status == 200
+        return faults
+
+    with Served(create_app(state), loop_factory=uvloop.new_event_loop) as server:
+        appends = server.app._logs.of("churn")._appends._predictions
+        write = appends._write
+
+        def written(rows: Any) -> None:
+            begun.release()
+            go_on.acquire()
+            write(rows)
+
+        monkeypatch.setattr(appends, "_write", written)
+        assert server.run(left(server.app)) == []
+
+
+@pytest.mark.parametrize("where", ["scored", "written"])
+def test_telling_one_may_fail_and_the_others_are_answered(
+    churn: Served, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    deed = getattr(_Passage, where)
+    calls: list[None] = []
+
+    def failing(self: _Passage, outcome: Any) -> None:
+        calls.append(None)
+        if len(calls) == 1:
+            raise RuntimeError("the connection is closed")
+        deed(self, outcome)
+
+    monkeypatch.setattr(_Passage, where, failing)
+
+    async def asked() -> tuple[int, int]:
+        faults: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
+        async with connected(churn.app) as (_, one), connected(churn.app) as (reader, other):
+            one.write(post({"row": ROW}))
+            other.write(post({"row": ROW}))
+            return (await answer(reader)).status, len(faults)
+
+    assert churn.run(asked()) == (200, 1)
+
+
+def test_an_answer_to_head_has_no_body(churn: Served) -> None:
+    async def asked() -> tuple[bytes, Heard]:
+        async with connected(churn.app) as (reader, writer):
+            writer.write(HEALTH.replace(b"GET", b"HEAD") + HEALTH)
+            return await reader.readuntil(b"\r\n\r\n"), await answer(reader)
+
+    head, following = churn.run(asked())
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert following.body == {"status": "ok"}
+
+
+def test_what_follows_a_body_is_no_header(churn: Served, taken: list[bool]) -> None:
+    chunked = REQUESTS[-1].removesuffix(b"\r\n")
+    [heard] = in_turn(churn, [chunked + b"Host: elsewhere\r\nIdempotency-Key: one\r\n\r\n"])
+    assert heard.status == 200
+    assert taken == [True]
+
+
+def test_the_limit_of_bodies_holds_for_all(state: Path) -> None:
+    with Served(create_app(state, limits=Limits(body_bytes=300))) as server:
+        heard = in_turn(
+            server, [post({"row": ROW}), post(json.dumps({"row": ROW}).encode() + b" " * 200)]
+        )
+    assert [one.status for one in heard] == [200, 413]
+
+
+def test_what_a_client_sends_ahead_waits_outside(churn: Served) -> None:
+    """Each answer let some hundred more requests in, all of which were kept."""
+    ahead = post({"row": ROW}) * 5_000
+
+    async def most() -> int:
+        connections: set[Any] = set()
+        async with connected(churn.app, connections) as (reader, writer):
+            writer.write(ahead)
+            waiting = []
+            for _ in range(20):
+                await answer(reader)
+                waiting += [len(one.pipeline) for one in connections]
+            return max(waiting)
+
+    assert churn.run(most()) * len(post({"row": ROW})) < 600_000
+
+
+def test_a_connection_that_waits_keeps_no_body(churn: Served) -> None:
+    large = json.dumps({"row": {**ROW, "note": "n" * 50_000}}).encode()
+
+    async def kept() -> list[int]:
+        connections: set[Any] = set()
+        async with connected(churn.app, connections) as (reader, writer):
+            writer.write(post(large))
+            assert (await answer(reader)).status == 200
+            return [len(one.cycle.body) for one in connections]
+
+    assert churn.run(kept()) == [0]
 
 
 def test_each_answer_is_a_line_of_the_access_log(

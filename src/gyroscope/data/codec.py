@@ -27,6 +27,7 @@ EXACT_INTEGERS = 2**53  # from here on a float64 cannot tell neighbouring intege
 # For msgspec: values in JSON that are exact beyond doubt.
 PlainInteger = Annotated[int, msgspec.Meta(ge=-EXACT_INTEGERS, le=EXACT_INTEGERS)]
 PlainFloat = Annotated[float, msgspec.Meta(ge=-float(EXACT_INTEGERS), le=float(EXACT_INTEGERS))]
+_NoNumber = Annotated[int, msgspec.Meta(ge=1, le=0)]
 PlainValue = str | PlainInteger | PlainFloat | bool | None
 _NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
 _KINDS: dict[type, str] = {
@@ -123,7 +124,7 @@ class Codec:
             kinds.append(Annotated[int, msgspec.Meta(ge=math.ceil(low), le=math.floor(high))])
         if float in self._plain_types:
             kinds.append(Annotated[float, msgspec.Meta(ge=float(low), le=float(high))])
-        return Union[tuple(kinds)] if kinds else None  # noqa: UP007  they are known only here
+        return Union[tuple(kinds or [_NoNumber])]  # noqa: UP007  they are known only here
 
     def is_missing(self, value: Value) -> bool:
         """Whether a value stands for "no value": null, blank, or listed as missing."""

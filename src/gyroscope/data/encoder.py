@@ -69,7 +69,11 @@ class Encoder:
         plain = {c.column.name: c.plain_type() for c in self._features if c.plain}
         others = dict.fromkeys(self._known - plain.keys(), PlainValue)
         optional = dict.fromkeys(self._optional, NotRequired[PlainValue])
-        return TypedDict("PlainRow", {**others, **plain, **optional})  # type: ignore[operator]
+        columns = {**others, **plain, **optional}
+        # msgspec knows a name by the UTF-8 that CPython keeps with it from its first use on; until
+        # then it takes each name that is not ASCII for an empty one.
+        msgspec.json.encode(list(columns))
+        return TypedDict("PlainRow", columns)  # type: ignore[operator]
 
     def encode_plain_rows(self, rows: Sequence[Row]) -> Matrix:
         """What :meth:`encode_rows` says of rows of :meth:`plain_row` without unknown names."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from gyroscope.errors import LogError
-from gyroscope.futures import settle
+from gyroscope.futures import settle, tell_each
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log.base import Appends
 
@@ -127,8 +127,7 @@ class _Gatherer(Generic[_Row]):
 
 def _settle(group: _Group[_Row], outcomes: Sequence[Exception | None]) -> None:
     """Tell for each append, on the event loop, how it went."""
-    for then, outcome in zip(group.then, outcomes, strict=True):
-        then(outcome)
+    tell_each(zip(group.then, outcomes, strict=True))
     group.settled.set_result(None)
 
 

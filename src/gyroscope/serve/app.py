@@ -89,7 +89,9 @@ class Application:
         }
         note = _log_access if access_log else None
         # What the server asks before it begins a task.
-        self.direct = Direct(self.models, self._logs, guard, self._endpoints.lane, note)
+        self.direct = Direct(
+            self.models, self._logs, guard, self._endpoints.lane, limits=limits, note=note
+        )
         self._control = LazyControl(self.models, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -24,6 +24,7 @@ from gyroscope.serve.http import (
     JSON,
     REQUEST_ID,
     Answer,
+    Limits,
     Reply,
     WholeExchange,
     check_content_type,
@@ -37,7 +38,7 @@ from gyroscope.serve.scoring import OneRow, answer_to, contributions_wanted, one
 
 _BEFORE, _AFTER = "/v1/models/", "/predict"  # the name of a model
 _LONGEST_HEAD, _MOST_HEADS = 2048, 1024  # bytes; heads that are kept
-_MOST_BYTES = 100_000  # of a body; what is larger takes long to read
+_MOST_BYTES = 100_000  # of a body, whatever the limits are; what is larger takes long to read
 
 AccessLog = Callable[[Scope, float, str, int], None]  # when it began, request id, status
 
@@ -81,9 +82,12 @@ class Direct:
         logs: ServerLogs,
         guard: Guard,
         lane: Lane,
+        *,
+        limits: Limits,
         note: AccessLog | None = None,
     ) -> None:
         self._models, self._logs, self._guard, self._lane = models, logs, guard, lane
+        self._most_bytes = min(_MOST_BYTES, limits.body_bytes)
         self._note = note
         self._heads: dict[bytes, KnownHead] = {}
 
@@ -125,7 +129,7 @@ class Direct:
     def take(self, admitted: Admitted, scope: Scope, exchange: DirectExchange) -> bool:
         """Take charge of a request; False if it has to go the ordinary way."""
         body = exchange.peek()
-        if body is None or len(body) > _MOST_BYTES:
+        if body is None or len(body) > self._most_bytes:
             return False
         began = time.perf_counter()
         try:

@@ -19,7 +19,7 @@ import numpy as np
 
 from gyroscope.bundle.base import Matrix
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.futures import settle
+from gyroscope.futures import settle, tell_each
 from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 
 _LONG_S = 0.005  # a call expected to take longer leaves the event loop to other requests
@@ -96,5 +96,4 @@ class _Group:
     def settle(self, paces: dict[Wish | None, float]) -> None:
         """Tell for each row how it went; in the thread of the event loop."""
         paces[self.wish] = self._took_s / len(self.rows)
-        for then, outcome in zip(self.then, self._outcomes, strict=True):
-            then(outcome)
+        tell_each(zip(self.then, self._outcomes, strict=True))

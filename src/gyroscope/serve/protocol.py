@@ -49,16 +49,17 @@ class Exchange:
         body = self.peek()
         if body is not None:
             self._cycle.body = bytearray()
-            self._cycle.flow.resume_reading()
+            if not self._protocol.pipeline:
+                self._cycle.flow.resume_reading()
         return body
 
     def answer(self, data: bytes) -> bool:
         """Send the headers and body of a success; False, and nothing sent, if it has to wait."""
         cycle = self._cycle
+        if self._is_gone():
+            return True
         if cycle.flow.write_paused or cycle.response_started or not cycle.keep_alive:
             return False
-        if cycle.disconnected:
-            return True  # nobody is left to answer
         cycle.response_started = cycle.response_complete = True
         cycle.transport.write(_opening(tuple(cycle.default_headers)) + data)
         cycle.message_event.set()
@@ -67,7 +68,14 @@ class Exchange:
 
     def hand_over(self, app: ASGIApp) -> None:
         """Have a task answer by the messages of ASGI."""
-        self._protocol.start_task(self._cycle, app)
+        if not self._is_gone():
+            self._protocol.start_task(self._cycle, app)
+
+    def _is_gone(self) -> bool:
+        """Whether nobody is left to answer; a transport knows it before the protocol is told."""
+        cycle = self._cycle
+        cycle.disconnected = cycle.disconnected or cycle.transport.is_closing()
+        return cycle.disconnected
 
 
 @lru_cache(maxsize=4)  # the date is another each second
@@ -92,6 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _unread_timer: asyncio.TimerHandle | None = None
     _feeding = False
     _due: tuple[RequestResponseCycle, ASGIApp] | None = None  # to begin once fed
+    _under_way: RequestResponseCycle | None = None  # what is answered now; ``cycle`` came last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -104,6 +113,9 @@ class BoundedProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
+        if self._under_way is not None and not self._under_way.response_complete:
+            self._under_way.disconnected = True  # requests behind it are never begun
+            self._under_way.message_event.set()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -187,6 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _begin(self, cycle: RequestResponseCycle, app: ASGIApp) -> Admitted | None:
         """Have a request answered; returns what its head said if no task does that."""
+        self._under_way = cycle
         exchange, direct, scope = Exchange(cycle, self), self._direct, cast(Scope, cycle.scope)
         if direct is not None and not cycle.more_body:
             admitted = direct.admit(scope)
@@ -196,7 +209,8 @@ class BoundedProtocol(HttpToolsProtocol):
         return None
 
     def _start_with(self, exchange: Exchange, cycle: RequestResponseCycle, app: ASGIApp) -> None:
-        cycle.scope["extensions"] = {EXCHANGE: exchange}  # type: ignore[dict-item]
+        if cycle.scope["method"] != "HEAD":  # whose answer is not sent whole
+            cycle.scope["extensions"] = {EXCHANGE: exchange}  # type: ignore[dict-item]
         self.start_task(cycle, app)
 
     def _at_head(self) -> bool:
@@ -228,7 +242,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         here = {"client": self.client, "server": self.server, "state": self.app_state.copy()}
         scope: Any = {**known.scope, **here}
-        self.cycle = cycle = RequestResponseCycle(
+        self.cycle = self._under_way = cycle = RequestResponseCycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,
@@ -261,15 +275,20 @@ class BoundedProtocol(HttpToolsProtocol):
             return  # read once more: see _parse
         super().on_headers_complete()
         self._in_head = False
+        self.headers = []  # what comes after the body is no header: it was not there to be checked
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        if self._under_way is not None:
+            self._under_way.body.clear()  # the connection may be idle for long
         super().on_response_complete()
         if self.transport.is_closing():
             self._await_reader()
+        elif self.pipeline:  # or each answer would let many more requests in
+            self.flow.pause_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """Only a request keeps a connection: bytes that begin none do not put this off."""
