@@ -6,10 +6,12 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.serve.conftest import CONTRACT, ROW
 
+from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.encoder import Encoder
 from gyroscope.errors import RequestError, RowError
 from gyroscope.serve.requests import RequestReader, _exact_predict, predict_request
@@ -132,3 +134,34 @@ def test_the_usual_row_is_plain_and_one_with_an_unknown_field_is_not() -> None:
     assert reader.read(json.dumps({"row": ROW}).encode()) is not None
     for odd in ({**ROW, "extra": 1}, {**ROW, "age": 121}, {"age": 40}):
         assert reader.read(json.dumps({"row": odd}).encode()) is None
+
+
+def of_columns(*columns: Column) -> Encoder:
+    target = Column(name="y", type=ColumnType.CATEGORY, role=Role.TARGET)
+    return Encoder(Contract(columns=(*columns, target), positive=("1",), negative=("0",)))
+
+
+def test_names_of_any_alphabet_are_known_and_an_empty_one_is_none_of_them() -> None:
+    """msgspec takes a name that is not ASCII for an empty one until its UTF-8 was asked for."""
+    text = "grö"
+    names = [
+        text + "ße: in m²",
+        "年齢",
+        "a:b",
+    ]  # made while running: a literal may be used elsewhere
+    reader = RequestReader(of_columns(*(Column(name=n, type=ColumnType.NUMBER) for n in names)))
+    row = dict.fromkeys(names, 1.5)
+    request = reader.read(json.dumps({"row": row}, ensure_ascii=False).encode())
+    assert request is not None
+    assert request.rows == [row]
+    for name in names:
+        other = {("" if n == name else n): value for n, value in row.items()}
+        assert reader.read(json.dumps({"row": other}, ensure_ascii=False).encode()) is None
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_limits_between_which_no_whole_number_lies_let_none_pass(nullable: bool) -> None:
+    column = Column(name="n", type=ColumnType.INTEGER, limits=(0.2, 0.8), nullable=nullable)
+    reader = RequestReader(of_columns(column))
+    taken = [reader.read(b'{"row": {"n": %b}}' % value) for value in (b"null", b"0", b"0.5", b"1")]
+    assert [one is not None for one in taken] == [nullable, False, False, False]
