@@ -165,3 +165,17 @@ def test_limits_between_which_no_whole_number_lies_let_none_pass(nullable: bool)
     reader = RequestReader(of_columns(column))
     taken = [reader.read(b'{"row": {"n": %b}}' % value) for value in (b"null", b"0", b"0.5", b"1")]
     assert [one is not None for one in taken] == [nullable, False, False, False]
+
+
+@pytest.mark.parametrize("many", [60, 500])
+def test_rows_of_many_columns_are_read_in_any_order(many: int) -> None:
+    names = [f"f{i}" for i in range(many)]
+    encoder = of_columns(*(Column(name=name, type=ColumnType.NUMBER) for name in names))
+    row = {name: float(i) for i, name in enumerate(names)}
+    for order in (names, names[::-1]):
+        body = json.dumps({"row": {name: row[name] for name in order}}).encode()
+        request = RequestReader(encoder).read(body)
+        assert request is not None
+        # Reading by the contract would cost the square of the number of its columns.
+        assert request.plain_for is (encoder if many < 100 else None)
+        assert encoder.encode_rows(request.rows).tolist() == [[*row.values()]]

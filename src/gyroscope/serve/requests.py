@@ -40,14 +40,21 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True):
 _OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
 
 
+# Columns of a contract by which rows are read. msgspec looks for a name from the one before on, so
+# that names in another order, or unknown ones, cost the square of their number.
+_MOST_COLUMNS = 64
+
+
 class RequestReader:
     """Reads most prediction requests fast: those that are beyond doubt, nothing else.
 
     With an encoder it takes only rows that mostly fit its contract, see
-    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one any.
+    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one, or for many columns, any.
     """
 
     def __init__(self, encoder: Encoder | None = None) -> None:
+        if encoder is not None and len(encoder.contract.columns) > _MOST_COLUMNS:
+            encoder = None
         self._encoder = encoder
         row = dict[str, PlainValue] if encoder is None else encoder.plain_row()
         body = msgspec.defstruct(
