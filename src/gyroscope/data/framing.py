@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 import msgspec
@@ -26,13 +27,18 @@ def array_out(value: Any) -> Any:
 
 def array_in(kind: Any, value: Any) -> Any:
     """What :func:`array_out` wrote, as the array of the type that msgspec expects."""
-    if getattr(kind, "__origin__", None) is not np.ndarray:
-        raise NotImplementedError(f"cannot read {kind}")
+    dtype = _dtype_of(kind)
     shape, content = value
     if isinstance(content, str):  # bytes in JSON
         content = base64.b64decode(content, validate=True)
-    dtype = np.dtype(get_args(get_args(kind)[1])[0])
     return np.frombuffer(content, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+
+
+@cache  # a profile has hundreds of arrays, of a few kinds
+def _dtype_of(kind: Any) -> np.dtype[Any]:
+    if getattr(kind, "__origin__", None) is not np.ndarray:
+        raise NotImplementedError(f"cannot read {kind}")
+    return np.dtype(get_args(get_args(kind)[1])[0])
 
 
 def framed(kind: bytes, record: object) -> bytes:

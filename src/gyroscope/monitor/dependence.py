@@ -32,13 +32,18 @@ def dependences(
     changes = dependence_changes(
         reference.joint,
         [joint for _, joint in known],
-        reference_rows=round(reference.joint.n / factors[0]),
-        current_rows=[round(joint.n / factors[k + 1]) for k, joint in known],
+        reference_rows=_worth(reference.joint.n, factors[0]),
+        current_rows=[_worth(joint.n, factors[k + 1]) for k, joint in known],
     )
     for (k, _), change in zip(known, changes, strict=True):
         if change.pair is not None and min(change.n_reference, change.n_current) >= rules.min_rows:
             found[k] = _dependence(reference.spec, change, rules)
     return found
+
+
+def _worth(rows: int, factor: float) -> int:
+    """How many independent rows these are worth: one at least, however alike they are."""
+    return max(round(rows / factor), 1)
 
 
 def _dependence(spec: ProfileSpec, change: DependenceChange, rules: DriftRules) -> Examined:
@@ -58,7 +63,7 @@ def _dependence(spec: ProfileSpec, change: DependenceChange, rules: DriftRules) 
         threshold=math.sqrt(rules.material_psi),
         limit=f"{math.sqrt(rules.material_psi):.2g}",
         found=f"{one} and {other} go together differently",
-        calm=f"no sure change of how columns go together, the least so {one} and {other}",
+        calm=f"No sure change of how columns go together, the least so {one} and {other}",
         numbers=f"on Fisher's scale {value:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}, "
         f"worst of {change.pairs} pairs",
         change=lambda: wording.moved(

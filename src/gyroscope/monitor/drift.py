@@ -89,7 +89,8 @@ def drift_findings_by_window(
             done[large[k]].append(_too_few(column.spec.name, window, int(held.n[k]), needed))
         for shares in (missing_rates, unseen_shares, outside_shares):
             for position, found in zip(large, shares(held), strict=True):
-                examined[position] += [found] if found is not None else []
+                if found is not None:
+                    examined[position].append(found)
     for own, changes in zip(able, distributions(Kind.COLUMN_DRIFT, judgeable, rules), strict=True):
         for k, change in zip(own, changes, strict=True):
             examined[large[k]].append(change)
