@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -77,9 +77,11 @@ def _candidates(text: str) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     """Shapes that one text has, with the formats each may stand for."""
     if re.fullmatch(_ISO, text):
         yield _ISO, (None,)
-    for (day, formats), (time, suffix) in product(_DAYS, _TIMES):
-        if re.fullmatch(day + time, text):
-            yield day + time, tuple(form + suffix for form in formats)
+    for day, formats in _DAYS:
+        if re.match(day, text):
+            for time, suffix in _TIMES:
+                if re.fullmatch(day + time, text):
+                    yield day + time, tuple(form + suffix for form in formats)
 
 
 def _all_match(values: Any, shape: str) -> bool:

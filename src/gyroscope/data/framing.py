@@ -38,7 +38,8 @@ def array_in(kind: Any, value: Any) -> Any:
 def _dtype_of(kind: Any) -> np.dtype[Any]:
     if getattr(kind, "__origin__", None) is not np.ndarray:
         raise NotImplementedError(f"cannot read {kind}")
-    return np.dtype(get_args(get_args(kind)[1])[0])
+    dtype: np.dtype[Any] = np.dtype(get_args(get_args(kind)[1])[0])
+    return dtype
 
 
 def framed(kind: bytes, record: object) -> bytes:

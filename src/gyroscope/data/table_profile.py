@@ -264,13 +264,13 @@ class _Parts:
             missing=self._missing,
             rows=np.diff(self._bounds),
             longest_run=longest_run,
-            medians=self._medians(),
+            magnitudes=self._extreme_medians(),
             unlisted=self._spec.levels if self._spec.categorical else None,
         )
 
-    def _medians(self) -> list[float]:
+    def _extreme_medians(self) -> tuple[float, float] | None:
         if not self._magnitudes:
-            return []
+            return None
         lowest = min(first for _, first, _ in self._magnitudes)
         width = max(first + held.shape[1] for _, first, held in self._magnitudes) - lowest
         whole = np.zeros((int(self._large[-1]) + 1, width), dtype=np.int64)
@@ -279,7 +279,10 @@ class _Parts:
         seen = np.cumsum(whole, axis=1)
         total = seen[:, -1:]
         at = (seen >= (total + 1) // 2).argmax(axis=1)[total[:, 0] > 0]
-        return [sum(magnitude_bounds(int(cell) + lowest)) / 2 for cell in np.unique(at)]
+        if not at.size:
+            return None
+        low, high = (sum(magnitude_bounds(int(cell) + lowest)) / 2 for cell in (at.min(), at.max()))
+        return low, high
 
 
 # -- a table --------------------------------------------------------------------------------------
@@ -346,7 +349,8 @@ def _sampled(table: Table, name: str) -> tuple[Any, Iterator[Any]]:
     for piece in table.pieces(name):
         for chunk in chunks_of(piece):
             low, high = np.searchsorted(rows, [first, first + len(chunk)])
-            taken.append(chunk.take(pa.array(rows[low:high] - first)))
+            every = high - low == len(chunk)
+            taken.append(chunk if every else chunk.take(pa.array(rows[low:high] - first)))
             first += len(chunk)
         size += piece.nbytes
         held = [*held, piece] if size <= 2 * PIECE else []

@@ -10,12 +10,12 @@ from gyroscope.data.profile import Profile
 from gyroscope.findings import Kind
 from gyroscope.monitor import wording
 from gyroscope.monitor.changes import DriftRules, Examined
-from gyroscope.monitor.design_effects import table_factors
+from gyroscope.monitor.design_effects import TableEffects
 from gyroscope.stats.dependence import DependenceChange, dependence_changes
 
 
 def dependences(
-    reference: Profile, currents: Sequence[Profile], rules: DriftRules
+    reference: Profile, effects: TableEffects, currents: Sequence[Profile], rules: DriftRules
 ) -> list[Examined | None]:
     """Of each window the pair of columns whose correlation changed most surely, if it is known.
 
@@ -24,7 +24,7 @@ def dependences(
     """
     if reference.joint is None:
         return [None] * len(currents)
-    factors = table_factors(reference, [reference.n, *(current.n for current in currents)])
+    factors = effects.factors([reference.n, *(current.n for current in currents)])
     known = [
         (k, joint) for k, current in enumerate(currents) if (joint := current.joint) is not None
     ]

@@ -15,7 +15,8 @@ from gyroscope.records import ArrayRecord
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 
-_BLOCK = 100  # rows
+_ROWS = 100, 1000  # of a block, at least and at most
+_PRODUCTS = 250_000  # for which no library starts threads
 _AT_ONCE = 30_000  # pairs of columns, of all samples, so that they stay in the processor's cache
 _NO_PAIR = np.array([0.0, 1.0, 0.0, 1.0, 1.0])  # moments in place of those of a pair left out
 
@@ -67,8 +68,9 @@ def cross_products(scores: npt.ArrayLike) -> CrossProducts:
     products, squares, quartics, cubes = np.zeros((4, p, p))
     # In small blocks: for one large product some libraries start threads that wait for one another
     # longer than it takes.
-    for first in range(0, len(x), _BLOCK):
-        block = x[first : first + _BLOCK]
+    rows = min(max(_PRODUCTS // max(p * p, 1), _ROWS[0]), _ROWS[1])
+    for first in range(0, len(x), rows):
+        block = x[first : first + rows]
         square = block * block
         products += block.T @ block
         squares += square.T @ block
