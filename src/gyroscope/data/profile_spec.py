@@ -86,8 +86,9 @@ def number_spec(
 
     Of more than ``SAMPLED`` values so many, evenly taken, are looked at.
     """
-    sample = values[even_rows(values.size, SAMPLED)]
-    present = np.sort(sample[np.isfinite(sample)])
+    sample = values if values.size <= SAMPLED else values[even_rows(values.size, SAMPLED)]
+    present = sample[np.isfinite(sample)]
+    present.sort()
     edges = _edges(present)
     bins = _bins(present, edges) if len(edges) else (0,)
     return ColumnSpec(name=name, type=type, unit=unit, format=format, edges=tuple(edges), bins=bins)
