@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property, lru_cache
 
 import msgspec
@@ -83,6 +82,8 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property  # every stored profile asks for it
     def digest(self) -> bytes:
         """16 bytes that are the same for equal specs only."""
+        import hashlib  # brings OpenSSL, which a comparison of two tables does not need
+
         return hashlib.blake2b(msgspec.msgpack.encode(self), digest_size=16).digest()
 
     def to_bytes(self) -> bytes:
