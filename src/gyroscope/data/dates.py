@@ -57,10 +57,11 @@ def dates_of(values: Any) -> Dates | None:
     must be dates of the calendar. Where day and month could change places, the order in which
     the dates come nearer to ascending is taken.
     """
-    examined = values.take(list(range(0, len(values), -(-len(values) // EXAMINED)))).to_pylist()
-    for shape, formats in _candidates(examined[0]):
+    for shape, formats in _candidates(values[0].as_py()):
         if not _all_match(values, shape):
             continue
+        evenly = range(0, len(values), -(-len(values) // EXAMINED))
+        examined = values.take(list(evenly)).to_pylist()
         fitting = [(f, moments) for f in formats if (moments := _parsed(examined, f)) is not None]
         if fitting:
             chosen, moments = max(fitting, key=lambda pair: _ascents(pair[1]))
