@@ -2,13 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* A function with all that is inlined into it is compiled a second time, for processors with wider
- * vectors, and the loader chooses. The operations, and so the numbers, are the same. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
-#define WIDE __attribute__((target_clones("avx2", "default")))
-#else
-#define WIDE
-#endif
+#include "processors.h"
 
 #define BLOCK 512 /* numbers that stay in the first cache */
 

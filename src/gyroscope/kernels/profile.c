@@ -258,7 +258,8 @@ static inline int64_t zeros_of(const double *v, int n, double *least)
 
 /* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
  * for blocks. Lowers *least to the least |x| > 0 of them; returns how many are zero. */
-WIDE static int64_t add_block(struct moments *m, const double *v, int n, double *least)
+FOR_EACH_PROCESSOR
+static int64_t add_block(struct moments *m, const double *v, int n, double *least)
 {
     struct extent e = extent_of(v, n);
     double mean = e.sum / n;
@@ -321,7 +322,8 @@ static void add_part(int64_t *held, int32_t cells, const int32_t *bins, int32_t 
  * deviations, least, largest) and sketch[1024] come filled with zeros.
  * The edges are followed by as many infinities again, one more.
  * Returns 0, or 1 if there are more edges than it can tell apart. */
-WIDE int gyro_tally_numbers(const struct numbers *s, int32_t type, const int64_t *bounds,
+FOR_EACH_PROCESSOR
+int gyro_tally_numbers(const struct numbers *s, int32_t type, const int64_t *bounds,
                        const int32_t *groups, int32_t parts, const double *edges, int32_t n_edges,
                        const int32_t *bins, int32_t n_bins, int64_t *counts, int64_t *binned,
                        int64_t *all_magnitudes, int64_t *missing, int64_t *totals,

@@ -75,7 +75,8 @@ static inline void scan_longest(struct runs *r, const double *v, int n)
 
 /* Reads the next values, of which those larger than most count as missing. What their order says
  * is of use only while it may be that of the values, or while they may stand in so many groups. */
-WIDE void gyro_scan_runs(const struct numbers *s, int32_t type, double most, int64_t groups,
+FOR_EACH_PROCESSOR
+void gyro_scan_runs(const struct numbers *s, int32_t type, double most, int64_t groups,
                     struct runs *r)
 {
     double v[BLOCK];
