@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from gyroscope.data.cells import ColumnSpec, FloatArray, ProfileSpec
 from gyroscope.data.outcomes import (
     LabelDispersions,
@@ -24,9 +26,12 @@ from gyroscope.stats.association import (
     AssociationChange,
     correlation_change,
     mutual_information_change,
+    pooled_tables,
 )
 from gyroscope.stats.dispersion import is_dependent, pool
 from gyroscope.stats.multiplicity import benjamini_hochberg
+
+_STEP, _STEPS = 1.1, 100  # by which a number of rows that would be enough is looked for
 
 
 def association_findings(
@@ -41,7 +46,8 @@ def association_findings(
 ) -> list[Finding]:
     """Hold the association of each column with the label against the reference.
 
-    Numbers by the correlation of ranks with the label, categories by their mutual information. Two
+    Numbers by the correlation of ranks with the label, categories by their mutual information, of
+    which rare ones count as one. Two
     samples whose correlation differs by d have a PSI of about d^2 of column and label together, and
     mutual information is about half the squared correlation; so what is material follows from what
     is for a column.
@@ -61,30 +67,57 @@ def association_findings(
         return [too_few(kind, "association", "all columns", window, n=len(y), needed=needed)]
     varied = dispersions.association if dispersions else ((),) * len(spec.columns)
     dependent = is_dependent(pool(varied))
-    found = [
-        _change(
-            column,
-            *effective(
-                [own] if dependent or is_dependent(own) else [],
-                table.sum(axis=1),
-                [contingency(coarse_codes(x, column), y, len(table))],
-            ),
+    found: list[AssociationChange | Finding] = []
+    for column, own, table, x in zip(spec.columns, varied, reference.tables, X.T, strict=True):
+        then, windows = effective(
+            [own] if dependent or is_dependent(own) else [],
+            table.sum(axis=1),
+            [contingency(coarse_codes(x, column), y, len(table))],
         )
-        for column, own, table, x in zip(spec.columns, varied, reference.tables, X.T, strict=True)
-    ]
-    corrected = benjamini_hochberg([change.p_value for change in found])
+        change = _change(column, then, windows[0])
+        found.append(change or _too_few_for_levels(column, then, windows[0], len(y), window))
+    changes = [change for change in found if isinstance(change, AssociationChange)]
+    corrected = iter(benjamini_hochberg([change.p_value for change in changes]))
     return [
-        _finding(column, change, float(p), n=len(y), window=window, rules=rules)
-        for column, change, p in zip(spec.columns, found, corrected, strict=True)
+        change
+        if isinstance(change, Finding)
+        else _finding(column, change, float(next(corrected)), n=len(y), window=window, rules=rules)
+        for column, change in zip(spec.columns, found, strict=True)
     ]
 
 
-def _change(column: ColumnSpec, then: FloatArray, windows: FloatArray) -> AssociationChange:
-    (now,) = windows
+def _change(column: ColumnSpec, then: FloatArray, now: FloatArray) -> AssociationChange | None:
+    """The change between tables of independent rows; None if they are too few for the levels."""
     if column.categorical:
-        return mutual_information_change(then, now)
+        pooled = _pooled(then, now)
+        return mutual_information_change(*pooled) if pooled else None
     present = coarse_cells(column) - 1  # the missing values have no place in the order
     return correlation_change(then[:present], now[:present])
+
+
+def _pooled(then: FloatArray, now: FloatArray) -> tuple[FloatArray, FloatArray] | None:
+    """The tables with levels put together until each has enough rows; None if one is left."""
+    pooled = pooled_tables(then, now)
+    if min(pooled[0].shape) > 1:
+        return pooled
+    one_level = np.count_nonzero((then + now).sum(axis=1)) < 2
+    return pooled if one_level else None  # a column of one value goes together with nothing
+
+
+def _too_few_for_levels(
+    column: ColumnSpec, then: FloatArray, now: FloatArray, n: int, window: Window | None
+) -> Finding:
+    """That so many levels need more rows, in steps of a tenth how many."""
+    larger = (_STEP**k for k in range(1, _STEPS))
+    enough = next((factor for factor in larger if _pooled(then, now * factor)), None)
+    return too_few(
+        Kind.ASSOCIATION_DRIFT,
+        "mutual_information",
+        column.name,
+        window,
+        n=n,
+        needed=None if enough is None else math.ceil(n * enough),
+    )
 
 
 def _finding(
