@@ -6,11 +6,15 @@ whether columns and label still go together as they did, without any row of the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.cells import ColumnSpec, FloatArray, ProfileSpec, cells_of
+from gyroscope.data.contract import Task
+from gyroscope.data.performance import losses_by_metric
 from gyroscope.data.profile import ColumnProfile, binned_counts
 from gyroscope.data.variation import part_bounds
 from gyroscope.records import ArrayRecord
@@ -20,12 +24,28 @@ from gyroscope.stats.dispersion import (
     growing_dispersions_of_shares,
 )
 from gyroscope.stats.rank_scores import normal_scores
+from gyroscope.stats.reweighting import CellLosses, ClassRanks
 
 MOST_CATEGORIES = 50  # with cells of their own, the most frequent; all others share one
 _SCORE_BINS = 40
+_RANK_BINS = 200  # of the scores of each class; rows of one bin count as equals
+_RANKED_CLASSES = 20  # of more classes the ranks would be larger than the model
 
 Counts = NDArray[np.int64]
 Codes = NDArray[np.int64]
+
+
+class Losses(ArrayRecord, frozen=True, kw_only=True, eq=False):
+    """Rows that nothing was fitted on, by coarse cell of each column: what they lost, and labels.
+
+    Of models of several classes or of numbers; those of two have :class:`Outcomes`.
+    """
+
+    metrics: tuple[str, ...]  # that the losses are of
+    columns: tuple[CellLosses, ...]
+    score: CellLosses | None  # by coarse cell of the number predicted; None of classes
+    labels: tuple[Counts, ...]  # of each column int64[coarse cells, coarse cells of the label]
+    ranks: tuple[ClassRanks, ...] = ()  # of each column; none of numbers and of many classes
 
 
 class Outcomes(ArrayRecord, frozen=True, kw_only=True, eq=False):
@@ -66,6 +86,50 @@ def outcomes(
     )
 
 
+def cell_losses(
+    task: Task,
+    X: FloatArray,
+    y: FloatArray,
+    p: FloatArray,
+    *,
+    spec: ProfileSpec,
+    label: ColumnSpec,
+    score: ColumnSpec | None,
+) -> Losses:
+    """Sum up the losses of labelled rows, and count their labels.
+
+    Args:
+        task: multiclass or regression.
+        X: float64[n, columns], encoded.
+        y: classes[n] from 0 on, or numbers.
+        p: scores[n, classes], or numbers[n].
+        spec: of the columns.
+        label: of the label.
+        score: of the number predicted; None of classes.
+    """
+    lost = losses_by_metric(task, y, p)
+    each = np.array(list(lost.values()))
+    coded = [
+        (coarse_codes(values, column), coarse_cells(column))
+        for values, column in zip(X.T, spec.columns, strict=True)
+    ]
+    labels, cells_of_label = coarse_codes(y, label), coarse_cells(label)
+    return Losses(
+        metrics=tuple(lost),
+        columns=tuple(_summed(codes, cells, each) for codes, cells in coded),
+        score=_summed(coarse_codes(p, score), coarse_cells(score), each) if score else None,
+        labels=tuple(contingency(codes, labels, cells, cells_of_label) for codes, cells in coded),
+    )
+
+
+def _summed(codes: Codes, cells: int, each: FloatArray) -> CellLosses:
+    def sums(values: FloatArray) -> FloatArray:
+        return np.array([np.bincount(codes, of, minlength=cells) for of in values])
+
+    rows = np.bincount(codes, minlength=cells)
+    return CellLosses(rows=rows, sums=sums(each), squares=sums(each**2))
+
+
 def coarse_cells(spec: ColumnSpec) -> int:
     """How many coarse cells a column has; the last is for missing values."""
     return 1 + (min(spec.levels, MOST_CATEGORIES) + 1 if spec.categorical else len(spec.bins))
@@ -89,10 +153,20 @@ def coarse_counts(column: ColumnProfile, spec: ColumnSpec) -> Counts:
     return np.append(counts, column.missing)
 
 
-def contingency(codes: Codes, y: FloatArray, cells: int) -> Counts:
-    """Counts int64[cells, 2] of coarse cell and label."""
-    counts = np.bincount(codes * 2 + y.astype(np.int64), minlength=cells * 2)
-    return counts.reshape(cells, 2)
+def beyond(column: ColumnProfile, spec: ColumnSpec) -> Counts:
+    """How many values of a profile lie beyond all of the reference, int64[coarse cells], by the
+    coarse cell that they are counted in."""
+    counts = np.zeros(coarse_cells(spec), dtype=np.int64)
+    if not spec.categorical:
+        counts[0] += column.counts[0]
+        counts[-2] += column.counts[-1] if spec.cells > 1 else 0
+    return counts
+
+
+def contingency(codes: Codes, y: NDArray[Any], cells: int, labels: int = 2) -> Counts:
+    """Counts int64[cells, labels] of coarse cell and label, which is a whole number from 0 on."""
+    counts = np.bincount(codes * labels + y.astype(np.int64), minlength=cells * labels)
+    return counts.reshape(cells, labels)
 
 
 class LabelDispersions(msgspec.Struct, frozen=True, kw_only=True):
