@@ -26,7 +26,7 @@ def rows(seed: int, n: int, *, age: float = 1.0, plan: float = 1.0) -> tuple[np.
 
 X, Y, P = rows(0, 8000)
 SPEC = profile_spec(X, COLUMNS)
-REFERENCE = outcomes(X, Y, P, threshold=0.5, spec=SPEC)
+REFERENCE = outcomes(X, Y, P, threshold=0.5, spec=SPEC).labels
 
 
 def found(seed: int, n: int, day: Window, **world: float) -> dict[str, Verdict]:
@@ -76,7 +76,7 @@ def cities(n: int, seed: int, *, usual: float = 0.0) -> tuple[np.ndarray, np.nda
 def of_cities(n_reference: int, n: int, day: Window, *, usual: float = 0.0) -> Finding:
     X, y = cities(n_reference, 5, usual=usual)
     spec = profile_spec(X, CITY)
-    reference = outcomes(X, y, np.full(len(y), 0.3), threshold=0.5, spec=spec)
+    reference = outcomes(X, y, np.full(len(y), 0.3), threshold=0.5, spec=spec).labels
     current = cities(n, 6, usual=usual)
     (one,) = association_findings(reference, *current, spec, day, rules=RULES)
     return one

@@ -18,6 +18,7 @@ from gyroscope.data.performance import losses_by_metric
 from gyroscope.data.profile import ColumnProfile, binned_counts
 from gyroscope.data.variation import part_bounds
 from gyroscope.records import ArrayRecord
+from gyroscope.stats.class_metrics import macro_auc_influence
 from gyroscope.stats.dispersion import (
     Dispersion,
     growing_dispersions_of_scores,
@@ -43,7 +44,7 @@ class Losses(ArrayRecord, frozen=True, kw_only=True, eq=False):
 
     metrics: tuple[str, ...]  # that the losses are of
     columns: tuple[CellLosses, ...]
-    score: CellLosses | None  # by coarse cell of the number predicted; None of classes
+    score: CellLosses | None  # by cell of the number predicted; None of classes
     labels: tuple[Counts, ...]  # of each column int64[coarse cells, coarse cells of the label]
     ranks: tuple[ClassRanks, ...] = ()  # of each column; none of numbers and of many classes
 
@@ -54,6 +55,11 @@ class Outcomes(ArrayRecord, frozen=True, kw_only=True, eq=False):
     tables: tuple[Counts, ...]  # of each column int64[coarse cells, score bins, 2]
     mean_scores: FloatArray  # float64[score bins], rising
     threshold_bin: int  # the first bin that is decided to be positive
+
+    @property
+    def labels(self) -> tuple[Counts, ...]:
+        """Of each column int64[coarse cells, 2], as of :class:`Losses`."""
+        return tuple(table.sum(axis=1) for table in self.tables)
 
 
 def outcomes(
@@ -117,12 +123,44 @@ def cell_losses(
     return Losses(
         metrics=tuple(lost),
         columns=tuple(_summed(codes, cells, each) for codes, cells in coded),
-        score=_summed(coarse_codes(p, score), coarse_cells(score), each) if score else None,
+        score=_summed(cells_of(p, score), score.cells, each) if score else None,
         labels=tuple(contingency(codes, labels, cells, cells_of_label) for codes, cells in coded),
+        ranks=_ranks(coded, y.astype(np.intp), p) if task == "multiclass" else (),
     )
 
 
-def _summed(codes: Codes, cells: int, each: FloatArray) -> CellLosses:
+def _ranks(
+    coded: list[tuple[Codes, int]], y: NDArray[np.intp], p: FloatArray
+) -> tuple[ClassRanks, ...]:
+    """Of columns given by the cell of each row and their number of cells."""
+    found = macro_auc_influence(y, p) if p.shape[1] <= _RANKED_CLASSES else None
+    if found is None:
+        return ()
+    _, influence = found
+    bins = np.empty(p.shape, dtype=np.int64)
+    for k, of_class in enumerate(p.T):
+        cuts = np.quantile(of_class, np.linspace(0, 1, _RANK_BINS + 1)[1:-1])
+        bins[:, k] = np.searchsorted(np.unique(cuts), of_class, side="right")
+    return tuple(
+        ClassRanks(
+            own=contingency(codes, y, cells, p.shape[1]).T,
+            won=np.array([_won(codes, cells, bins[:, k], y == k) for k in range(p.shape[1])]),
+            influence=_summed(codes, cells, influence[None]),
+        )
+        for codes, cells in coded
+    )
+
+
+def _won(codes: Codes, cells: int, bins: Codes, own: NDArray[np.bool_]) -> FloatArray:
+    mine, others = (
+        contingency(codes[rows], bins[rows], cells, _RANK_BINS).astype(np.float64)
+        for rows in (own, ~own)
+    )
+    below = np.cumsum(others, axis=1) - others / 2
+    return np.asarray(mine @ below.T)
+
+
+def _summed(codes: NDArray[Any], cells: int, each: FloatArray) -> CellLosses:
     def sums(values: FloatArray) -> FloatArray:
         return np.array([np.bincount(codes, of, minlength=cells) for of in values])
 
@@ -172,46 +210,73 @@ def contingency(codes: Codes, y: NDArray[Any], cells: int, labels: int = 2) -> C
 class LabelDispersions(msgspec.Struct, frozen=True, kw_only=True):
     """How the parts of a reference in time order differ in their labels, for growing parts."""
 
-    rate: tuple[Dispersion, ...] = ()  # of the share of positive labels
+    rate: tuple[Dispersion, ...] = ()  # of the share of positive labels; binary only
     association: tuple[tuple[Dispersion, ...], ...] = ()  # of each column with the label
 
 
-def label_dispersions(X: FloatArray, y: FloatArray, spec: ProfileSpec) -> LabelDispersions:
+def label_dispersions(
+    X: FloatArray, y: FloatArray, spec: ProfileSpec, label: ColumnSpec | None = None
+) -> LabelDispersions:
     """Measure how labels vary within the reference, as those of windows to come may do too.
 
     Args:
         X: float64[n, columns], encoded, in time order.
-        y: labels[n] in {0, 1}.
+        y: labels[n].
         spec: of the columns.
+        label: of the label; None if it is 0 or 1.
     """
     parts = np.repeat(np.arange(part_bounds(len(y)).size - 1), np.diff(part_bounds(len(y))))
-    last = int(parts[-1]) + 1
-    rate = contingency(parts, y, last)
+    codes, labels = label_codes(y, label)
+    rate = contingency(parts, codes, int(parts[-1]) + 1, labels) if label is None else None
     return LabelDispersions(
-        rate=growing_dispersions_of_shares(rate),
+        rate=() if rate is None else growing_dispersions_of_shares(rate),
         association=tuple(
-            _association(coarse_codes(x, column), y, parts, coarse_cells(column), column)
+            _association(
+                _joint_counts(parts, coarse_codes(x, column), coarse_cells(column), codes, labels),
+                column,
+                in_order=label is None or not label.categorical,
+            )
             for x, column in zip(X.T, spec.columns, strict=True)
         ),
     )
 
 
-def _association(
-    codes: Codes, y: FloatArray, parts: Codes, cells: int, column: ColumnSpec
-) -> tuple[Dispersion, ...]:
-    """Of the mean product of column and label, both about their means in the whole."""
+def label_codes(y: FloatArray, label: ColumnSpec | None) -> tuple[Codes, int]:
+    """The coarse cell of each label, int64[n], and how many there are; of no column 0 and 1."""
+    if label is None:
+        return y.astype(np.int64), 2
+    return coarse_codes(y, label), coarse_cells(label)
+
+
+def _joint_counts(
+    parts: Codes, codes: Codes, cells: int, of_label: Codes, labels: int
+) -> FloatArray:
+    """Counts float64[parts, cells, labels]."""
     last = int(parts[-1]) + 1
-    counts = contingency(parts * cells + codes, y, last * cells).reshape(last, cells, 2)
-    total = counts.sum(axis=0).astype(np.float64)
-    held = total.sum(axis=1)
-    if column.categorical:  # in no order: a category stands for how often it is positive
-        scores = total[:, 1] / np.maximum(held, 1.0)
+    counts = contingency(parts * cells + codes, of_label, last * cells, labels)
+    return counts.reshape(last, cells, labels).astype(np.float64)
+
+
+def _association(
+    counts: FloatArray, column: ColumnSpec, *, in_order: bool
+) -> tuple[Dispersion, ...]:
+    """Of the mean product of column and label, both about their means in the whole; of classes in
+    no order that of the mean log ratio whose mean is the mutual information."""
+    total = counts.sum(axis=0)
+    held, of_label = total.sum(axis=1), total.sum(axis=0)
+    if in_order:
+        labels = normal_scores(of_label)
+        labels = labels - of_label @ labels / of_label.sum()
+        if column.categorical:  # in no order: a category stands for the mean of its labels
+            scores = total @ labels / np.maximum(held, 1.0)
+        else:
+            scores = np.append(normal_scores(held[:-1]), 0.0)
+        products = np.outer(scores - held @ scores / held.sum(), labels)
     else:
-        scores = np.append(normal_scores(held[:-1]), 0.0)
-    centred = scores - held @ scores / held.sum()
-    rate = total[:, 1].sum() / held.sum()
-    products = np.outer(centred, [-rate, 1 - rate]).ravel()
-    return growing_dispersions_of_scores(counts.reshape(last, -1), products)
+        expected = np.outer(held, of_label) / held.sum()
+        known = total > 0
+        products = np.log(np.where(known, total, 1.0) / np.where(known, expected, 1.0))
+    return growing_dispersions_of_scores(counts.reshape(len(counts), -1), products.ravel())
 
 
 def _table(codes: Codes, cells: int, bins: Codes, score_bins: int, y: FloatArray) -> Counts:

@@ -243,6 +243,7 @@ def check_labelled(
     alpha = budget.alpha("labels") / 2  # of two checks
     task = bundle.contract.task
     kept, chance = promises(task, y, p, reference.usual_error)
+    tested = reference.outcomes or reference.losses
     return [
         *(
             score_drift_findings(
@@ -277,15 +278,16 @@ def check_labelled(
         ),
         *(
             association_findings(
-                reference.outcomes,
+                tested.labels,
                 X,
                 y,
                 spec,
                 window,
+                label=reference.labels.spec.columns[0] if reference.labels else None,
                 dispersions=varied,
                 rules=_rules(settings, budget.alpha("association")),
             )
-            if reference.outcomes is not None
+            if tested is not None
             else []
         ),
         *realised_performance(

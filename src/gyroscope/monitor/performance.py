@@ -11,14 +11,14 @@ from collections.abc import Mapping
 
 from gyroscope.data.cells import ColumnSpec, ProfileSpec
 from gyroscope.data.contract import Task
-from gyroscope.data.outcomes import Losses, beyond, coarse_counts
+from gyroscope.data.outcomes import Losses, beyond
 from gyroscope.data.performance import performance, promises
 from gyroscope.data.profile import profile
 from gyroscope.decisions import Detector
 from gyroscope.errors import UsageError
 from gyroscope.findings import Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
-from gyroscope.monitor.support import not_estimable, unsupported_share
+from gyroscope.monitor.support import not_estimable
 from gyroscope.stats.binary import FloatArray
 from gyroscope.stats.calibration_map import CalibrationMap, Support
 from gyroscope.stats.cbpe import expected_metrics, expected_performance
@@ -196,14 +196,13 @@ def _expected_errors(
         why = "the version keeps no errors of its test rows, as those trained from now on do"
         return [_not_estimated(why, n, window)]
     (counted,) = profile(p[:, None], ProfileSpec(columns=(score,))).columns
-    outside = beyond(counted, score)
-    found = expected_losses(losses.score, losses.metrics, coarse_counts(counted, score) - outside)
-    share = unsupported_share(found.unsupported, int(outside.sum()), n)
-    why_not = not_estimable(share, found.effective_rows)
+    found = expected_losses(losses.score, losses.metrics, counted.counts)
+    why_not = not_estimable(found.unsupported, found.effective_rows)
     if why_not is not None:
         return [_not_estimated(why_not, n, window)]
+    outside = float(beyond(counted, score).sum()) / n
     return [
-        *_unsupported(Support(outside=float(outside.sum()) / n, thin=share), n, window),
+        *_unsupported(Support(outside=outside, thin=found.unsupported), n, window),
         *(
             _metric(Kind.ESTIMATED_PERFORMANCE, name, estimate, reference.get(name), window)
             for name, estimate in found.metrics.items()

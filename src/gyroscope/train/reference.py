@@ -56,6 +56,7 @@ def make_reference(
     columns = profile(X, profile_spec(X, contract.features, in_time_order=timed))
     scores = profile(p, _score_spec(contract, p[order], in_time_order=timed))
     labels = None if task == "binary" else _labels(contract, test.y[order], in_time_order=timed)
+    label = None if labels is None else labels.spec.columns[0]
     return Reference(
         columns=msgspec.structs.replace(columns, joint=joint_summary(X, columns)),
         scores=scores,
@@ -71,21 +72,19 @@ def make_reference(
         ),
         losses=(
             None
-            if labels is None
+            if label is None
             else cell_losses(
                 task,
                 test.X,
                 test.y,
                 p,
                 spec=columns.spec,
-                label=labels.spec.columns[0],
+                label=label,
                 score=scores.spec.columns[0] if task == "regression" else None,
             )
         ),
         label_dispersions=(
-            label_dispersions(X, rows.y[in_order], columns.spec)
-            if timed and task == "binary"
-            else None
+            label_dispersions(X, rows.y[in_order], columns.spec, label) if timed else None
         ),
         calibration=None if usual is not None else calibration_map(kept, chance),
         duplicates=duplicate_share(X),
