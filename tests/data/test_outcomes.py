@@ -96,7 +96,7 @@ def test_of_classes_pairs_won_add_up_to_the_area_under_the_curve() -> None:
             auc = roc_auc((y == k).astype(float), p[:, k]).value
             assert won.sum() / (own * (2000 - own)) == pytest.approx(auc, abs=1e-3)
         assert ranks.influence.sums.sum() == pytest.approx(0, abs=1e-6)
-    many = rng.dirichlet(np.ones(21), 2000)
+    many = rng.dirichlet(np.ones(11), 2000)
     wide = cell_losses("multiclass", X, y, many, spec=spec, label=label, score=None)
     assert wide.ranks == ()
 

@@ -30,7 +30,7 @@ from gyroscope.stats.reweighting import CellLosses, ClassRanks
 MOST_CATEGORIES = 50  # with cells of their own, the most frequent; all others share one
 _SCORE_BINS = 40
 _RANK_BINS = 200  # of the scores of each class; rows of one bin count as equals
-_RANKED_CLASSES = 20  # of more classes the ranks would be larger than the model
+_RANKED_CLASSES = 10  # of more classes the ranks would be larger than the model
 
 Counts = NDArray[np.int64]
 Codes = NDArray[np.int64]
