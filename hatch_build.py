@@ -6,15 +6,13 @@ import os
 import runpy
 import shlex
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 KERNELS = Path("src", "gyroscope", "kernels")
-# No -march: a wheel must run on every machine of its kind. No contraction of a * b + c: the same
-# numbers everywhere.
-FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra")
 
 
 class KernelBuildHook(BuildHookInterface):
@@ -29,14 +27,14 @@ class KernelBuildHook(BuildHookInterface):
             earlier.unlink()
         about = runpy.run_path(str(kernels / "library.py"))
         library: Path = about["library_path"]()
-        if self._build(about["sources"](), library):
+        if self._build(about["FLAGS"], about["sources"](), library):
             build_data["artifacts"].append(str(KERNELS / library.name))
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{self._platform()}"
 
-    def _build(self, sources: list[Path], library: Path) -> bool:
+    def _build(self, flags: Sequence[str], sources: list[Path], library: Path) -> bool:
         compiler = shlex.split(os.environ.get("CC", "cc"))
-        command = [*compiler, *FLAGS, *map(str, sources), "-o", str(library), "-lm"]
+        command = [*compiler, *flags, *map(str, sources), "-o", str(library), "-lm"]
         try:
             subprocess.run(command, check=True, capture_output=True, text=True)
         except (OSError, subprocess.CalledProcessError) as error:

@@ -7,6 +7,7 @@ from math import factorial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from gyroscope.bundle.class_link import ClassLink, softmax
 from gyroscope.bundle.class_scorers import ClassContributions, ClassScorers
 from gyroscope.bundle.explanation import in_class_probability
 from gyroscope.bundle.links import Link
+from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.reference import Reference
 from gyroscope.bundle.trees import TreeScorer
 from gyroscope.data.cells import ProfileSpec
@@ -29,7 +31,7 @@ from gyroscope.errors import BundleError
 from gyroscope.stats.excess_loss import ExcessReference
 from gyroscope.train.families.node_table import NodeTable
 
-P, K = 3, 4
+P, K, N_CODES = 3, 4, 3
 NAMES = ("ash", "elm", "oak", "yew")
 LINK = ClassLink(kind="softmax", scale=0.7, shifts=(0.1, -0.2, 0.0, 0.4))
 FEATURES = tuple(Column(name=f"x{j}", type=ColumnType.NUMBER, nullable=True) for j in range(P))
@@ -227,14 +229,95 @@ def test_the_contributions_to_all_classes_cancel_in_probability() -> None:
     np.testing.assert_allclose(sum(parts), 0, rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("kernel")
 def test_shares_are_their_own_margins() -> None:
-    link = ClassLink(kind="shares", shifts=(0.0,) * 3)
-    values = np.arange(12.0).reshape(2, 2, 3)
-    contributions = ClassContributions(values=values, base=np.array([0.2, 0.3, 0.5]))
-    found = in_class_probability(contributions, np.array([2, 0]), link)
-    np.testing.assert_array_equal(found.values, [values[0, :, 2], values[1, :, 0]])
-    np.testing.assert_array_equal(found.base, [0.5, 0.2])
-    assert link.unit == "probability"
+    made, X = bundle(3, link="shares"), rows(4, 20)
+    made.link = ClassLink(kind="shares", scale=0.1, shifts=(0.25,) * K)
+    assert made.link.unit == "probability"
+    classes = np.arange(20) % K
+    margin, share = (
+        made.class_contributions(X, classes, space=s) for s in ("margin", "probability")
+    )
+    assert share.values.tobytes() == margin.values.tobytes()
+    assert share.base.tobytes() == np.clip(margin.base, 0, 1).tobytes()
+    np.testing.assert_allclose(share.base, made.class_bases[classes], rtol=0, atol=1e-15)
+
+
+def forest(seed: int, *, shared: bool) -> ClassScorers:
+    """Some trees for each class: with splits of their own or the same, on numbers and codes."""
+    random = np.random.default_rng(seed)
+
+    def nodes(n_trees: int, n_codes: int) -> Nodes:
+        table = NodeTable()
+        for _ in range(n_trees):
+            leaves = [(table.add_root(), 64.0)]
+            for _ in range(int(random.integers(0, 30))):
+                position, cover = leaves.pop(int(random.integers(len(leaves))))
+                feature, share = int(random.integers(P)), random.uniform(0.2, 0.8)
+                sides = table.split(
+                    position,
+                    feature=feature,
+                    threshold=float(random.normal()),
+                    missing_left=bool(random.integers(2)),
+                    cover=cover,
+                    left_codes=random.integers(0, 2, n_codes) == 1 if feature == P - 1 else None,
+                )
+                leaves += zip(sides, (cover * share, cover * (1 - share)), strict=True)
+            for position, cover in leaves:
+                table.leaf(position, value=float(random.normal()), cover=cover)
+        return table.nodes()
+
+    splits = nodes(11, N_CODES)
+    tables = [splits] + [
+        msgspec.structs.replace(
+            splits, value=np.where(splits.feature < 0, random.normal(size=splits.value.shape), 0.0)
+        )
+        if shared
+        else nodes(k, N_CODES + k)
+        for k in range(1, K)
+    ]
+    return ClassScorers(
+        [TreeScorer(each, base=float(random.normal()), single=True) for each in tables]
+    )
+
+
+def coded_rows(seed: int, n: int) -> Matrix:
+    X = rows(seed, n)
+    X[:, -1] = np.where(np.isnan(X[:, -1]), np.nan, np.abs(np.trunc(X[:, -1])) % N_CODES)
+    return X
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_trees_of_all_classes_together_give_the_bits_that_each_gives(
+    seed: int, shared: bool
+) -> None:
+    made = forest(seed, shared=shared)
+    for n in (0, 1, 3, 8, 70):
+        X = coded_rows(seed, n)
+        classes = np.random.default_rng(seed).integers(0, K, n)
+        apart = [part.margins(X) for part in made._parts]
+        assert made.margins(X).tobytes() == np.stack(apart, axis=1).tobytes()
+        some, some_classes = X[:8], classes[:8]
+        each = [part.contributions(some) for part in made._parts]
+        found, one = made.contributions(some), made.contributions_to(some, some_classes)
+        assert found.values.shape == (len(some), P, K)
+        at = np.arange(len(some))
+        for k in range(K):
+            assert found.values[:, :, k].tobytes() == each[k].values.tobytes()
+        assert one.values.tobytes() == found.values[at, :, some_classes].tobytes()
+        bases = np.array([of_class.base for of_class in each])
+        np.testing.assert_allclose(found.base, bases, rtol=0, atol=1e-14)
+        assert one.base.tobytes() == found.base[some_classes].tobytes()
+
+
+def test_more_rows_of_classes_than_are_handed_over_at_once() -> None:
+    made, X = forest(1, shared=True), coded_rows(2, 5000)
+    classes = np.arange(5000) % K
+    assert made.margins(X)[-9:].tobytes() == made.margins(X[-9:]).tobytes()
+    last = made.contributions_to(X[-9:], classes[-9:]).values
+    np.testing.assert_array_equal(made.contributions_to(X, classes).values[-9:], last)
 
 
 @given(st.lists(st.lists(st.floats(-800, 800), min_size=5, max_size=5), min_size=1, max_size=9))

@@ -177,6 +177,22 @@ def test_rows_that_the_trees_do_not_know_are_refused(made: Make) -> None:
             kernel.shapley_values(X)
 
 
+@both
+def test_trees_may_lie_anywhere_in_the_bytes_they_were_read_from(made: Make) -> None:
+    def moved(array: NDArray[Any]) -> NDArray[Any]:
+        view = np.frombuffer(b"?" + array.tobytes(), array.dtype, offset=1).reshape(array.shape)
+        assert array.dtype.itemsize == 1 or not view.flags.aligned
+        return view
+
+    nodes = wide(3)
+    fields = {name: moved(array) for name, array in msgspec.structs.asdict(nodes).items()}
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    kernels = [made(each, base=0.0, single=False) for each in (nodes, Nodes(**fields))]
+    for answer in ("margins", "shapley_values"):
+        one, other = (getattr(kernel, answer)(X) for kernel in kernels)
+        assert one.tobytes() == other.tobytes()
+
+
 def test_without_a_compiler_numpy_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trees, "library", lambda: None)
     scorer = TreeScorer(wide(3), base=0.0, single=False)

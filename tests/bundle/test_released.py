@@ -6,14 +6,41 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.bundle.released import KINDS, contributions, make
 
 from gyroscope.bundle.bundle import Bundle, read_bundle
 from gyroscope.bundle.keys import Keys
 from gyroscope.errors import BundleError
 
-FORMAT_1 = Path(__file__).parent / "data" / "format-1"  # unsigned; made by a 0.1.0 before signing
+DATA = Path(__file__).parent / "data"  # format-2 and later made by tests/bundle/released.py
+FORMAT_1 = DATA / "format-1"  # unsigned; made by a 0.1.0 before signing
 ANSWERS = json.loads((FORMAT_1 / "answers.json").read_bytes())
+LATER = [(format_, name) for format_, kinds in KINDS.items() for name in kinds]
+
+
+@pytest.mark.parametrize(("format_", "name"), LATER)
+def test_a_bundle_scores_and_explains_as_when_it_was_made(format_: int, name: str) -> None:
+    answers = json.loads((DATA / f"format-{format_}" / "answers.json").read_bytes())
+    signer = {answers["key"]: "its release"}
+    bundle = Bundle.load(DATA / f"format-{format_}" / name, trusted=signer)
+    assert (bundle.manifest.format, bundle.contract.task) == (format_, KINDS[format_][name][0])
+    X = bundle.encoder.encode_rows(answers["rows"])
+    np.testing.assert_allclose(bundle.scores(X), answers["scores"][name], rtol=1e-14)
+    np.testing.assert_allclose(
+        contributions(bundle, X), answers["contributions"][name], rtol=1e-9, atol=1e-9
+    )
+
+
+@pytest.mark.slow
+def test_bundles_for_later_releases_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        make(tmp_path / folder)
+    files = {path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*.*")}
+    assert len(files) == 2 + 5 * len(LATER)
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["additive", "trees"])

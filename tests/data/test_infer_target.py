@@ -99,6 +99,36 @@ def test_classes_stand_in_their_natural_order_and_are_numbered() -> None:
     assert target(["Elm", "ash", "oak", "elm", "elm"]).classes == ("ash", "elm", "oak")
 
 
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        (["mid", "low", "inf"], ("inf", "low", "mid")),
+        (["inf", "infinity", "-inf"], ("-inf", "inf", "infinity")),
+        (["inf", "3", "1", "20"], ("1", "3", "20", "inf")),
+        (["b", "1e5", "a", "7"], ("7", "1e5", "a", "b")),
+        (["b", "-nan", "3", "a"], ("3", "-nan", "a", "b")),
+        (["1e400", "3", "1"], ("1", "3", "1e400")),
+    ],
+)
+def test_a_class_may_be_called_like_a_number_that_is_none(
+    names: list[str], classes: tuple[str, ...]
+) -> None:
+    values = names * 2 + ["NaN"]  # which is missing as ever
+    made = target(values)
+    assert (made.task, made.classes) == ("multiclass", classes)
+    assert np.isnan(made.y).tolist() == [False] * (len(values) - 1) + [True]
+    assert target(values[::-1]).classes == classes
+    assert made.remarks[1].advice.startswith("If 'NaN' is a class, take it out of `missing`")
+
+
+def test_amounts_with_an_infinite_one_are_no_classes() -> None:
+    for values in (["1.5", "2", "inf"], [*map(str, range(30)), "-Infinity"], [1.0, 2.0, np.inf]):
+        with pytest.raises(ContractError, match="holds infinite numbers; leave such rows out"):
+            target(values)
+    with pytest.raises(ContractError, match="holds infinite numbers"):
+        infer_target(distinct_values("y", pa.array(["1", "2", "inf"])), task="regression")
+
+
 def test_a_number_is_itself_and_its_range_is_kept() -> None:
     made = target(["1.5", "", "2", "-3"])
     np.testing.assert_array_equal(made.y, [1.5, np.nan, 2, -3])

@@ -12,20 +12,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
 from gyroscope.errors import DataError
 from gyroscope.kernels import (
     REGISTERS,
     NumberTally,
+    Runs,
     Stretch,
     cells_of_numbers,
     compiled,
     count_codes,
+    read_runs,
     sketch_texts,
     tally,
     tally_numbers,
 )
-from gyroscope.kernels.library import library, library_path
+from gyroscope.kernels.library import FLAGS, library, library_path
 from gyroscope.stats.hyperloglog import distinct_estimate
 
 EXACT = (
@@ -195,6 +198,43 @@ def test_too_many_edges_are_an_error(kernel: str) -> None:
         tallied(np.zeros(1), np.arange(16_385.0))
 
 
-def test_a_library_of_other_sources_is_not_loaded() -> None:
-    assert library_path().name.startswith("_kernels_")
-    assert compiled() == library_path().exists()
+def unaligned(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values, one byte off where the processor wants them."""
+    memory = np.zeros(values.nbytes + 1, dtype=np.uint8)
+    view = memory[1:].view(values.dtype)
+    view[:] = values
+    assert not view.flags.aligned
+    return view
+
+
+@pytest.mark.parametrize("type_", ["f8", "f4", "i8", "i4", ">f8", "f2"])
+def test_numbers_are_counted_wherever_they_are(kernel: str, type_: str) -> None:
+    x = np.random.default_rng(0).integers(-100, 100, 300).astype(type_)
+    cuts = np.arange(-90.0, 90.0, 20.0)
+    expected = tally_numbers([Stretch(values=x)], cuts)
+    apart = np.repeat(x, 3)[::3]
+    assert not apart.flags.c_contiguous
+    for values in (unaligned(x), apart, x.astype([("x", type_), ("odd", "u1")])["x"]):
+        found = tally_numbers([Stretch(values=values)], cuts)
+        assert all(np.array_equal(getattr(found, n), getattr(expected, n)) for n in EXACT)
+        runs, expected_runs = Runs(), Runs()
+        read_runs(Stretch(values=values), runs)
+        read_runs(Stretch(values=x), expected_runs)
+        assert bytes(runs) == bytes(expected_runs)
+
+
+def test_arrays_beside_the_numbers_may_be_anywhere_too(kernel: str) -> None:
+    x, cuts = np.arange(50.0), np.arange(0.0, 50.0, 7)
+    cells = cells_of_numbers(x, cuts)
+    assert np.array_equal(cells_of_numbers(unaligned(x), unaligned(cuts)), cells)
+    codes, lookup = np.array([0, 1, -1, 1], dtype=np.int32), np.array([2, 0, 1], dtype=np.int32)
+    counts = count_codes(codes.copy(), unaligned(lookup), 3, bounds=[0, 4])
+    assert counts.tolist() == [[2, 1, 1]]
+
+
+def test_a_library_of_other_sources_or_flags_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = library_path()
+    assert built.name.startswith("_kernels_")
+    assert compiled() == built.exists()
+    monkeypatch.setattr("gyroscope.kernels.library.FLAGS", (*FLAGS, "-ffast-math"))
+    assert library_path() != built

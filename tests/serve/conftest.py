@@ -124,7 +124,7 @@ class Served:
     def __init__(self, app: Application, headers: dict[str, str] | None = None) -> None:
         self.state = app.state
         self.watch = app.watch
-        self._app = app
+        self.app = app
         self._headers = headers or {}
         self._runner = asyncio.Runner()
         self._to_app: asyncio.Queue[dict[str, str]] = asyncio.Queue()
@@ -139,12 +139,12 @@ class Served:
         self._runner.close()
 
     async def _start(self) -> None:
-        lifespan = self._app({"type": "lifespan"}, self._to_app.get, self._from_app.put)
+        lifespan = self.app({"type": "lifespan"}, self._to_app.get, self._from_app.put)
         self._lifespan = asyncio.create_task(lifespan)
         await self._to_app.put({"type": "lifespan.startup"})
         assert (await self._from_app.get())["type"] == "lifespan.startup.complete"
         self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self._app), base_url="http://localhost"
+            transport=httpx.ASGITransport(self.app), base_url="http://localhost"
         )
 
     async def _stop(self) -> None:
@@ -180,10 +180,10 @@ class Served:
 
     def model(self, name: str) -> ServedModel:
         """The model as the application holds it."""
-        return self._app.models[name]
+        return self.app.models[name]
 
     def serves(self, name: str) -> bool:
-        return any(model.name == name and model.champion for model in self._app.models)
+        return any(model.name == name and model.champion for model in self.app.models)
 
     def wait_until(self, true: Callable[[], bool]) -> None:
         """Let the server run until something is true; the test's own timeout ends it otherwise."""

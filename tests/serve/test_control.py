@@ -36,6 +36,7 @@ def test_a_model_is_described_with_its_contract(served: Served) -> None:
 def test_the_process_is_healthy_even_without_models(tmp_path: Path) -> None:
     with Served(create_app(tmp_path)) as server:
         assert server.get("/healthz").json() == {"status": "ok"}
+        assert server.request("HEAD", "/healthz").status_code == 200
         ready = server.get("/readyz")
         assert ready.status_code == 503
         assert ready.json()["problems"] == ["no model is deployed yet: train one with gyro train"]

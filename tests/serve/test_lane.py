@@ -14,7 +14,7 @@ from tests.serve.conftest import N_FEATURES, ROW, small_bundle
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.serve import lane
 from gyroscope.serve.lane import Lane
-from gyroscope.serve.scoring import Numbers, Wish, numbers_of
+from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 
 THREADS = ThreadPoolExecutor(1, thread_name_prefix="long")
 BUNDLES = small_bundle(1), small_bundle(2)

@@ -75,7 +75,7 @@ async def _whole(scope: dict[str, Any], receive: Any, send: Any) -> None:
         body = await read_body(receive, dict(scope["headers"]), DEFAULT_LIMITS)
     said = how + b":" + body
     if scope["path"] != "/slow" and exchange.answer(
-        b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(said), said)
+        b"content-length: %d\r\n\r\n%b" % (len(said), said)
     ):
         return
     headers = [(b"content-length", str(len(said)).encode())]
@@ -235,7 +235,7 @@ STRAY = [
 
 
 async def _early(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    assert scope["extensions"][EXCHANGE].answer(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    assert scope["extensions"][EXCHANGE].answer(b"content-length: 2\r\n\r\nok")
 
 
 @pytest.mark.parametrize(("request_", "stray"), STRAY)

@@ -8,9 +8,13 @@ from typing import Any
 import msgspec
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.serve.conftest import CONTRACT, ROW
 
-from gyroscope.errors import RequestError
-from gyroscope.serve.requests import _exact_predict, _fast_predict, predict_request
+from gyroscope.data.encoder import Encoder
+from gyroscope.errors import RequestError, RowError
+from gyroscope.serve.requests import RequestReader, _exact_predict, predict_request
+
+FAST = RequestReader()
 
 names = st.sampled_from(["a", "b", ":", '":', "\\", "a:b"]) | st.text(max_size=4)
 values = (
@@ -50,7 +54,7 @@ bodies = st.builds(
 @example(body='{"row": {"a": 1e22, "b": 0.1}, "explain": null}')
 def test_what_the_fast_decoder_accepts_the_exact_reader_reads_alike(body: str) -> None:
     content = body.encode("utf-8", "surrogatepass")
-    fast = _fast_predict(content)
+    fast = FAST.read(content)
     if fast is None:
         return
     exact = _exact_predict(content)
@@ -77,5 +81,54 @@ def test_a_name_twice_is_found_wherever_it_hides(row: dict[str, Any], again: str
 
 def test_ordinary_requests_take_the_fast_way() -> None:
     row = {"age": 41, "time": "2026-01-31T12:00:00Z", "town": "Bern: old", "x": 0.5, "y": None}
-    assert _fast_predict(json.dumps({"row": row}).encode()) is not None
-    assert _fast_predict(json.dumps({"rows": [row] * 3, "explain": 2}).encode()) is not None
+    assert FAST.read(json.dumps({"row": row}).encode()) is not None
+    assert FAST.read(json.dumps({"rows": [row] * 3, "explain": 2}).encode()) is not None
+
+
+ANY_ROW = st.fixed_dictionaries(
+    {},
+    optional={
+        "age": st.integers(-1, 121) | st.sampled_from([7.0, True, "7", None]),
+        "balance": st.none() | st.floats() | st.integers() | st.just("?"),
+        "job": st.sampled_from(["clerk", " nurse", "smith", "baker", "", None, 3]),
+        "town": st.sampled_from(["Ulm", "Bern: old town", "Rome", "a:b", "\\", 5, 5.5, None]),
+        "owner": st.sampled_from([True, "yes", "NO ", "maybe", 1, None]),
+        "joined": st.sampled_from(["2024-05-01T08:00:00Z", "2024-05-01", "soon", None]),
+        "at": st.sampled_from(["2024-05-01T08:00:00Z", "then", None]),
+        "sex": st.sampled_from(["f", "x", None]),
+        "extra": st.just(1),
+    },
+)
+
+
+@given(rows=st.lists(ANY_ROW, min_size=1, max_size=12), whole=st.booleans())
+@example(rows=[{**ROW, "balance": -0.0}], whole=True)
+@example(rows=[{**ROW, "balance": 1e17, "age": 120}] * 9, whole=True)
+def test_rows_that_a_contract_finds_plain_become_the_same_bits_or_the_same_problems(
+    rows: list[dict[str, Any]], whole: bool
+) -> None:
+    encoder = Encoder(CONTRACT)
+    rows = [{**ROW, **row} for row in rows] if whole else rows
+    body = json.dumps({"rows": rows}).encode()
+    request = RequestReader(encoder).read(body)
+    if request is None:
+        return
+    assert request.plain_for is encoder
+    assert [list(row.items()) for row in request.rows] == [
+        list(row.items()) for row in _exact_predict(body).rows
+    ]
+
+    def outcome(encode: Any) -> Any:
+        try:
+            return encode(request.rows).tobytes()
+        except RowError as error:
+            return sorted(error.problems, key=repr)
+
+    assert outcome(encoder.encode_plain_rows) == outcome(encoder.encode_rows)
+
+
+def test_the_usual_row_is_plain_and_one_with_an_unknown_field_is_not() -> None:
+    reader = RequestReader(Encoder(CONTRACT))
+    assert reader.read(json.dumps({"row": ROW}).encode()) is not None
+    for odd in ({**ROW, "extra": 1}, {**ROW, "age": 121}, {"age": 40}):
+        assert reader.read(json.dumps({"row": odd}).encode()) is None

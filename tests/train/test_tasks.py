@@ -11,7 +11,7 @@ from gyroscope.bundle.base import Matrix, Vector
 from gyroscope.bundle.class_link import ClassLink
 from gyroscope.bundle.class_scorers import ClassScorers
 from gyroscope.testing.families import COLUMNS, awkward_rows, rows, same_arrays
-from gyroscope.train.families.base import Fitted, Sample, family
+from gyroscope.train.families.base import EXTRAS, Fitted, Sample, family
 from gyroscope.train.fidelity import check_fidelity
 
 TREES = (
@@ -21,6 +21,7 @@ TREES = (
     "hist_gradient_boosting",
     "lightgbm",
     "xgboost",
+    "catboost",
 )
 FLOAT32 = {"xgboost": 1e-5}  # its own arithmetic
 CLASSIFIERS = ("base_rate", "logistic_regression", *TREES)
@@ -56,6 +57,8 @@ def sample(n_classes: int) -> Sample:
 
 @cache
 def fitted(name: str, n_classes: int) -> Fitted:
+    if name in EXTRAS:
+        pytest.importorskip(name)
     return family(name).fit(sample(n_classes), seed=0)
 
 
@@ -96,6 +99,19 @@ def test_it_learns_more_than_the_base_rate(name: str, n_classes: int) -> None:
         return float(np.square(found - y).mean())
 
     assert loss(fitted(name, n_classes)) < 0.95 * loss(fitted("base_rate", n_classes))
+
+
+@pytest.mark.parametrize("n_classes", [3, 0])
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost", "catboost"])
+def test_contributions_are_those_of_the_library(name: str, n_classes: int) -> None:
+    found, X = fitted(name, n_classes), awkward_rows(8, 30)
+    assert found.contributions is not None
+    ours, theirs = found.scorer.contributions(X), found.contributions(X)
+    assert ours.values.shape == theirs.shape
+    atol = FLOAT32.get(name, 1e-6)
+    np.testing.assert_allclose(ours.values, theirs, rtol=0, atol=atol)
+    added_up = ours.base + ours.values.sum(axis=1)
+    np.testing.assert_allclose(added_up, found.scorer.margins(X), rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["random_forest", "lightgbm", "logistic_regression"])

@@ -169,14 +169,15 @@ class Bundle:
         assert isinstance(self.link, ClassLink)
         assert isinstance(self.scorer, ClassScorers)
         scale, shifts = self.link.scale, np.array(self.link.shifts)
-        if space == "margin":
-            raw = self.scorer.contributions_to(X, classes)
-            return ClassContributions(
-                values=raw.values * scale, base=raw.base * scale + shifts[classes]
-            )
-        raw = self.scorer.contributions(X)
-        found = ClassContributions(values=raw.values * scale, base=raw.base * scale + shifts)
-        return in_class_probability(found, classes, self.link)
+        if space == "probability" and self.link.kind != "shares":
+            raw = self.scorer.contributions(X)
+            found = ClassContributions(values=raw.values * scale, base=raw.base * scale + shifts)
+            return in_class_probability(found, classes, self.link)
+        raw = self.scorer.contributions_to(X, classes)
+        base = raw.base * scale + shifts[classes]
+        if space == "probability":  # which the margin of a share is already
+            base = np.clip(base, 0.0, 1.0)
+        return ClassContributions(values=raw.values * scale, base=base)
 
     @cached_property
     def class_bases(self) -> Vector:

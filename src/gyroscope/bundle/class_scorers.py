@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Self
 
 import msgspec
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Arrays, Matrix, Scorer, Vector
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.kernels.trees import CompiledTrees
 
 Integers = NDArray[np.intp]
 
@@ -27,7 +30,8 @@ class ClassContributions(msgspec.Struct, frozen=True, kw_only=True):
 class ClassScorers:
     """Scorers of one kind, which give the margin of one class each.
 
-    Arrays that all of them have in common, such as the splits of a forest, are stored once.
+    Arrays that all of them have in common, such as the splits of a forest, are stored once. Trees
+    of all classes are handed to the kernels together.
     """
 
     explains = True
@@ -38,10 +42,15 @@ class ClassScorers:
 
     def margins(self, X: Matrix) -> Matrix:
         """Raw margins, ``float64[n, classes]``, of encoded rows ``float64[n, p]``."""
+        if self._trees is not None:
+            return self._trees.margins(X)
         return np.stack([part.margins(X) for part in self._parts], axis=1)
 
     def contributions(self, X: Matrix) -> ClassContributions:
         """Contributions to the margins of all classes."""
+        if self._trees is not None:
+            values = np.moveaxis(self._trees.shapley_values(X), 1, 2)
+            return ClassContributions(values=values, base=self._trees.base + self._trees.expected)
         found = [part.contributions(X) for part in self._parts]
         return ClassContributions(
             values=np.stack([one.values for one in found], axis=2),
@@ -50,12 +59,22 @@ class ClassScorers:
 
     def contributions_to(self, X: Matrix, classes: Integers) -> ClassContributions:
         """Contributions to the margin of one class of each row, ``intp[n]``."""
+        if self._trees is not None:
+            values = self._trees.shapley_values_of(X, classes)
+            base = self._trees.base + self._trees.expected
+            return ClassContributions(values=values, base=base[classes])
         values, base = np.empty(X.shape), np.empty(len(X))
         for k in np.unique(classes).tolist():
             rows = classes == k
             found = self._parts[k].contributions(X[rows])
             values[rows], base[rows] = found.values, found.base
         return ClassContributions(values=values, base=base)
+
+    @cached_property
+    def _trees(self) -> CompiledTrees | None:
+        """The trees of all classes, if that is what all have and there are kernels."""
+        trees = [part for part in self._parts if isinstance(part, TreeScorer)]
+        return TreeScorer.joint(trees) if len(trees) == len(self._parts) else None
 
     def arrays(self) -> Arrays:
         """All that is needed to build the scorer again."""

@@ -22,8 +22,8 @@ from gyroscope.errors import BundleError, MissingExtraError
 
 ALLOW_LIST = "trusted_types"  # the setting that names further types
 _HARMLESS = {"numpy.dtype"}  # read from an empty array; skops would have it named
-_STEPS = 2.0**23  # of the grid on which probabilities lie, or values up to ``size``
-NOISE = 1e-11  # by which the answer to a row may differ from batch to batch, of 1 or of ``size``
+_STEP = 2.0**-23  # of the grid on which answers lie, of 1, of ``size`` or of a larger answer
+NOISE = 1e-11  # by which the answer to a row may differ from batch to batch, of the same
 _LARGEST_SCHEMA = 64 << 20  # bytes
 _NO_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # of the files in an archive: equal estimators give equal bytes
@@ -32,9 +32,11 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)  # of the files in an archive: equal estimators
 class EstimatorScorer:
     """What an estimator answers, on a grid, so that a row gets the same bits in any batch.
 
-    The last bits of what an estimator answers depend on the rows it is asked with. Answers are
-    rounded to multiples of 2^-23, or of 2^-23 of ``size``, and a row that lies too near to the
-    middle between two of them is asked alone.
+    The last bits of what an estimator answers depend on the rows it is asked with. Probabilities
+    are rounded to multiples of 2^-23, values to multiples of 2^-23 of ``size`` or, beyond it, of
+    the power of two above them; a row that lies too near to the middle between two multiples is
+    asked alone. Where the grid widens, each has the point in common, so that no noise tells them
+    apart.
 
     Slower than the other scorers by two orders of magnitude, and not explained: an estimator of any
     kind has no exact Shapley values that could be had in less than all subsets of features.
@@ -49,7 +51,7 @@ class EstimatorScorer:
         *,
         trusted_types: Sequence[str],
         task: Task = "binary",
-        size: float = 1.0,  # of values: a power of two
+        size: float = 1.0,  # of usual values: a power of two
     ) -> None:
         """Load what :func:`stored_estimator` gave; raises like :func:`loaded_estimator`."""
         self._content, self._task, self._size = content, task, size
@@ -60,24 +62,31 @@ class EstimatorScorer:
         ``float64[n]``; NaN where the estimator refuses the row."""
         if len(X) > 1:
             try:
-                steps = self._steps(X)
+                found = self._answers(X)
+                steps = found / self._step(found)
                 middle = np.abs(steps - np.floor(steps) - 0.5)
-                unsure = ~(middle > NOISE * _STEPS).reshape(len(X), -1).all(axis=1)
+                unsure = ~(middle > NOISE / _STEP).reshape(len(X), -1).all(axis=1)
                 for i in np.flatnonzero(unsure):
-                    steps[i] = self._alone(X[i])
+                    found[i] = self._alone(X[i])
             except ValueError:  # of some row
-                steps = np.array([self._alone(row) for row in X], dtype=np.float64)
+                found = np.array([self._alone(row) for row in X], dtype=np.float64)
         else:
-            steps = np.array([self._alone(row) for row in X], dtype=np.float64)
-        margins: Vector = np.round(steps) / _STEPS * self._size
+            found = np.array([self._alone(row) for row in X], dtype=np.float64)
+        step = self._step(found)
+        margins: Vector = np.round(found / step) * step + 0.0  # there is one zero, without a sign
         return margins
 
-    def _steps(self, X: Matrix) -> Vector:
-        return answer(self._estimator, self._task, X) / self._size * _STEPS
+    def _answers(self, X: Matrix) -> Vector:
+        return np.array(answer(self._estimator, self._task, X), dtype=np.float64)
+
+    def _step(self, answers: Vector) -> Vector:
+        """The distance of the points of the grid at these answers."""
+        step: Vector = np.maximum(_STEP * self._size, np.ldexp(_STEP, np.frexp(answers)[1]))
+        return step
 
     def _alone(self, row: Vector) -> Any:
         try:
-            return self._steps(row[None])[0]
+            return self._answers(row[None])[0]
         except ValueError:
             n_classes = len(self._estimator.classes_) if self._task == "multiclass" else 0
             return np.full(n_classes, np.nan) if n_classes else np.nan

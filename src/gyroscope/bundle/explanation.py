@@ -67,7 +67,7 @@ def in_class_probability(
     Args:
         contributions: exact Shapley values of the margins of all classes.
         classes: intp[n], the class whose probability is explained.
-        link: from margins to probabilities.
+        link: from margins to probabilities, a softmax.
 
     Source:
         As :func:`in_probability`; the way of the integral is that of Sundararajan, Taly and Yan
@@ -76,8 +76,6 @@ def in_class_probability(
     values, base = contributions.values, contributions.base
     rows = np.arange(len(values))
     start = link.probability(base[None])[0]
-    if link.kind == "shares":
-        return ClassContributions(values=values[rows, :, classes], base=start[classes])
     way = values.sum(axis=1)
     slopes = np.empty_like(way)
     parted = way.max(axis=1, initial=-np.inf) - way.min(axis=1, initial=np.inf)

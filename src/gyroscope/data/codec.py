@@ -11,8 +11,9 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, Union
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,10 @@ Vector = NDArray[np.float64]
 
 MISSING = math.nan
 EXACT_INTEGERS = 2**53  # from here on a float64 cannot tell neighbouring integers apart
+# For msgspec: values in JSON that are exact beyond doubt.
+PlainInteger = Annotated[int, msgspec.Meta(ge=-EXACT_INTEGERS, le=EXACT_INTEGERS)]
+PlainFloat = Annotated[float, msgspec.Meta(ge=-float(EXACT_INTEGERS), le=float(EXACT_INTEGERS))]
+PlainValue = str | PlainInteger | PlainFloat | bool | None
 _NUMERIC = (ColumnType.NUMBER, ColumnType.INTEGER)
 _KINDS: dict[type, str] = {
     type(None): "null",
@@ -38,7 +43,8 @@ _KINDS: dict[type, str] = {
 class Codec:
     """Encodes the values of one column.
 
-    ``expected`` says in words what fits, for messages.
+    ``expected`` says in words what fits, for messages; ``codes`` has the numbers of categories as
+    they are spelt in the contract, if they are not missing.
     """
 
     def __init__(self, column: Column) -> None:
@@ -52,9 +58,9 @@ class Codec:
         self._spelt = _positions([label_text(text) for text in column.categories]) | self._codes
         self._other = float(len(column.categories)) if column.unknown == "other" else None
         self._plain_types, self._plain_low, self._plain_high = self._plain_numbers()
-        self._plain_codes = {t: code for t, code in self._codes.items() if not self.is_missing(t)}
-        if column.type is not ColumnType.CATEGORY:
-            self._plain_codes = {}
+        self.codes: dict[Value, float] = {}
+        if column.type is ColumnType.CATEGORY:
+            self.codes |= {t: code for t, code in self._codes.items() if not self.is_missing(t)}
         self._words = {"true": 1.0, "false": 0.0}
         self._words |= {label_text(word): 1.0 for word in column.true}
         self._words |= {label_text(word): 0.0 for word in column.false}
@@ -79,8 +85,8 @@ class Codec:
         kind = type(value)
         if kind in self._plain_types and self._plain_low <= value <= self._plain_high:  # type: ignore[operator]
             return value + 0.0  # type: ignore[operator]
-        if kind is str and value in self._plain_codes:
-            return self._plain_codes[value]
+        if kind is str and value in self.codes:
+            return self.codes[value]
         if not self.is_missing(value):
             return self._read(value)
         if not self.column.nullable:
@@ -96,6 +102,28 @@ class Codec:
         if number is None:
             raise ValueError(self.expected)
         return self.number(number)
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is a column of numbers of which most need no more than a look at their type.
+
+        :meth:`plain_type` leaves only those.
+        """
+        return bool(self._plain_types)
+
+    def plain_type(self) -> Any:
+        """The type for msgspec of values in JSON that :meth:`number` need not look at.
+
+        Only where :attr:`plain`: numbers within the limits, for which ``float(value) + 0.0`` is
+        enough, and null if they may be missing.
+        """
+        low, high = max(self._plain_low, -EXACT_INTEGERS), min(self._plain_high, EXACT_INTEGERS)
+        kinds: list[Any] = [None] if self.column.nullable else []
+        if math.ceil(low) <= math.floor(high):
+            kinds.append(Annotated[int, msgspec.Meta(ge=math.ceil(low), le=math.floor(high))])
+        if float in self._plain_types:
+            kinds.append(Annotated[float, msgspec.Meta(ge=float(low), le=float(high))])
+        return Union[tuple(kinds)] if kinds else None  # noqa: UP007  they are known only here
 
     def is_missing(self, value: Value) -> bool:
         """Whether a value stands for "no value": null, blank, or listed as missing."""
@@ -187,9 +215,8 @@ class Codec:
             numbers = self._plain_column(values)
             if numbers is not None:
                 return numbers
-        elif kinds == {str} and self._plain_codes:
-            plain: dict[Any, float] = self._plain_codes
-            codes = [plain.get(value) for value in values]
+        elif kinds == {str} and self.codes:
+            codes = list(map(self.codes.get, values))
             if None not in codes:
                 return np.array(codes, dtype=np.float64)
         return np.array([self.number(value) for value in values], dtype=np.float64)

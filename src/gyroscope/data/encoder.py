@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from operator import itemgetter
+from typing import Any, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.data.arrow import EncodedColumn, encode_column
-from gyroscope.data.codec import MISSING, Codec, kind_of, label_text, shorten
+from gyroscope.data.codec import MISSING, Codec, PlainValue, kind_of, label_text, shorten
 from gyroscope.data.contract import Column, Contract, Role
 from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
@@ -43,6 +44,9 @@ class Encoder:
         self.contract = contract
         self._features = [Codec(column) for column in contract.features]
         self._numbers = [(codec.column.name, codec.number) for codec in self._features]
+        names = [codec.column.name for codec in self._features]
+        self._values_of = _getter(names)
+        self._coded = [(j, c.codes, c) for j, c in enumerate(self._features) if not c.plain]
         self._carried = [Codec(column) for column in contract.sensitive]
         self._target = Codec(msgspec.structs.replace(contract.target, nullable=True))
         self._time = None if contract.time is None else Codec(contract.time)
@@ -56,6 +60,42 @@ class Encoder:
         self.logged_columns = tuple(c.column.name for c in (*self._features, *self._carried))
 
     # -- rows, as a client sends them -----------------------------------------------------------
+
+    def plain_row(self) -> Any:
+        """The type for msgspec of rows of which most is already known to fit: a ``TypedDict``.
+
+        It lets unknown names pass, and all values of columns that are not plain.
+        """
+        plain = {c.column.name: c.plain_type() for c in self._features if c.plain}
+        others = dict.fromkeys(self._known - plain.keys(), PlainValue)
+        optional = dict.fromkeys(self._optional, NotRequired[PlainValue])
+        return TypedDict("PlainRow", {**others, **plain, **optional})  # type: ignore[operator]
+
+    def encode_plain_rows(self, rows: Sequence[Row]) -> Matrix:
+        """What :meth:`encode_rows` says of rows of :meth:`plain_row` without unknown names."""
+        X = np.empty((len(rows), len(self._features)))
+        try:
+            if len(rows) < _FEW:
+                for i, row in enumerate(rows):
+                    values = list(self._values_of(row))
+                    for j, codes, codec in self._coded:
+                        code = codes.get(values[j])
+                        values[j] = codec.number(values[j]) if code is None else code
+                    X[i] = values
+            else:
+                columns: list[Any] = list(zip(*map(self._values_of, rows), strict=True))
+                for j, _, codec in self._coded:
+                    columns[j] = codec.numbers_of(columns[j])
+                for j, column in enumerate(columns):
+                    X[:, j] = column
+        except ValueError:
+            return self.encode_rows(rows)
+        if self._checked:
+            problems = [p for i, row in enumerate(rows) for p in self._other_problems(i, row)]
+            if problems:
+                raise RowError(problems)
+        X += 0.0  # -0.0 becomes 0.0: as an integer it has no sign
+        return X
 
     def encode_rows(self, rows: Sequence[Row]) -> Matrix:
         """Encode rows as a client sends them to ``float64[n, p]``.
@@ -137,8 +177,12 @@ class Encoder:
         return [None if codec.is_missing(value) else str(value).strip() for value in given]
 
     def logged(self, row: Row) -> tuple[Value, ...]:
-        """The values of a row that the prediction log keeps, in the order of logged_columns."""
-        return tuple(map(row.get, self.logged_columns))
+        """The values of a row that the prediction log keeps, in the order of logged_columns.
+
+        The row must have passed encoding.
+        """
+        carried = [row.get(codec.column.name) for codec in self._carried]
+        return (*self._values_of(row), *carried)
 
     # -- rows, as the prediction log gives them back --------------------------------------------
 
@@ -270,6 +314,13 @@ class Encoder:
         if abs(number) > LARGEST_AMOUNT:
             raise ValueError(f"expected a number of at most {LARGEST_AMOUNT:g}")
         return number
+
+
+def _getter(names: list[str]) -> Callable[[Row], tuple[Value, ...]]:
+    """Gives the values of a row by these names; raises KeyError."""
+    if len(names) == 1:  # for which itemgetter gives no tuple
+        return lambda row: (row[names[0]],)
+    return itemgetter(*names)
 
 
 def _labels(contract: Contract) -> dict[str, float]:

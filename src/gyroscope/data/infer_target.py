@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.codec import label_text
+from gyroscope.data.codec import label_text, plain_number
 from gyroscope.data.contract import Column, ColumnType, Role, Task
 from gyroscope.data.distinct import Distinct
 from gyroscope.data.infer_types import MARKERS
@@ -120,15 +120,13 @@ def _is_amount(values: Distinct, classes: dict[str, tuple[str, int]]) -> bool:
     numbers = _as_numbers(list(classes))
     if numbers is None or values.kind == "boolean":
         return False
-    return len(classes) > CLASSES_NOT_NUMBERS or not all(x.is_integer() for x in numbers)
+    if values.kind == "text":  # "inf" may well be the name of a class
+        numbers = [x for x in numbers if np.isfinite(x)]
+    return len(numbers) > CLASSES_NOT_NUMBERS or not all(x.is_integer() for x in numbers)
 
 
 def _example(classes: dict[str, tuple[str, int]]) -> str:
-    return repr(next(spelling for text, (spelling, _) in classes.items() if not _numeric(text)))
-
-
-def _numeric(text: str) -> bool:
-    return _as_numbers([text]) is not None
+    return repr(next(spelling for text, (spelling, _) in classes.items() if _number(text) is None))
 
 
 def _regression(
@@ -194,13 +192,14 @@ def _multiclass(
         task="multiclass",
         classes=tuple(classes[label][0] for label in ordered),
         y=np.array([*of_value, np.nan])[values.codes],
-        remarks=(remark, *_missing_remark(values)),
+        remarks=(remark, *_missing_remark(values, markers)),
     )
 
 
 def _natural(label: str) -> tuple[float, str]:
     """Numbers by size, then texts by the alphabet."""
-    return (float(label), "") if _numeric(label) else (np.inf, label)
+    number = plain_number(label)
+    return (np.inf, label) if number is None else (number, "")
 
 
 def _binary(
@@ -212,6 +211,7 @@ def _binary(
     chosen = _chosen(values.name, classes, positive) if positive else {_likely_positive(classes)}
     spellings = {label: spelling for label, (spelling, _) in classes.items()}
     labels = [label_text(text) for text in values.texts()]
+    guessed = [] if positive else [_guess_remark(values.name, spellings[next(iter(chosen))])]
     lookup = np.array([*(float(label in chosen) for label in labels), np.nan])
     return Target(
         column=_class_column(values, markers, classes),
@@ -219,7 +219,7 @@ def _binary(
         positive=tuple(spelling for label, spelling in spellings.items() if label in chosen),
         negative=tuple(spelling for label, spelling in spellings.items() if label not in chosen),
         y=lookup[values.codes],
-        remarks=_remarks(values, spellings, chosen, guessed=not positive),
+        remarks=(*guessed, *_missing_remark(values, markers)),
     )
 
 
@@ -302,8 +302,18 @@ def _check_predictable(values: Distinct, classes: dict[str, tuple[str, int]]) ->
 
 
 def _as_numbers(texts: Sequence[str]) -> list[float] | None:
+    """The numbers that all of the texts stand for."""
+    numbers = [number for text in texts if (number := _number(text)) is not None]
+    return numbers if len(numbers) == len(texts) else None
+
+
+def _number(text: str) -> float | None:
+    """The number that a text stands for; infinite for ``inf`` and for one beyond float64."""
+    number = plain_number(text)
+    if number is not None or "_" in text:
+        return number
     try:
-        return [float(text) for text in texts]
+        return None if np.isnan(float(text)) else float(text)
     except ValueError:
         return None
 
@@ -324,26 +334,19 @@ def _shares(classes: dict[str, tuple[str, int]], n: int) -> str:
     return ", ".join(named[:_LISTED]) + more
 
 
-def _remarks(
-    values: Distinct, spellings: dict[str, str], chosen: set[str], *, guessed: bool
-) -> tuple[Remark, ...]:
-    remarks = []
-    if guessed:
-        picked = spellings[next(iter(chosen))]
-        remarks.append(
-            Remark(
-                column=values.name,
-                level="note",
-                kind="positive",
-                message=f"The model will predict the probability of {picked!r}.",
-                advice="If the other value is the event to act on, swap `positive` and `negative`.",
-            )
-        )
-    return (*remarks, *_missing_remark(values))
+def _guess_remark(name: str, positive: str) -> Remark:
+    return Remark(
+        column=name,
+        level="note",
+        kind="positive",
+        message=f"The model will predict the probability of {positive!r}.",
+        advice="If the other value is the event to act on, swap `positive` and `negative`.",
+    )
 
 
-def _missing_remark(values: Distinct) -> list[Remark]:
+def _missing_remark(values: Distinct, not_classes: Sequence[str] = ()) -> list[Remark]:
     remarks = []
+    advice = "If {} is a class, take it out of `missing` and list it with the classes."
     if values.n_missing:
         remarks.append(
             Remark(
@@ -353,6 +356,7 @@ def _missing_remark(values: Distinct) -> list[Remark]:
                 message=f"{counted(values.n_missing, 'row')} "
                 f"({percent(values.n_missing / values.codes.size)}) have no value of the target; "
                 "training leaves them out.",
+                advice=advice.format(quoted(sorted(not_classes))) if not_classes else "",
             )
         )
     return remarks

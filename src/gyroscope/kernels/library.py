@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# What it is compiled with. No -march: a wheel must run on every machine of its kind. No contraction
+# of a * b + c: the same numbers everywhere.
+FLAGS = ("-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-Wall", "-Wextra")
+
 
 def sources() -> list[Path]:
     """The C files that the library is made of; what they include stands beside them."""
@@ -20,10 +24,10 @@ def sources() -> list[Path]:
 def library_path() -> Path:
     """Where the library is, once it is built.
 
-    Its name holds a digest of the sources: one that is left from other sources is never loaded. It
-    does not end as extension modules do, for it is none.
+    Its name holds a digest of the sources and of the flags: one that is left from others is never
+    loaded. It does not end as extension modules do, for it is none.
     """
-    digest = hashlib.blake2b(digest_size=6)
+    digest = hashlib.blake2b(" ".join(FLAGS).encode(), digest_size=6)
     for source in sorted(Path(__file__).parent.glob("*.[ch]")):
         digest.update(source.read_bytes())
     return Path(__file__).with_name(f"_kernels_{digest.hexdigest()}.lib")

@@ -94,7 +94,7 @@ def cells_of_numbers(values: Floats, edges: Floats) -> NDArray[np.uint16]:
     if compiled_library is None:
         cells = np.searchsorted(edges, values)
         return np.where(np.isnan(values), edges.size + 1, cells).astype(np.uint16)
-    x, padded = np.ascontiguousarray(values), _padded(edges)
+    x, padded = np.require(values, np.float64, ("C", "A")), _padded(edges)
     found = np.empty(x.size, dtype=np.uint16)
     compiled_library.gyro_cells_of_numbers(
         address(x),
@@ -121,7 +121,7 @@ def count_codes(
     counts = np.zeros((ends.size - 1, k), dtype=np.int64)
     compiled_library.gyro_count_codes(
         address(codes),
-        address(np.ascontiguousarray(lookup)),
+        address(np.require(lookup, np.int32, ("C", "A"))),
         ctypes.c_int32(lookup.size - 1),
         address(ends),
         ctypes.c_int32(ends.size - 1),
@@ -141,7 +141,7 @@ def sketch_texts(data: memoryview | bytes, offsets: NDArray[np.int64], sketch: S
     if compiled_library is None:
         _raise_registers(sketch, _mixed(_fnv(data_bytes, offsets)))
         return
-    offsets = np.ascontiguousarray(offsets)
+    offsets = np.require(offsets, np.int64, ("C", "A"))
     compiled_library.gyro_sketch_texts(
         address(data_bytes),
         address(offsets),

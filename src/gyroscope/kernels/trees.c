@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LANES 8  /* walks at once: each waits for its own loads */
 #define BLOCK 64 /* rows that share the loads of a tree; a multiple of LANES */
@@ -36,24 +37,37 @@ struct split {
     int32_t side;     /* of that split, on which this one lies */
 };
 
+/* A row has one margin or, with several classes, one for each. The leaves of a tree hold values for
+ * ``width`` of them, from the ``first_output`` of the tree on: all, where the classes share their
+ * splits, or else one. */
 struct trees {
     const struct node *nodes;
-    const double *values; /* of leaves, by node */
+    const double *values; /* of leaves, by node: width of them */
     const int32_t *roots;
+    const int32_t *first_output; /* of each tree */
     const struct split *splits; /* tree by tree, each after those above it */
-    const double *leaves;       /* values, tree by tree */
+    const double *leaves;       /* values, tree by tree: the first of each leaf, then the second */
     const int32_t *first_split; /* of each tree, and the end */
     const int32_t *first_leaf;
-    const int32_t *pairs;       /* half the number of quadrature points that each tree needs */
-    const double *points;       /* Gauss-Legendre on [0, 1]: for k pairs from k * (k - 1) on */
+    const int32_t *quads;       /* a quarter of the quadrature points of each tree, rounded up */
+    const double *points;       /* Gauss-Legendre on [0, 1]: for k quads from 2 * k * (k - 1) on */
     const double *weights;
     const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
     const int32_t *coded;       /* columns with splits on codes */
-    double base;
-    int32_t n_trees, n_coded, n_codes, single, most_splits, most_pairs;
+    const double *bases;        /* of each margin */
+    int32_t n_outputs, width, n_trees, n_coded, n_codes, single, most_splits, most_quads;
 };
 
-typedef double pair __attribute__((vector_size(16)));
+typedef double quad __attribute__((vector_size(32)));
+
+/* Built twice, for processors that work on four numbers at once as well; both add the same numbers
+ * in the same order. Which one is taken is decided when the library is loaded. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+#define INLINE static inline __attribute__((always_inline))
 
 static inline int goes_left(const struct test *test, const double *seen, const int32_t *codes,
                             const uint8_t *sets, int by_code)
@@ -103,13 +117,26 @@ static inline void walk(const struct trees *m, int32_t *at, const double *const 
     } while (moved);
 }
 
-static inline double one_margin(const struct trees *m, const double *seen, const int32_t *codes,
-                                int by_code)
+/* Adds the values of the leaf that one row has come to in a tree. */
+static inline void add_leaf(const struct trees *m, int32_t tree, int32_t leaf, double *margins,
+                            int only)
+{
+    if (only) {
+        margins[0] += m->values[leaf];
+        return;
+    }
+    const double *values = m->values + (int64_t)leaf * m->width;
+    margins += m->first_output[tree];
+    for (int32_t k = 0; k < m->width; k++)
+        margins[k] += values[k];
+}
+
+static inline void one_row(const struct trees *m, const double *seen, const int32_t *codes,
+                           double *restrict margins, int by_code, int only)
 {
     const double *rows[LANES];
     const int32_t *coded[LANES];
     int32_t at[LANES];
-    double total = m->base;
     for (int k = 0; k < LANES; k++) {
         rows[k] = seen;
         coded[k] = codes;
@@ -120,22 +147,20 @@ static inline double one_margin(const struct trees *m, const double *seen, const
             at[k] = m->roots[k < left ? tree + k : tree];
         walk(m, at, rows, coded, by_code);
         for (int k = 0; k < LANES && k < left; k++)
-            total += m->values[at[k]];
+            add_leaf(m, tree + k, at[k], margins, only);
     }
-    return total;
 }
 
 /* The margins of n rows as seen, a multiple of LANES and at most BLOCK of them. */
-static inline void many_margins(const struct trees *m, const double *seen, const int32_t *codes,
-                                int n, int32_t p, double *margins, int by_code)
+static inline void many_rows(const struct trees *m, const double *seen, const int32_t *codes,
+                             int n, int32_t p, double *restrict margins, int by_code, int only)
 {
     const double *rows[BLOCK];
     const int32_t *coded[BLOCK];
-    int32_t at[LANES];
+    int32_t at[LANES], outputs = only ? 1 : m->n_outputs;
     for (int i = 0; i < n; i++) {
         rows[i] = seen + (int64_t)i * 2 * p;
         coded[i] = codes + (int64_t)i * p;
-        margins[i] = m->base;
     }
     for (int32_t tree = 0; tree < m->n_trees; tree++)
         for (int i = 0; i < n; i += LANES) {
@@ -143,20 +168,42 @@ static inline void many_margins(const struct trees *m, const double *seen, const
                 at[k] = m->roots[tree];
             walk(m, at, rows + i, coded + i, by_code);
             for (int k = 0; k < LANES; k++)
-                margins[i + k] += m->values[at[k]];
+                add_leaf(m, tree, at[k], margins + (int64_t)(i + k) * outputs, only);
         }
 }
 
-/* The margins of rows[n][p]. Returns 0, 1 for a code that is none, 2 if memory is short. */
+static void score(const struct trees *m, const double *seen, const int32_t *codes, int n,
+                  int32_t p, double *margins)
+{
+#define SCORE(BY_CODE, ONLY)                                              \
+    if (n == 1)                                                           \
+        one_row(m, seen, codes, margins, BY_CODE, ONLY);                  \
+    else                                                                  \
+        many_rows(m, seen, codes, n, p, margins, BY_CODE, ONLY)
+    if (m->n_outputs == 1 && m->n_coded) {
+        SCORE(1, 1);
+    } else if (m->n_outputs == 1) {
+        SCORE(0, 1);
+    } else if (m->n_coded) {
+        SCORE(1, 0);
+    } else {
+        SCORE(0, 0);
+    }
+}
+
+/* The margins[n][outputs] of rows[n][p]. Returns 0, 1 for a code that is none, 2 if memory is
+ * short. */
 int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int32_t p,
                       double *margins)
 {
     int block = n < LANES ? 1 : BLOCK, status = 0;
-    double *seen = malloc((size_t)block * p * (2 * sizeof(double) + sizeof(int32_t)));
-    int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
-    double found[BLOCK];
-    if (seen == NULL && p)
+    int64_t outputs = m->n_outputs;
+    double *found = malloc((size_t)block * outputs * sizeof(double)
+                           + (size_t)block * p * (2 * sizeof(double) + sizeof(int32_t)));
+    if (found == NULL)
         return 2;
+    double *seen = found + block * outputs;
+    int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
     for (int32_t first = 0; first < n && !status; first += block) {
         int taken = n - first < block ? n - first : block;
         int padded = block == 1 ? 1 : (taken + LANES - 1) / LANES * LANES;
@@ -167,30 +214,25 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
         }
         if (status)
             break;
-        if (block == 1)
-            found[0] = m->n_coded ? one_margin(m, seen, codes, 1) : one_margin(m, seen, codes, 0);
-        else if (m->n_coded)
-            many_margins(m, seen, codes, padded, p, found, 1);
-        else
-            many_margins(m, seen, codes, padded, p, found, 0);
-        for (int i = 0; i < taken; i++)
-            margins[first + i] = found[i];
+        for (int i = 0; i < padded; i++)
+            memcpy(found + i * outputs, m->bases, (size_t)outputs * sizeof(double));
+        score(m, seen, codes, padded, p, found);
+        memcpy(margins + first * outputs, found, (size_t)(taken * outputs) * sizeof(double));
     }
-    free(seen);
+    free(found);
     return status;
 }
 
-/* Where the numbers of one tree are worked out: one element, or one row of pairs, a node. */
+/* Where the numbers of one tree are worked out: one element, or one row of quads, a node. */
 struct scratch {
-    pair *t, *w;       /* points and weights */
-    pair *outside;     /* product of the factors of all features on the way to a node, but of its own */
-    pair *below;       /* value of the game of the leaves below a node, relative to that product */
-    pair *inverse;     /* of the factor that the feature of a split has on the way to it */
+    quad *t, *w;       /* points and weights */
+    quad *outside;     /* product of the factors of all features on the way to a node, but of its own */
+    quad *below;       /* value of the game of the leaves below a node, relative to that product */
+    quad *inverse;     /* of the factor that the feature of a split has on the way to it */
     int8_t *hot;       /* the side of a split that the row takes; 2 if the row does not get so far */
-    pair *phi;         /* by column, in two halves */
 };
 
-/* Adds the Shapley values of one tree.
+/* The Shapley values of one tree, in two passes.
  *
  * For each distinct feature j on the path to a leaf let o_j in {0, 1} say whether the row follows
  * the path on j, and p_j be the product of the ratios of j's splits. The path-dependent game of
@@ -203,153 +245,220 @@ struct scratch {
  * earlier ones too, and q that of the other; A and B the values below, R the product of the factors
  * of all other features. The derivative is R ((1 - p) A - q B) without the earlier splits on j; for
  * these the same leaves were counted with the factor share + t (1 - share), which is taken back.
+ *
+ * The pass down is one for all classes that share the splits; the pass up is for one of them.
  */
-static inline void explain(const struct split *splits, int32_t n, int pairs,
-                           const struct scratch *s, const double *seen, const int32_t *codes,
-                           const uint8_t *sets, int by_code)
+INLINE void go_down(const struct split *splits, int32_t n, int quads,
+                    const struct scratch *s, const double *seen, const int32_t *codes,
+                    const uint8_t *sets, int by_code)
 {
-    const pair *t = s->t;
-    for (int k = 0; k < pairs; k++)
+    const quad *t = s->t;
+    for (int k = 0; k < quads; k++)
         s->outside[k] = s->w[k];
     for (int32_t i = 0; i < n; i++) {
         const struct split *split = &splits[i];
         int hot = goes_left(&split->test, seen, codes, sets, by_code);
-        pair *own = s->outside + (int64_t)i * pairs;
-        pair *taken = s->outside + (int64_t)split->child[hot] * pairs;
-        pair *other = s->outside + (int64_t)split->child[!hot] * pairs;
+        quad *own = s->outside + (int64_t)i * quads;
+        quad *taken = s->outside + (int64_t)split->child[hot] * quads;
+        quad *other = s->outside + (int64_t)split->child[!hot] * quads;
         double p = split->ratio[hot], q = split->ratio[!hot], share = split->share;
         if (split->before >= 0) {
             if (s->hot[split->before] != split->side) { /* one factor whatever lies below */
                 s->hot[i] = 2;
-                for (int k = 0; k < pairs; k++) {
+                for (int k = 0; k < quads; k++) {
                     taken[k] = own[k] * p;
                     other[k] = own[k] * q;
                 }
                 continue;
             }
-            pair *inverse = s->inverse + (int64_t)i * pairs;
-            for (int k = 0; k < pairs; k++) {
-                inverse[k] = 1.0 / (share + t[k] * (1.0 - share));
+            const quad *inverse = s->inverse + (int64_t)i * quads;
+            for (int k = 0; k < quads; k++)
                 own[k] *= inverse[k];
-            }
             p *= share;
             q *= share;
         }
         s->hot[i] = (int8_t)hot;
-        for (int k = 0; k < pairs; k++) {
+        for (int k = 0; k < quads; k++) {
             taken[k] = own[k] * (p + t[k] * (1.0 - p));
             other[k] = own[k] * (q - t[k] * q);
         }
     }
+}
+
+INLINE void go_up(const struct split *splits, int32_t n, int quads, const struct scratch *s,
+                  quad *phi)
+{
+    const quad *t = s->t;
     for (int32_t i = n - 1; i >= 0; i--) {
         const struct split *split = &splits[i];
         int hot = s->hot[i];
-        pair *own = s->below + (int64_t)i * pairs;
-        const pair *outside = s->outside + (int64_t)i * pairs;
-        pair derivative = {0.0, 0.0};
+        quad *own = s->below + (int64_t)i * quads;
+        const quad *outside = s->outside + (int64_t)i * quads;
+        quad derivative = {0.0};
         if (hot == 2) {
-            const pair *right = s->below + (int64_t)split->child[0] * pairs;
-            const pair *left = s->below + (int64_t)split->child[1] * pairs;
-            for (int k = 0; k < pairs; k++)
+            const quad *right = s->below + (int64_t)split->child[0] * quads;
+            const quad *left = s->below + (int64_t)split->child[1] * quads;
+            for (int k = 0; k < quads; k++)
                 own[k] = right[k] * split->ratio[0] + left[k] * split->ratio[1];
             continue;
         }
-        const pair *taken = s->below + (int64_t)split->child[hot] * pairs;
-        const pair *other = s->below + (int64_t)split->child[!hot] * pairs;
+        const quad *taken = s->below + (int64_t)split->child[hot] * quads;
+        const quad *other = s->below + (int64_t)split->child[!hot] * quads;
         double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
         if (split->before < 0) {
-            for (int k = 0; k < pairs; k++) {
-                pair unknown = taken[k] * p + other[k] * q;
-                pair gain = taken[k] - unknown;
+            for (int k = 0; k < quads; k++) {
+                quad unknown = taken[k] * p + other[k] * q;
+                quad gain = taken[k] - unknown;
                 own[k] = unknown + t[k] * gain;
                 derivative += outside[k] * gain;
             }
         } else {
-            const pair *inverse = s->inverse + (int64_t)i * pairs;
-            for (int k = 0; k < pairs; k++) {
-                pair unknown = taken[k] * p + other[k] * q;
-                pair gain = taken[k] - unknown;
+            const quad *inverse = s->inverse + (int64_t)i * quads;
+            for (int k = 0; k < quads; k++) {
+                quad unknown = taken[k] * p + other[k] * q;
+                quad gain = taken[k] - unknown;
                 own[k] = (unknown + t[k] * gain) * inverse[k];
                 derivative += outside[k] * (gain - own[k] * (1.0 - share));
             }
         }
-        s->phi[split->test.slot >> 1] += derivative;
+        phi[split->test.slot >> 1] += derivative;
     }
 }
 
-/* The usual numbers of pairs are unrolled. */
-static void explain_tree(const struct trees *m, int32_t tree, const struct scratch *s,
-                         const double *seen, const int32_t *codes)
+INLINE void set_points(const struct trees *m, int quads, const struct scratch *s)
+{
+    for (int k = 0; k < quads; k++) {
+        int64_t at = 2 * (int64_t)quads * (quads - 1) + 4 * k;
+        for (int i = 0; i < 4; i++) {
+            s->t[k][i] = m->points[at + i];
+            s->w[k][i] = m->weights[at + i];
+        }
+    }
+}
+
+INLINE void set_inverses(const struct split *splits, int32_t n, int quads, const struct scratch *s)
+{
+    for (int32_t i = 0; i < n; i++)
+        if (splits[i].before >= 0)
+            for (int k = 0; k < quads; k++) {
+                double share = splits[i].share;
+                s->inverse[(int64_t)i * quads + k] = 1.0 / (share + s->t[k] * (1.0 - share));
+            }
+}
+
+/* Puts one of the values of each leaf where the pass up begins. */
+INLINE void set_leaves(const struct trees *m, int32_t tree, int32_t which, int quads,
+                       const struct scratch *s)
+{
+    int32_t n_splits = m->first_split[tree + 1] - m->first_split[tree];
+    int32_t n_leaves = m->first_leaf[tree + 1] - m->first_leaf[tree];
+    const double *leaves = m->leaves + (int64_t)which * m->first_leaf[m->n_trees]
+                           + m->first_leaf[tree];
+    const quad nought = {0.0};
+    quad *below = s->below + (int64_t)n_splits * quads;
+    for (int32_t i = 0; i < n_leaves; i++)
+        for (int k = 0; k < quads; k++)
+            *below++ = leaves[i] + nought;
+}
+
+/* Adds the Shapley values of one tree to those of some rows: of the output that is wanted of each,
+ * phi[n][p], or of all, phi[n][outputs][p]; by column, in four parts. */
+INLINE void explain(const struct trees *m, int32_t tree, const struct scratch *s, int n,
+                    int32_t p, const double *seen, const int32_t *codes,
+                    const int32_t *wanted, quad *phi, int quads, int by_code)
 {
     const struct split *splits = m->splits + m->first_split[tree];
-    int32_t n = m->first_split[tree + 1] - m->first_split[tree];
-    const uint8_t *sets = m->sets;
-#define EXPLAIN(PAIRS)                                                    \
+    int32_t n_splits = m->first_split[tree + 1] - m->first_split[tree];
+    int32_t first = m->first_output[tree], loaded = -1;
+    set_points(m, quads, s);
+    set_inverses(splits, n_splits, quads, s);
+    for (int i = 0; i < n; i++) {
+        int32_t which = wanted == NULL ? 0 : wanted[i] - first;
+        int32_t end = wanted == NULL ? m->width : which + 1;
+        if (which < 0 || end > m->width)
+            continue;
+        go_down(splits, n_splits, quads, s, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p,
+                m->sets, by_code);
+        for (; which < end; which++) {
+            if (which != loaded)
+                set_leaves(m, tree, which, quads, s);
+            loaded = which;
+            int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + first + which : i;
+            go_up(splits, n_splits, quads, s, phi + at * p);
+        }
+    }
+}
+
+/* The usual numbers of quads are unrolled. */
+INLINE void explain_tree(const struct trees *m, int32_t tree, const struct scratch *s, int n,
+                         int32_t p, const double *seen, const int32_t *codes,
+                         const int32_t *wanted, quad *phi)
+{
+#define EXPLAIN(QUADS)                                                    \
     if (m->n_coded)                                                       \
-        explain(splits, n, PAIRS, s, seen, codes, sets, 1);               \
+        explain(m, tree, s, n, p, seen, codes, wanted, phi, QUADS, 1);    \
     else                                                                  \
-        explain(splits, n, PAIRS, s, seen, codes, sets, 0);               \
+        explain(m, tree, s, n, p, seen, codes, wanted, phi, QUADS, 0);    \
     break
-    switch (m->pairs[tree]) {
+    switch (m->quads[tree]) {
     case 1: EXPLAIN(1);
     case 2: EXPLAIN(2);
-    case 3: EXPLAIN(3);
-    case 4: EXPLAIN(4);
-    default: EXPLAIN(m->pairs[tree]);
+    default: EXPLAIN(m->quads[tree]);
     }
 }
 
-static void begin_tree(const struct trees *m, int32_t tree, const struct scratch *s)
-{
-    int pairs = m->pairs[tree];
-    int32_t first = m->first_leaf[tree], leaves = m->first_leaf[tree + 1] - first;
-    pair *below = s->below + (int64_t)(m->first_split[tree + 1] - m->first_split[tree]) * pairs;
-    for (int k = 0; k < pairs; k++) {
-        int64_t at = (int64_t)pairs * (pairs - 1) + 2 * k;
-        s->t[k] = (pair){m->points[at], m->points[at + 1]};
-        s->w[k] = (pair){m->weights[at], m->weights[at + 1]};
-    }
-    for (int32_t i = 0; i < leaves; i++)
-        for (int k = 0; k < pairs; k++)
-            *below++ = (pair){m->leaves[first + i], m->leaves[first + i]};
-}
-
-/* The Shapley values[n][p] of rows[n][p]. Returns as gyro_tree_margins. */
-int gyro_tree_shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
-                      double *values)
+INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
+                   const int32_t *wanted, double *values)
 {
     int block = n < BLOCK ? n : BLOCK, status = 0;
     int64_t nodes = 2 * (int64_t)m->most_splits + 1;
-    int64_t pairs = m->most_pairs, per_tree = nodes * pairs;
-    pair *memory = malloc((size_t)(2 * pairs + 3 * per_tree + (int64_t)block * 2 * p) * sizeof(pair)
-                          + (size_t)((int64_t)block * p) * sizeof(int32_t) + (size_t)nodes);
+    int64_t quads = m->most_quads, per_tree = nodes * quads;
+    int64_t per_row = wanted == NULL ? (int64_t)m->n_outputs * p : p;
+    size_t bytes = (size_t)(2 * quads + 3 * per_tree + block * per_row) * sizeof(quad)
+                   + (size_t)((int64_t)block * p) * (2 * sizeof(double) + sizeof(int32_t))
+                   + (size_t)nodes;
+    quad *memory = aligned_alloc(sizeof(quad), (bytes / sizeof(quad) + 1) * sizeof(quad));
     if (memory == NULL)
         return 2;
-    struct scratch s = {.t = memory, .w = memory + pairs, .outside = memory + 2 * pairs};
+    struct scratch s = {.t = memory, .w = memory + quads, .outside = memory + 2 * quads};
     s.below = s.outside + per_tree;
     s.inverse = s.below + per_tree;
-    pair *phi = s.inverse + per_tree;
-    double *seen = (double *)(phi + (int64_t)block * p);
+    quad *phi = s.inverse + per_tree;
+    double *seen = (double *)(phi + block * per_row);
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
     s.hot = (int8_t *)(codes + (int64_t)block * p);
     for (int32_t first = 0; first < n && !status; first += block) {
         int taken = n - first < block ? n - first : block;
         for (int i = 0; i < taken && !status; i++)
-            status = see(m, rows + ((int64_t)first + i) * p, p, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p);
-        for (int64_t j = 0; j < (int64_t)taken * p; j++)
-            phi[j] = (pair){0.0, 0.0};
-        for (int32_t tree = 0; tree < m->n_trees && !status; tree++) {
-            if (m->first_split[tree] == m->first_split[tree + 1])
-                continue;
-            begin_tree(m, tree, &s);
-            for (int i = 0; i < taken; i++) {
-                s.phi = phi + (int64_t)i * p;
-                explain_tree(m, tree, &s, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p);
-            }
-        }
-        for (int64_t j = 0; j < (int64_t)taken * p; j++)
-            values[(int64_t)first * p + j] = phi[j][0] + phi[j][1];
+            status = see(m, rows + ((int64_t)first + i) * p, p, seen + (int64_t)i * 2 * p,
+                         codes + (int64_t)i * p);
+        if (status)
+            break;
+        for (int64_t j = 0; j < taken * per_row; j++)
+            phi[j] = (quad){0.0};
+        for (int32_t tree = 0; tree < m->n_trees; tree++)
+            if (m->first_split[tree] != m->first_split[tree + 1])
+                explain_tree(m, tree, &s, taken, p, seen, codes,
+                             wanted == NULL ? NULL : wanted + first, phi);
+        for (int64_t j = 0; j < taken * per_row; j++)
+            values[first * per_row + j] = (phi[j][0] + phi[j][1]) + (phi[j][2] + phi[j][3]);
     }
     free(memory);
     return status;
+}
+
+/* The Shapley values[n][outputs][p] of rows[n][p]. Returns as gyro_tree_margins. */
+FOR_EACH_PROCESSOR
+int gyro_tree_shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
+                      double *values)
+{
+    return shapley(m, rows, n, p, NULL, values);
+}
+
+/* Those of the output wanted[n] of each row, values[n][p]. */
+FOR_EACH_PROCESSOR
+int gyro_tree_shapley_of(const struct trees *m, const double *rows, int32_t n, int32_t p,
+                         const int32_t *wanted, double *values)
+{
+    return shapley(m, rows, n, p, wanted, values);
 }

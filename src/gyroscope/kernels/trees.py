@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.kernels.library import library
+from gyroscope.kernels.library import address, library
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -35,16 +35,18 @@ _SPLIT = np.dtype(
     align=True,
 )
 _ARRAYS = (
-    *("nodes", "values", "roots", "splits", "leaves", "first_split", "first_leaf", "pairs"),
-    *("points", "weights", "sets", "coded"),
+    *("nodes", "values", "roots", "first_output", "splits", "leaves", "first_split", "first_leaf"),
+    *("quads", "points", "weights", "sets", "coded", "bases"),
 )
-_NUMBERS = ("n_trees", "n_coded", "n_codes", "single", "most_splits", "most_pairs")
+_NUMBERS = (
+    *("n_outputs", "width", "n_trees", "n_coded", "n_codes", "single", "most_splits"),
+    "most_quads",
+)
 
 
 class _Trees(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in _ARRAYS),
-        ("base", ctypes.c_double),
         *((name, ctypes.c_int32) for name in _NUMBERS),
     ]
 
@@ -56,8 +58,15 @@ class CompiledTrees:
     the roots has one parent, which stands before it. ``base`` is added to each margin; ``single``
     says that the training library compared values as float32.
 
+    A row has one margin, or one for each of several classes if ``base`` is ``float64[classes]``.
+    Then ``value`` is ``float64[nodes, width]``, and ``first_output``, ``int32[trees]``, says the
+    class that the first value in the leaves of a tree is for: ``width`` is the number of classes if
+    these share their splits, or 1.
+
     Attributes:
-        expected: the margin expected before anything is known of a row, without ``base``.
+        base: as given.
+        expected: the margins expected before anything is known of a row, without ``base``: float64,
+            or ``float64[classes]``.
 
     Raises:
         OverflowError: more than 2^31 codes in all category sets.
@@ -80,8 +89,9 @@ class CompiledTrees:
         category_set: NDArray[np.int32],
         category_sets: NDArray[np.bool_],
         roots: NDArray[np.int32],
-        base: float,
+        base: float | Vector,
         single: bool,
+        first_output: NDArray[np.int32] | None = None,
     ) -> None:
         by_code = np.flatnonzero((feature >= 0) & (category_set >= 0))
         sets = _sets(category_sets, category_set[by_code], missing_left[by_code])
@@ -92,59 +102,90 @@ class CompiledTrees:
         nodes["child"] = np.column_stack([right, left])
         nodes["set"][by_code] = sets.shape[1] * np.arange(1, by_code.size + 1)
         paths = _Paths(feature, nodes["child"], cover, roots)
-        self.expected = float(value[paths.leaves] @ paths.reach[paths.leaves])
-        most_pairs = int(paths.pairs.max(initial=1))
-        points, weights = _quadrature(most_pairs)
+        self.base = base
+        bases, self._outputs = np.atleast_1d(np.asarray(base, dtype=np.float64)), np.shape(base)
+        first = np.zeros(roots.size, dtype=np.int32) if first_output is None else first_output
+        values = np.require(value.reshape(feature.size, -1), np.float64, ("C", "A"))
+        leaves = np.ascontiguousarray(values[paths.leaves].T)
+        self.expected = _expected(leaves, paths, first, bases.size).reshape(self._outputs)[()]
+        most_quads = int(paths.quads.max(initial=1))
+        points, weights = _quadrature(most_quads)
         self._arrays = {  # kept alive: the kernels only hold their addresses
             "nodes": nodes,
-            "values": np.ascontiguousarray(value),
-            "roots": np.ascontiguousarray(roots),
+            "values": values,
+            "roots": np.require(roots, np.int32, ("C", "A")),
+            "first_output": np.require(first, np.int32, ("C", "A")),
             "splits": paths.splits(nodes),
-            "leaves": value[paths.leaves],
+            "leaves": leaves,
             "first_split": paths.first_split,
             "first_leaf": paths.first_leaf,
-            "pairs": paths.pairs,
+            "quads": paths.quads,
             "points": points,
             "weights": weights,
             "sets": sets,
             "coded": np.unique(feature[by_code]),
+            "bases": bases,
         }
         described = _Trees(
             **{name: array.ctypes.data for name, array in self._arrays.items()},
-            base=base,
+            n_outputs=bases.size,
+            width=values.shape[1],
             n_trees=roots.size,
             n_coded=self._arrays["coded"].size,
             n_codes=sets.shape[1] - 1,
             single=single,
             most_splits=int(np.diff(paths.first_split).max(initial=0)),
-            most_pairs=most_pairs,
+            most_quads=most_quads,
         )
         compiled_library = library()
         assert compiled_library is not None  # the caller has asked
         self._margins = compiled_library.gyro_tree_margins
         self._shapley = compiled_library.gyro_tree_shapley
+        self._shapley_of = compiled_library.gyro_tree_shapley_of
         self._trees = byref(described)
 
     def margins(self, X: Matrix) -> Vector:
-        """Margins ``float64[n]`` of rows ``float64[n, p]``; other threads run meanwhile.
+        """Margins ``float64[n]``, or ``float64[n, classes]``, of rows ``float64[n, p]``; other
+        threads run meanwhile.
 
         Raises:
             IndexError: a column is not there, or holds a code that no split knows.
         """
-        return self._run(self._margins, X, (len(X),))
+        return self._run(self._margins, X, (len(X), *self._outputs))
 
     def shapley_values(self, X: Matrix) -> Matrix:
-        """Shapley values ``float64[n, p]`` of the margins; raises like :meth:`margins`."""
-        return self._run(self._shapley, X, X.shape)
+        """Shapley values of the margins, ``float64[n, p]`` or ``float64[n, classes, p]``; raises
+        like :meth:`margins`."""
+        return self._run(self._shapley, X, (len(X), *self._outputs, X.shape[1]))
 
-    def _run(self, kernel: Any, X: Matrix, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    def shapley_values_of(self, X: Matrix, classes: Integers) -> Matrix:
+        """Those ``float64[n, p]`` of the margin of one class of each row, ``intp[n]``; raises like
+        :meth:`margins`."""
+        wanted = np.require(classes, np.int32, ("C", "A"))
+        return self._run(self._shapley_of, X, X.shape, wanted)
+
+    def _run(
+        self,
+        kernel: Any,
+        X: Matrix,
+        shape: tuple[int, ...],
+        wanted: NDArray[np.int32] | None = None,
+    ) -> NDArray[np.float64]:
         n, p = X.shape
         if p < self._columns:
             raise IndexError(f"the trees split on {self._columns} columns, got {p}")
         if n > _ROWS_AT_ONCE:
-            parts = (X[first : first + _ROWS_AT_ONCE] for first in range(0, n, _ROWS_AT_ONCE))
+            parts = [slice(first, first + _ROWS_AT_ONCE) for first in range(0, n, _ROWS_AT_ONCE)]
             return np.concatenate(
-                [self._run(kernel, some, some.shape[: len(shape)]) for some in parts]
+                [
+                    self._run(
+                        kernel,
+                        X[part],
+                        (len(X[part]), *shape[1:]),
+                        None if wanted is None else wanted[part],
+                    )
+                    for part in parts
+                ]
             )
         out = np.empty(shape)
         if not out.size:
@@ -152,7 +193,10 @@ class CompiledTrees:
         if X.dtype is not _FLOAT64:
             X = X.astype(np.float64)
         # Of all ways to hand over rows, a copy costs the least when there is one.
-        status = kernel(self._trees, X.tobytes(), n, p, byref(_at(out)))
+        if wanted is None:
+            status = kernel(self._trees, X.tobytes(), n, p, byref(_at(out)))
+        else:
+            status = kernel(self._trees, X.tobytes(), n, p, address(wanted), byref(_at(out)))
         if status == _CODE:
             raise IndexError("a row holds a category code that no split of the trees knows")
         if status == _MEMORY:
@@ -180,11 +224,22 @@ def _sets(
     return table
 
 
-def _quadrature(most_pairs: int) -> tuple[Vector, Vector]:
-    """Gauss-Legendre points and weights on [0, 1] for 1, 2, ... pairs of points, end to end."""
-    rules = [np.polynomial.legendre.leggauss(2 * pairs) for pairs in range(1, most_pairs + 1)]
+def _quadrature(most_quads: int) -> tuple[Vector, Vector]:
+    """Gauss-Legendre points and weights on [0, 1] for 1, 2, ... quads of points, end to end."""
+    rules = [np.polynomial.legendre.leggauss(4 * quads) for quads in range(1, most_quads + 1)]
     points = np.concatenate([(points + 1) / 2 for points, _ in rules])
     return points, np.concatenate([weights / 2 for _, weights in rules])
+
+
+def _expected(
+    leaves: Matrix, paths: _Paths, first_output: NDArray[np.int32], n_outputs: int
+) -> Vector:
+    """float64[outputs]: the mean of the values ``float64[width, leaves]`` by the rows there."""
+    expected, first = np.zeros(n_outputs), np.repeat(first_output, np.diff(paths.first_leaf))
+    for k in np.unique(first_output).tolist():
+        there = first == k
+        expected[k : k + len(leaves)] += leaves[:, there] @ paths.reach[paths.leaves[there]]
+    return expected
 
 
 class _Paths:
@@ -226,7 +281,7 @@ class _Paths:
         self.first_leaf = self._firsts(self.leaves, roots.size)
         most = np.zeros(roots.size, dtype=np.intp)
         np.maximum.at(most, self._tree[self.leaves], distinct[self.leaves])
-        self.pairs = np.maximum(1, -(-most // 4)).astype(np.int32)  # of points, ceil(d / 2) suffice
+        self.quads = np.maximum(1, -(-most // 8)).astype(np.int32)  # of points, ceil(d / 2) suffice
 
     def splits(self, nodes: NDArray[np.void]) -> NDArray[np.void]:
         """The splits of all trees, with positions in their own tree."""

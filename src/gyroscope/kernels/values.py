@@ -41,11 +41,12 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         return numbers
 
     def readable(self) -> Stretch:
-        """The same numbers, contiguous and of a type that kernels read; copied if need be."""
+        """The same numbers, one after the other, where the processor can read them and of a type
+        that kernels read; copied if need be."""
         known = self.values
         if known.dtype not in NUMBER_TYPES:
             known = known.astype(np.float64)
-        known = np.ascontiguousarray(known)
+        known = np.require(known, requirements=("C", "A"))
         return self if known is self.values else msgspec.structs.replace(self, values=known)
 
 

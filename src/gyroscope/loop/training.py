@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gyroscope.bundle.estimator import ALLOW_LIST
-from gyroscope.config import Config, ModelConfig
+from gyroscope.config import Config, ModelConfig, Settings, metric_of
 from gyroscope.data.checks import check_table
 from gyroscope.data.contract import Contract, contract_from_mapping
+from gyroscope.data.contract import Task as TargetTask
 from gyroscope.data.sources import read_table
 from gyroscope.data.training_set import (
     TrainingSet,
@@ -26,7 +27,7 @@ from gyroscope.findings import Finding, Window
 from gyroscope.loop.clock import EARLIEST
 from gyroscope.loop.logged import labelled_rows
 from gyroscope.loop.world import World
-from gyroscope.train.families.base import ModelFamily
+from gyroscope.train.families.base import families_to_try
 from gyroscope.train.families.own_estimator import OwnEstimator
 from gyroscope.train.pipeline import Evaluated, Pipeline, Progress, Task, Trained
 from gyroscope.validate.base import Evaluation
@@ -45,11 +46,14 @@ def train_first(world: World, model: str, progress: Progress) -> Trained:
     """Train on the data that ``gyroscope.yaml`` names and register a version.
 
     Raises:
+        ConfigError, MissingExtraError: training cannot be done as the settings say.
         DataError: the data cannot be read or trained on.
         ContractError: the contract is wrong.
     """
     config = world.config.model(model)
     contract = contract_of(config)
+    own = own_estimator(world.config, model)
+    _check_settings(config.settings, contract.task, own)
     progress("validate data", f"reading {config.data.name}")
     table = read_table(config.data)
     checks = check_table(table, contract)
@@ -60,7 +64,7 @@ def train_first(world: World, model: str, progress: Progress) -> Trained:
         contract=contract,
         settings=config.settings,
         rows=loaded.rows,
-        own=own_estimator(world.config, model),
+        own=own,
         checks=checks,
         tags={BASE_SNAPSHOT: loaded.rows.digest, "purpose": "train"},
     )
@@ -93,9 +97,12 @@ def retrain(world: World, model: str, order: Retraining, progress: Progress) -> 
     change decide between challengers.
 
     Raises:
+        ConfigError, MissingExtraError: training cannot be done as the settings say.
         DataError: too few labelled rows.
     """
     champion = world.bundle(model, order.champion)
+    own = own_estimator(world.config, model)
+    _check_settings(world.config.model(model).settings, champion.contract.task, own)
     snapshot = _base_snapshot(world, model, order.champion)
     base = load_snapshot(snapshot, world.snapshots)
     logged = _from_log(world, model, champion.contract, Window(EARLIEST, order.now))
@@ -112,7 +119,7 @@ def retrain(world: World, model: str, order: Retraining, progress: Progress) -> 
         spans=_spans(world.config.model(model), rows, since, order),
         since=since,
         champion=champion,
-        own=own_estimator(world.config, model),
+        own=own,
         tags={BASE_SNAPSHOT: snapshot, "purpose": "retrain"},
     )
     trained = make_pipeline(world, progress).run(task)
@@ -128,7 +135,21 @@ def retrain(world: World, model: str, order: Retraining, progress: Progress) -> 
     )
 
 
-def own_estimator(config: Config, model: str) -> ModelFamily | None:
+def _check_settings(settings: Settings, task: TargetTask, own: OwnEstimator | None) -> None:
+    """Raise what training would raise of its settings, before minutes go into reading and fitting.
+
+    Raises:
+        ConfigError: a setting is not for the task.
+        MissingExtraError: a library is not installed.
+        BundleError: the user's own estimator cannot be loaded.
+    """
+    families_to_try(settings, task)
+    metric_of(settings, task)
+    if own is not None:
+        own.given(task)
+
+
+def own_estimator(config: Config, model: str) -> OwnEstimator | None:
     """The family of the estimator that the setting of a model names, if it does."""
     file = config.model(model).settings["estimator"]
     if not file:

@@ -6,13 +6,17 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Generic, TypeVar
 
 from gyroscope.errors import LogError
+from gyroscope.futures import settle
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log.base import Appends
 
 _Row = TypeVar("_Row")
+
+Then = Callable[[Exception | None], None]  # told of an error, or that it is done; must not raise
 
 
 class GroupCommit:
@@ -35,13 +39,21 @@ class GroupCommit:
         Raises:
             LogError: none of these predictions was written; those of other tasks may have been.
         """
+        await _waited(partial(self.hand_in, predictions))
+
+    def hand_in(self, predictions: Sequence[Prediction], then: Then) -> None:
+        """The same for who does not wait: ``then`` is called on the event loop.
+
+        Raises:
+            LogError: the log takes no more; ``then`` is not called.
+        """
         self._check_open()
-        await self._predictions.add(predictions)
+        self._predictions.add(predictions, then)
 
     async def append_labels(self, labels: Sequence[Label]) -> None:
         """Return when the labels are durable, all of them; raises like :meth:`append`."""
         self._check_open()
-        await self._labels.add(labels)
+        await _waited(partial(self._labels.add, labels))
 
     async def close(self) -> None:
         """Wait until all that was handed in is written; the log itself stays open."""
@@ -61,8 +73,7 @@ class _Group(Generic[_Row]):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.appends: list[Sequence[_Row]] = []
-        # One for each append, since a task that is cancelled must not cancel the others.
-        self.waiting: list[asyncio.Future[None]] = []
+        self.then: list[Then] = []
         self.settled: asyncio.Future[None] = loop.create_future()
 
 
@@ -75,14 +86,12 @@ class _Gatherer(Generic[_Row]):
         self._lock = threading.Lock()  # between the event loop and the writing thread
         self._gathering: _Group[_Row] | None = None
 
-    def add(self, rows: Sequence[_Row]) -> asyncio.Future[None]:
-        """Done when the rows are written."""
+    def add(self, rows: Sequence[_Row], then: Then) -> None:
+        """Have the rows written, and then be told."""
         with self._lock:
             group = self._gathering or self._new_group()
-            written = group.loop.create_future()
             group.appends.append(rows)
-            group.waiting.append(written)
-        return written
+            group.then.append(then)
 
     async def finish(self) -> None:
         """Wait until the group that is gathering has been taken up and written."""
@@ -92,7 +101,7 @@ class _Gatherer(Generic[_Row]):
 
     def _new_group(self) -> _Group[_Row]:
         group: _Group[_Row] = _Group(asyncio.get_running_loop())
-        # Called after all tasks that are ready now: they join the group.
+        # Called after all that is ready now: it joins the group.
         group.loop.call_soon(self._thread.submit, self._write_group, group)
         self._gathering = group
         return group
@@ -117,12 +126,14 @@ class _Gatherer(Generic[_Row]):
 
 
 def _settle(group: _Group[_Row], outcomes: Sequence[Exception | None]) -> None:
-    """Tell each task, on its event loop, how its append went."""
-    for written, outcome in zip(group.waiting, outcomes, strict=True):
-        if written.done():
-            continue  # its task was cancelled
-        if outcome is None:
-            written.set_result(None)
-        else:
-            written.set_exception(outcome)
+    """Tell for each append, on the event loop, how it went."""
+    for then, outcome in zip(group.then, outcomes, strict=True):
+        then(outcome)
     group.settled.set_result(None)
+
+
+async def _waited(begin: Callable[[Then], None]) -> None:
+    """Begin an append and return when it is written; raises what it came to."""
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    begin(partial(settle, written))
+    await written

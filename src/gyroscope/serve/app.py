@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from starlette.types import Receive, Scope, Send
 from gyroscope.errors import LogError, NotFoundError, RequestError, RowError
 from gyroscope.serve.champions import ModelTable
 from gyroscope.serve.claims import Claims
+from gyroscope.serve.direct import Direct
 from gyroscope.serve.endpoints import BATCH_KINDS, Endpoints
+from gyroscope.serve.faults import answer_for
 from gyroscope.serve.guard import LOOPBACK_ONLY, OPEN_PATHS, Guard
 from gyroscope.serve.http import (
     DEFAULT_LIMITS,
@@ -27,8 +28,6 @@ from gyroscope.serve.http import (
     MethodError,
     Reply,
     check_content_type,
-    error_answer,
-    fault_answer,
     has_body,
     read_body,
     request_id_of,
@@ -37,7 +36,6 @@ from gyroscope.serve.lazy_control import LazyControl
 from gyroscope.serve.logs import ServerLogs, Spooling
 from gyroscope.serve.watch import Watch, health
 
-logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("gyroscope.access")
 
 
@@ -89,6 +87,9 @@ class Application:
             "explain": Route(self._endpoints.explain),
             "labels": Route(self._endpoints.label),
         }
+        note = _log_access if access_log else None
+        # What the server asks before it begins a task.
+        self.direct = Direct(self.models, self._logs, guard, self._endpoints.lane, note)
         self._control = LazyControl(self.models, limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -120,11 +121,11 @@ class Application:
         except ClientGoneError:
             pass  # nobody is left to answer
         except Exception as error:  # noqa: BLE001  the edge: every client gets an answer in shape
-            _log_fault(error, request_id)
+            answer = answer_for(error, request_id)
             if reply.status == 0:
-                await reply.answer(fault_answer(request_id))
+                await reply.answer(answer)
         if self._access_log:
-            _log_access(scope, reply.status, request_id, time.perf_counter() - began)
+            _log_access(scope, began, request_id, reply.status)
 
     async def _answer(
         self,
@@ -155,13 +156,11 @@ class Application:
                 Call(model=model, headers=headers, kind=kind, query=query, body=body)
             )
         except (RequestError, RowError, LogError, NotFoundError) as error:
-            if isinstance(error, LogError):
-                logger.error("request %s: %s", request_id, error)
-            answer = error_answer(error, request_id)
+            answer = answer_for(error, request_id)
         await reply.answer(answer, close=unread)
 
     async def _health(self, scope: Scope) -> Answer:
-        _check_method(scope["method"], "GET")
+        _check_method(scope["method"], "GET", "HEAD")
         return await health(scope["path"], self.models, self._logs, self.watch)
 
     def _route(self, path: str) -> tuple[Route | None, str]:
@@ -175,24 +174,19 @@ class Application:
 create_app = Application  # the usual name of what makes an ASGI application
 
 
-def _check_method(given: str, allowed: str) -> None:
-    if given != allowed:
-        raise MethodError(given, allowed)
+def _check_method(given: str, *allowed: str) -> None:
+    if given not in allowed:
+        raise MethodError(given, ", ".join(allowed))
 
 
-def _log_fault(error: Exception, request_id: str) -> None:
-    """Log where it happened, without the message: that may quote values of a row."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("request %s failed with %s at\n%s", request_id, type(error).__name__, where)
-
-
-def _log_access(scope: Scope, status: int, request_id: str, seconds: float) -> None:
+def _log_access(scope: Scope, began: float, request_id: str, status: int) -> None:
+    """A line for a request that began at a time of the performance counter."""
     line = {
         "time": time.time(),
         "method": scope["method"],
         "path": scope["path"],
         "status": status,
-        "milliseconds": round(seconds * 1000, 3),
+        "milliseconds": round((time.perf_counter() - began) * 1000, 3),
         "request_id": request_id,
     }
     access_logger.info("%s", msgspec.json.encode(line).decode())

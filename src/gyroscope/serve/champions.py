@@ -21,6 +21,7 @@ from gyroscope.bundle.split import Split
 from gyroscope.errors import BundleError, GyroscopeError, NotFoundError, RequestError, UsageError
 from gyroscope.model import checked_model_name
 from gyroscope.serve.claims import Claim
+from gyroscope.serve.requests import RequestReader
 
 _RETRY_S = 5.0  # until a refused bundle is looked at again
 
@@ -33,6 +34,7 @@ class Champion(msgspec.Struct, frozen=True, kw_only=True):
     deployed: Deployed
     bundle: Bundle
     features: tuple[str, ...]  # names, in the order of the encoded vector
+    reader: RequestReader
     since: datetime  # UTC
 
     @property
@@ -250,6 +252,7 @@ class ServedModel:
             deployed=deployed,
             bundle=bundle,
             features=tuple(column.name for column in bundle.contract.features),
+            reader=RequestReader(bundle.encoder),
             since=datetime.now(UTC),
         )
 

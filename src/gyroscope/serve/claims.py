@@ -26,6 +26,7 @@ from gyroscope.errors import FieldProblem, LogError, RequestError
 from gyroscope.serve.ids import ids_of
 from gyroscope.serve.turns import Turns
 
+IDEMPOTENCY_KEY = b"idempotency-key"  # the header
 HORIZON = timedelta(hours=24)  # for which a repeated key is recognised, at least
 
 _WAIT_S = 1.0  # for another server that writes
@@ -76,7 +77,7 @@ def claim_key(model: str, headers: dict[bytes, bytes]) -> bytes | None:
     Raises:
         RequestError: status 400, the key is not 1 to 255 visible characters of ASCII.
     """
-    given = headers.get(b"idempotency-key")
+    given = headers.get(IDEMPOTENCY_KEY)
     if given is None:
         return None
     if not _KEY.fullmatch(given):

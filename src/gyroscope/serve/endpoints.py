@@ -64,7 +64,7 @@ class Endpoints:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
         self._tables = TableReader()
-        self._lane = Lane(self._threads)
+        self.lane = Lane(self._threads)
 
     def close(self) -> None:
         """Give back threads and files."""
@@ -75,7 +75,7 @@ class Endpoints:
     async def predict(self, call: Call) -> Answer:
         """Score a row or rows, put them on record, and only then answer."""
         asked = _Asked(call, self._models[call.model].answering(), datetime.now(UTC))
-        return await self._on_record(asked, await self._json_request(call))
+        return await self._on_record(asked, await self._json_request(asked))
 
     async def predict_batch(self, call: Call) -> Answer:
         """The same for rows in JSON, or in a table; answered in the form asked for."""
@@ -85,7 +85,7 @@ class Endpoints:
             call, serving, datetime.now(UTC), msgspec.json.encode if kind == JSON else arrow_answer
         )
         if call.kind == JSON:
-            request = await self._json_request(call)
+            request = await self._json_request(asked)
         else:
             request = await self._table_request(call, serving.champion)
         if request.single:
@@ -100,15 +100,16 @@ class Endpoints:
         model = self._models[call.model]
         version = _number_in(call.query, "version", "N, the number of a version")
         serving = model.answering() if version is None else model.explaining(version)
-        request = await self._json_request(call)
+        asked = _Asked(call, serving, datetime.now(UTC), _encode_explanation)
+        request = await self._json_request(asked)
         if request.explain is None:
             request = msgspec.structs.replace(request, explain="all")
-        asked = _Asked(call, serving, datetime.now(UTC), _encode_explanation)
         return _answer(await self._score(asked, request))
 
-    async def _json_request(self, call: Call) -> PredictRequest:
-        large = len(call.body) > _BYTES_AT_ONCE
-        return await self._run(large, partial(predict_request, call.body, self._limits.rows))
+    async def _json_request(self, asked: _Asked) -> PredictRequest:
+        body, reader = asked.call.body, asked.serving.champion.reader
+        large = len(body) > _BYTES_AT_ONCE
+        return await self._run(large, partial(predict_request, body, self._limits.rows, reader))
 
     async def _table_request(self, call: Call, champion: Champion) -> PredictRequest:
         explain = _number_in(call.query, "explain", "K, a whole number of contributions")
@@ -151,7 +152,7 @@ class Endpoints:
         small = len(asked.call.body) <= _BYTES_AT_ONCE
         if request.single and small and asked.serving.champion.bundle.explains:
             one = one_row(asked.serving, request, k, asked.arrival, ids)
-            numbers, i = await self._lane.numbers(one.version.bundle, one.X, one.wish)
+            numbers, i = await self.lane.numbers(one.version.bundle, one.X, one.wish)
             return answer_to(one, numbers, i, asked.encode)
         many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if k else _ROWS_AT_ONCE)
         many = many or not small or asked.encode is arrow_answer

@@ -30,6 +30,7 @@ _NAME_SHOWN = 40  # characters of such a name
 _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 # Extension in the scope of a request: see :class:`gyroscope.serve.protocol.Exchange`.
 EXCHANGE = "gyroscope.exchange"
+REQUEST_ID = b"x-request-id"  # the header
 JSON = "application/json"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 _BESIDE_THE_TYPE: Headers = [
@@ -119,7 +120,7 @@ class WholeExchange(Protocol):
         ...
 
     def answer(self, data: bytes) -> bool:
-        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        """Send the headers and body of a success; False, and nothing sent, if it has to wait."""
         ...
 
 
@@ -135,20 +136,21 @@ class Reply:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            own = [*_ON_EVERY_ANSWER, (b"x-request-id", self._request_id)]
+            own = [*_ON_EVERY_ANSWER, (REQUEST_ID, self._request_id)]
             message = {**message, "headers": [*message.get("headers", ()), *own]}
         await self._send(message)
 
     async def answer(self, answer: Answer, *, close: bool = False) -> None:
         """Send a whole answer; ``close`` the connection if its body was not read to the end."""
         self.status = answer.status
-        if answer.status == HTTPStatus.OK and not close and not answer.headers and self.exchange:
-            head = _head_of_success(answer.kind)
-            if self.exchange.answer(head % (self._request_id, len(answer.body)) + answer.body):
+        whole = answer.status == HTTPStatus.OK and not close and not answer.headers
+        if whole and self.exchange is not None:
+            data = whole_success(answer.body, self._request_id, answer.kind)
+            if self.exchange.answer(data):
                 return
         headers = [
             (b"content-length", str(len(answer.body)).encode()),
-            (b"x-request-id", self._request_id),
+            (REQUEST_ID, self._request_id),
             (b"content-type", answer.kind.encode()),
             *_ON_ANSWERS_WITH_DATA,
             *answer.headers,
@@ -160,17 +162,22 @@ class Reply:
         await self._send({"type": "http.response.body", "body": answer.body})
 
 
+def whole_success(body: bytes, request_id: bytes, kind: str = JSON) -> bytes:
+    """Headers and body of an answer with status 200."""
+    return _head_of_success(kind) % (request_id, len(body)) + body
+
+
 @lru_cache(maxsize=8)  # there are not that many content types
 def _head_of_success(kind: str) -> bytes:
-    """Status line and headers of an answer; request id and length are to be filled in."""
+    """Headers of an answer; request id and length are to be filled in."""
     headers = [(b"content-type", kind.encode()), *_ON_ANSWERS_WITH_DATA]
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"HTTP/1.1 200 OK\r\n%bx-request-id: %%b\r\ncontent-length: %%d\r\n\r\n" % lines
+    return b"%bx-request-id: %%b\r\ncontent-length: %%d\r\n\r\n" % lines
 
 
 def request_id_of(headers: dict[bytes, bytes]) -> str:
     """The client's ``X-Request-Id`` if it is short and plain, else a new one."""
-    given = headers.get(b"x-request-id", b"")
+    given = headers.get(REQUEST_ID, b"")
     return given.decode() if _SANE_REQUEST_ID.fullmatch(given) else time_sorted_ids(1)[0]
 
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from gyroscope.bundle.base import Matrix
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.serve.scoring import Numbers, Wish, numbers_of
+from gyroscope.futures import settle
+from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 
 _LONG_S = 0.005  # a call expected to take longer leaves the event loop to other requests
 
-_Place = tuple[Numbers, int]  # numbers of some rows, and which of them is asked for
+Place = tuple[Numbers, int]  # numbers of some rows, and which of them is asked for
+Then = Callable[[Place | Exception], None]  # what is done with them; must not raise
 
 
 class Lane:
@@ -33,14 +37,21 @@ class Lane:
         # Seconds that a row took the last time.
         self._pace: WeakKeyDictionary[Bundle, dict[Wish | None, float]] = WeakKeyDictionary()
 
-    def numbers(self, bundle: Bundle, X: Matrix, wish: Wish | None) -> asyncio.Future[_Place]:
+    def numbers(self, bundle: Bundle, X: Matrix, wish: Wish | None) -> asyncio.Future[Place]:
         """What :func:`numbers_of` makes of one row ``float64[1, p]``, among others."""
+        place: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+        self.add(bundle, X, wish, partial(settle, place))
+        return place
+
+    def add(self, bundle: Bundle, X: Matrix, wish: Wish | None, then: Then) -> None:
+        """The same for who does not wait: ``then`` is called with it, or with what went wrong."""
         group = self._gathering.get((id(bundle), wish))
         if group is None:
             group = self._gathering[id(bundle), wish] = _Group(bundle, wish)
-            # Called after all tasks that are ready now: they join the group.
+            # Called after all that is ready now: it joins the group.
             group.loop.call_soon(self._take_up, group)
-        return group.add(X)
+        group.rows.append(X)
+        group.then.append(then)
 
     def _take_up(self, group: _Group) -> None:
         del self._gathering[id(group.bundle), group.wish]
@@ -61,16 +72,9 @@ class _Group:
         self.bundle, self.wish = bundle, wish
         self.loop = asyncio.get_running_loop()
         self.rows: list[Matrix] = []
-        self._waiting: list[asyncio.Future[_Place]] = []
-        self._outcomes: list[_Place | Exception] = []
+        self.then: list[Then] = []
+        self._outcomes: list[Place | Exception] = []
         self._took_s = 0.0
-
-    def add(self, X: Matrix) -> asyncio.Future[_Place]:
-        """A place for a row, filled when the group is settled."""
-        place: asyncio.Future[_Place] = self.loop.create_future()
-        self.rows.append(X)
-        self._waiting.append(place)
-        return place
 
     def score(self) -> None:
         """Find the numbers of all rows, or what is in the way; in any thread."""
@@ -83,19 +87,14 @@ class _Group:
             self._outcomes = [self._alone(X) for X in self.rows]
         self._took_s = time.perf_counter() - began
 
-    def _alone(self, X: Matrix) -> _Place | Exception:
+    def _alone(self, X: Matrix) -> Place | Exception:
         try:
             return numbers_of(self.bundle, X, self.wish), 0
         except Exception as error:  # noqa: BLE001  it is for the task that waits
             return error
 
     def settle(self, paces: dict[Wish | None, float]) -> None:
-        """Tell each task how it went; in the thread of the event loop."""
+        """Tell for each row how it went; in the thread of the event loop."""
         paces[self.wish] = self._took_s / len(self.rows)
-        for place, outcome in zip(self._waiting, self._outcomes, strict=True):
-            if place.done():
-                continue  # its task was cancelled
-            if isinstance(outcome, Exception):
-                place.set_exception(outcome)
-            else:
-                place.set_result(outcome)
+        for then, outcome in zip(self.then, self._outcomes, strict=True):
+            then(outcome)

@@ -14,6 +14,7 @@ import msgspec
 
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log import FileLog, GroupCommit
+from gyroscope.prediction_log.group_commit import Then
 from gyroscope.prediction_log.spool import SpooledLog, SpoolState, WhenFull
 
 _PROBE = bytes(4096)  # a whole block: a full disk refuses it
@@ -44,6 +45,10 @@ class ModelLog:
     async def append(self, predictions: Sequence[Prediction]) -> None:
         """Return when the predictions are durable; raises LogError."""
         await self._appends.append(predictions)
+
+    def hand_in(self, predictions: Sequence[Prediction], then: Then) -> None:
+        """The same for who does not wait, as :meth:`GroupCommit.hand_in` says."""
+        self._appends.hand_in(predictions, then)
 
     async def append_labels(self, labels: Sequence[Label]) -> None:
         """Return when the labels are durable; raises LogError.

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 import msgspec
+from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gyroscope.serve.direct import Admitted, Direct, KnownHead
 from gyroscope.serve.http import EXCHANGE, ErrorBody, ErrorDetail
 from gyroscope.serve.ids import time_sorted_ids
 
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
+
 MOST_HEAD_BYTES = 64 << 10  # request line and headers; clients send a few hundred
 HEAD_S = 30.0  # time for a request line and headers to arrive, from the first byte or connection on
+_END_OF_HEAD = b"\r\n\r\n"
 UNREAD_S = 30.0  # time in which a client has to take some of an answer that waits for it
 
 
@@ -24,32 +32,49 @@ class Exchange:
     of ``cycle``, whose state is kept as it keeps it.
     """
 
-    __slots__ = ("_cycle",)
+    __slots__ = ("_cycle", "_protocol")
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
+    def __init__(self, cycle: RequestResponseCycle, protocol: BoundedProtocol) -> None:
+        self._cycle, self._protocol = cycle, protocol
 
-    def body(self) -> bytes | None:
-        """The body; None unless all of it has arrived."""
+    def peek(self) -> bytes | None:
+        """The body, which stays where it is; None unless all of it has arrived."""
         cycle = self._cycle
         if cycle.more_body or cycle.disconnected or cycle.waiting_for_100_continue:
             return None
-        body, cycle.body = bytes(cycle.body), bytearray()
-        cycle.flow.resume_reading()
+        return bytes(cycle.body)
+
+    def body(self) -> bytes | None:
+        """The body, which is given away; None unless all of it has arrived."""
+        body = self.peek()
+        if body is not None:
+            self._cycle.body = bytearray()
+            self._cycle.flow.resume_reading()
         return body
 
     def answer(self, data: bytes) -> bool:
-        """Send a whole answer, status line and all; False, and nothing sent, if it has to wait."""
+        """Send the headers and body of a success; False, and nothing sent, if it has to wait."""
         cycle = self._cycle
         if cycle.flow.write_paused or cycle.response_started or not cycle.keep_alive:
             return False
         if cycle.disconnected:
             return True  # nobody is left to answer
         cycle.response_started = cycle.response_complete = True
-        cycle.transport.write(data)
+        cycle.transport.write(_opening(tuple(cycle.default_headers)) + data)
         cycle.message_event.set()
         cycle.on_response()
         return True
+
+    def hand_over(self, app: ASGIApp) -> None:
+        """Have a task answer by the messages of ASGI."""
+        self._protocol.start_task(self._cycle, app)
+
+
+@lru_cache(maxsize=4)  # the date is another each second
+def _opening(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """How each success begins."""
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    return b"".join([b"HTTP/1.1 200 OK\r\n", *lines])
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -65,9 +90,13 @@ class BoundedProtocol(HttpToolsProtocol):
     _refused = False
     _unread = 0  # bytes that waited for the client when that was looked at last
     _unread_timer: asyncio.TimerHandle | None = None
+    _feeding = False
+    _due: tuple[RequestResponseCycle, ASGIApp] | None = None  # to begin once fed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        # An application may take requests that have arrived whole, without a task for each.
+        self._direct: Direct | None = getattr(self.app, "direct", None)
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -89,9 +118,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        at_head = self._at_head()
+        if at_head and self._repeats(data):
+            return
+        self._feeding, sound = True, True
         try:
             self._parse(data)
         except httptools.HttpParserError:
+            sound = False
+        self._feeding = False
+        if self._due is not None:
+            (cycle, app), self._due = self._due, None
+            admitted = self._begin(cycle, app)
+            if admitted is not None and at_head:
+                self._remember(data, cycle, admitted)
+        if not sound:
             # No line in the log: a stranger must not be able to fill it.
             self._refuse(HTTPStatus.BAD_REQUEST, "the request is not valid HTTP/1.1")
             return
@@ -136,6 +177,80 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
             self.parser.feed_data(head)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        """What uvicorn calls to have a request answered; its body may be in the same bytes."""
+        asked = cycle, cast(ASGIApp, app)
+        if self._feeding:
+            self._due = asked
+        else:
+            self._begin(*asked)
+
+    def _begin(self, cycle: RequestResponseCycle, app: ASGIApp) -> Admitted | None:
+        """Have a request answered; returns what its head said if no task does that."""
+        exchange, direct, scope = Exchange(cycle, self), self._direct, cast(Scope, cycle.scope)
+        if direct is not None and not cycle.more_body:
+            admitted = direct.admit(scope)
+            if admitted is not None and direct.take(admitted, scope, exchange):
+                return admitted
+        self._start_with(exchange, cycle, app)
+        return None
+
+    def _start_with(self, exchange: Exchange, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+        cycle.scope["extensions"] = {EXCHANGE: exchange}  # type: ignore[dict-item]
+        self.start_task(cycle, app)
+
+    def _at_head(self) -> bool:
+        """Whether the next byte begins a request, and none is under way."""
+        if self._in_head and self._head_bytes:
+            return False
+        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
+
+    def _remember(self, data: bytes, cycle: RequestResponseCycle, admitted: Admitted) -> None:
+        """Keep the head of a request, so that the same need not be parsed again.
+
+        Clients say the same each time but for the length of the body.
+        """
+        end = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        length = len(cycle.body)
+        # Otherwise it came in chunks, or there is more than one request.
+        if self._direct is not None and end + length == len(data) and cycle.keep_alive:
+            known = KnownHead(cast(Scope, cycle.scope), length, admitted)
+            self._direct.remember(data[:end], known)
+
+    def _repeats(self, data: bytes) -> bool:
+        """Begin a request that is here whole and has a known head; False if it is another."""
+        direct, end = self._direct, data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        known = None if direct is None else direct.known(data[:end])
+        if direct is None or known is None or end + known.length != len(data):
+            return False
+        if self.transport.is_closing():
+            return False
+        self._in_head = False
+        here = {"client": self.client, "server": self.server, "state": self.app_state.copy()}
+        scope: Any = {**known.scope, **here}
+        self.cycle = cycle = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.body, cycle.more_body = bytearray(data[end:]), False
+        exchange = Exchange(cycle, self)
+        if not direct.take(known.admitted, scope, exchange):
+            self._start_with(exchange, cycle, self.app)
+        return True
+
+    def start_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+        """Have a task of its own answer a request."""
+        super()._start_asgi_task(cycle, cast("ASGI3Application", app))
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if not self._in_head:  # a later request on the same connection
@@ -146,8 +261,6 @@ class BoundedProtocol(HttpToolsProtocol):
             return  # read once more: see _parse
         super().on_headers_complete()
         self._in_head = False
-        if self.cycle is not None and self.cycle.scope is self.scope:
-            self.scope["extensions"] = {EXCHANGE: Exchange(self.cycle)}  # type: ignore[dict-item]
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():

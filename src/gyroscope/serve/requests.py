@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
 from gyroscope.bundle.explanation import Space
-from gyroscope.data.codec import EXACT_INTEGERS
+from gyroscope.data.codec import PlainValue
+from gyroscope.data.encoder import Encoder
 from gyroscope.errors import FieldProblem, RequestError
 from gyroscope.model import Value
 from gyroscope.serve.exact_reader import ClassOf, ExactReader, GivenLabel
@@ -24,18 +25,11 @@ class PredictRequest(msgspec.Struct, frozen=True, kw_only=True):
     space: Space = "margin"  # what the contributions add up to
     sentence: bool = False  # put each prediction into words
     of_class: str | None = None  # which of several classes to explain; None: the most probable
+    plain_for: Encoder | None = None  # by whose contract the rows are plain, if they were looked at
     problems: tuple[FieldProblem, ...] = ()  # values no contract can accept; null in ``rows``
 
 
-# The fast decoder takes only numbers that are exact beyond doubt; all else is read a second time.
-_PlainInteger = Annotated[int, Meta(ge=-EXACT_INTEGERS, le=EXACT_INTEGERS)]
-_PlainFloat = Annotated[float, Meta(ge=-float(EXACT_INTEGERS), le=float(EXACT_INTEGERS))]
-_PlainRow = dict[str, str | _PlainInteger | _PlainFloat | bool | None]
-
-
-class _PlainPredict(msgspec.Struct, forbid_unknown_fields=True):
-    row: _PlainRow | UnsetType = UNSET
-    rows: list[_PlainRow] | UnsetType = UNSET
+class _Options(msgspec.Struct, forbid_unknown_fields=True):
     explain: int | Literal["all"] | UnsetType | None = UNSET
     space: Space | UnsetType = UNSET
     sentence: bool | UnsetType = UNSET
@@ -44,53 +38,77 @@ class _PlainPredict(msgspec.Struct, forbid_unknown_fields=True):
 
 # Of a prediction request, beside its rows: names in JSON, and here.
 _OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
-_plain_predict = msgspec.json.Decoder(_PlainPredict)
 
 
-def predict_request(body: bytes, most_rows: int) -> PredictRequest:
-    """Read the body of a prediction request.
+class RequestReader:
+    """Reads most prediction requests fast: those that are beyond doubt, nothing else.
 
-    Almost every body passes the fast decoder. One that does not is read a second time, slowly and
-    exactly, which finds out what is wrong and where.
+    With an encoder it takes only rows that mostly fit its contract, see
+    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one any.
+    """
+
+    def __init__(self, encoder: Encoder | None = None) -> None:
+        self._encoder = encoder
+        row = dict[str, PlainValue] if encoder is None else encoder.plain_row()
+        body = msgspec.defstruct(
+            "Body",
+            [("row", row | UnsetType, UNSET), ("rows", list[row] | UnsetType, UNSET)],  # type: ignore[valid-type]
+            bases=(_Options,),
+            forbid_unknown_fields=True,
+        )
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(body)
+
+    def read(self, body: bytes) -> PredictRequest | None:
+        """The request, if it can be read beyond doubt."""
+        try:
+            given = self._decoder.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        if (given.row is UNSET) == (given.rows is UNSET):
+            return None
+        single = given.row is not UNSET
+        rows = [given.row] if single else given.rows
+        explain, space, sentence = given.explain, given.space, given.sentence
+        n_options = (explain is not UNSET) + (space is not UNSET) + (sentence is not UNSET)
+        n_options += given.of_class is not UNSET
+        if not _names_are_unique(body, rows, 1 + n_options):
+            return None
+        return PredictRequest(
+            rows=rows,
+            single=single,
+            explain=None if explain is UNSET else explain,
+            space="margin" if space is UNSET else space,
+            sentence=False if sentence is UNSET else sentence,
+            of_class=None if given.of_class is UNSET else given.of_class,
+            plain_for=self._encoder,
+        )
+
+
+_any_rows = RequestReader()
+
+
+def predict_request(
+    body: bytes, most_rows: int, reader: RequestReader = _any_rows
+) -> PredictRequest:
+    """Read the body of a prediction request, first by a fast reader.
+
+    Almost every body passes one. One that does not is read once more, slowly and exactly, which
+    finds out what is wrong and where.
 
     Raises:
         RequestError: 400 not JSON, 413 too many rows, 422 not a prediction request.
     """
-    request = _fast_predict(body) or _exact_predict(body)
+    request = reader.read(body) or _any_rows.read(body) or _exact_predict(body)
     check_count(len(request.rows), most_rows, "rows")
     return request
 
 
-def _fast_predict(body: bytes) -> PredictRequest | None:
-    """The request, if it can be read beyond doubt."""
-    try:
-        given = _plain_predict.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
-    if (given.row is UNSET) == (given.rows is UNSET):
-        return None
-    single = given.row is not UNSET
-    rows: Any = [given.row] if single else given.rows
-    explain, space, sentence = given.explain, given.space, given.sentence
-    n_options = (explain is not UNSET) + (space is not UNSET) + (sentence is not UNSET)
-    n_options += given.of_class is not UNSET
-    if not _names_are_unique(body, rows, 1 + n_options):
-        return None
-    return PredictRequest(
-        rows=rows,
-        single=single,
-        explain=None if explain is UNSET else explain,
-        space="margin" if space is UNSET else space,
-        sentence=False if sentence is UNSET else sentence,
-        of_class=None if given.of_class is UNSET else given.of_class,
-    )
-
-
 def _names_are_unique(body: bytes, rows: list[dict[str, Value]], outer_names: int) -> bool:
-    """Whether surely no object of the body names a field twice.
+    """Whether surely no object of the body names a field twice, or one that was passed over.
 
-    The decoder silently keeps the last of two equal names. Every name is followed by a colon, so
-    there are twins only if the body has more colons than names, not counting those in texts.
+    The decoders silently keep the last of two equal names, and some leave out unknown ones. Every
+    name is followed by a colon, so there are such only if the body has more colons than the names
+    that were kept, not counting those in texts.
     """
     unexplained = body.count(b":") - outer_names - sum(map(len, rows))
     if unexplained == 0:

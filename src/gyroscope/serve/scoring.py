@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
-from numpy.typing import NDArray
 
 from gyroscope.bundle.base import Contributions, Matrix
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.bundle.class_scorers import ClassContributions, Integers
-from gyroscope.bundle.explanation import Space, in_probability
-from gyroscope.bundle.links import Link
+from gyroscope.bundle.class_scorers import ClassContributions
 from gyroscope.data.codec import label_text
 from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Prediction
@@ -28,6 +25,7 @@ from gyroscope.serve.answers import (
 )
 from gyroscope.serve.champions import Champion, Serving
 from gyroscope.serve.ids import time_sorted_ids
+from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 from gyroscope.serve.requests import PredictRequest
 
 Encode = Callable[[OnePrediction | ManyPredictions], bytes]
@@ -75,26 +73,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
     answer: OnePrediction | ManyPredictions
 
 
-class Wish(NamedTuple):
-    """What is to be explained of each row."""
-
-    space: Space = "margin"  # what contributions add up to
-    of_class: int | None = None  # which of several classes; the most probable one if None
-
-
-class Numbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What one version makes of n encoded rows."""
-
-    scores: list[float] | list[tuple[float, ...]]
-    overflow: tuple[int, ...] = ()  # rows whose score or explanation is not finite
-    margins: list[float] = []  # that are explained
-    contributions: Contributions | ClassContributions | None = None
-    bases: Sequence[float] = ()  # of the values of each row
-    classes: list[int] = []  # that each row is explained for, if there are several
-    values: list[list[float]] = []  # contributions of each row, in the space asked for
-    order: list[list[int]] = []  # features of each row by absolute contribution, largest first
-
-
 class _Found(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer tells of."""
 
@@ -110,6 +88,11 @@ class OneRow(msgspec.Struct, frozen=True, kw_only=True):
     version: Champion
     asked: _Asked
     X: Matrix  # float64[1, p]
+
+    @property
+    def prediction_id(self) -> str:
+        """The identifier of the prediction to make."""
+        return self.asked.ids[0]
 
     @property
     def wish(self) -> Wish | None:
@@ -288,70 +271,6 @@ def answer_to(
     return Scored(predictions=part.predictions, answer=encode(part.answer))
 
 
-def numbers_of(bundle: Bundle, X: Matrix, wish: Wish | None) -> Numbers:
-    """Score encoded rows ``float64[n, p]``, and explain them if there is a wish.
-
-    Pure: the numbers of a row do not depend, to the last bit, on the rows scored with it.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
-        margins = bundle.margins(X)
-        scores = bundle.link.probability(margins)
-        if bundle.contract.classes:
-            return _numbers_of_classes(bundle, X, margins, scores, wish)
-        finite = np.isfinite(margins)
-        if wish is None:
-            return Numbers(scores=scores.tolist(), overflow=_overflow(finite))
-        contributions = bundle.contributions(X)
-        finite &= np.isfinite(contributions.values).all(axis=1)
-        shown = contributions
-        if wish.space == "probability":
-            assert isinstance(bundle.link, Link)
-            shown = in_probability(contributions, margins, bundle.link)
-    return Numbers(
-        scores=scores.tolist(),
-        overflow=_overflow(finite),
-        margins=margins.tolist(),
-        contributions=contributions,
-        bases=[shown.base] * len(X),
-        values=shown.values.tolist(),
-        order=_by_size(shown.values).tolist(),
-    )
-
-
-def _numbers_of_classes(
-    bundle: Bundle, X: Matrix, margins: Matrix, scores: Matrix, wish: Wish | None
-) -> Numbers:
-    finite = np.asarray(np.isfinite(margins).all(axis=1))
-    of_rows = list(map(tuple, scores.tolist()))
-    if wish is None:
-        return Numbers(scores=of_rows, overflow=_overflow(finite))
-    classes: Integers = scores.argmax(axis=1)
-    if wish.of_class is not None:
-        classes = np.full(len(X), wish.of_class)
-    found = bundle.class_contributions(X, classes, space=wish.space)
-    finite &= np.isfinite(found.values).all(axis=1)
-    return Numbers(
-        scores=of_rows,
-        overflow=_overflow(finite),
-        margins=margins[np.arange(len(X)), classes].tolist(),
-        contributions=found,
-        bases=found.base.tolist(),
-        classes=classes.tolist(),
-        values=found.values.tolist(),
-        order=_by_size(found.values).tolist(),
-    )
-
-
-def _by_size(values: Matrix) -> Integers:
-    """The features of each row by absolute contribution, largest first."""
-    order: Integers = np.argsort(-np.abs(values), axis=1, kind="stable")
-    return order
-
-
-def _overflow(finite: NDArray[np.bool_]) -> tuple[int, ...]:
-    return () if finite.all() else tuple(np.flatnonzero(~finite).tolist())
-
-
 def _score(champion: Champion, asked: _Asked) -> _Part:
     X = _encoded(champion.bundle, asked.request)
     numbers = numbers_of(champion.bundle, X, asked.wish(champion.bundle))
@@ -382,8 +301,10 @@ def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | M
 
 def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
     """The rows as the model sees them; raises RowError with all that is wrong with any of them."""
+    encoder = bundle.encoder
+    encode = encoder.encode_plain_rows if request.plain_for is encoder else encoder.encode_rows
     try:
-        X = bundle.encoder.encode_rows(request.rows)
+        X = encode(request.rows)
     except RowError as error:
         named = {(problem.row, problem.field) for problem in request.problems}
         more = [
@@ -488,28 +409,27 @@ def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePredicti
 
 def _many_answers(champion: Champion, asked: _Asked, found: _Found) -> ManyPredictions:
     bundle, numbers = champion.bundle, found.numbers
-    answers = []
-    for i, prediction in enumerate(found.predictions):
-        listed, rest = _listed(champion.features, asked, found, i)
-        answers.append(
-            RowPrediction(
-                prediction_id=prediction.id,
-                time=prediction.time,
-                **_outcome(bundle, prediction.score),
-                explained=_explained(bundle, numbers, found.first + i),
-                margin=numbers.margins[found.first + i] if asked.k else UNSET,
-                base=numbers.bases[found.first + i] if numbers.classes else UNSET,
-                contributions=listed,
-                rest=rest,
-                sentence=found.sentences[i] if found.sentences else UNSET,
-            )
-        )
+    said: list[dict[str, Any]] = [_outcome(bundle, p.score) for p in found.predictions]
+    if asked.k:
+        for i, outcome in enumerate(said):
+            listed, rest = _listed(champion.features, asked, found, i)
+            outcome |= {
+                "explained": _explained(bundle, numbers, found.first + i),
+                "margin": numbers.margins[found.first + i],
+                "base": numbers.bases[found.first + i] if numbers.classes else UNSET,
+                "contributions": listed,
+                "rest": rest,
+                "sentence": found.sentences[i] if found.sentences else UNSET,
+            }
     return ManyPredictions(
         model=champion.deployed.model,
         version=champion.version,
         threshold=_threshold(bundle),
         base=numbers.bases[found.first] if asked.k and not numbers.classes else UNSET,
-        predictions=tuple(answers),
+        predictions=tuple(
+            RowPrediction(prediction_id=prediction.id, time=prediction.time, **outcome)
+            for prediction, outcome in zip(found.predictions, said, strict=True)
+        ),
     )
 
 

@@ -146,12 +146,14 @@ def families_to_try(settings: Settings, task: Task) -> list[str]:
     """The names in the setting ``candidates``; of the default only those whose library is there.
 
     Raises:
-        ConfigError: a family named in the file is not for the task.
+        ConfigError: a family named in the file is unknown, or not for the task.
+        MissingExtraError: the library of a family named in the file is not installed.
     """
     names: list[str] = settings["candidates"]
     linear = _LINEAR.get(task, "logistic_regression")
     if settings.sources["candidates"] != "default":
         for name in names:
+            family(name)  # raises
             if name in ("logistic_regression", "linear_regression") and name != linear:
                 raise ConfigError(
                     f"setting candidates: {name} is not for a {task} target; use {linear}"

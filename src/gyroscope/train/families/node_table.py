@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gyroscope.bundle.base import Matrix, Scorer
+from gyroscope.bundle.class_scorers import ClassScorers
 from gyroscope.bundle.nodes import Nodes
+from gyroscope.bundle.trees import TreeScorer
+from gyroscope.train.families.base import one_scorer
 
 
 class NodeTable:
@@ -72,3 +79,22 @@ class NodeTable:
         self._rows.append((-1, 0.0, False, 0.0, 0.0, -1))
         self._children.append((0, 0))
         return len(self._rows) - 1
+
+
+def scorer_of_outputs(
+    nodes: Nodes, leaves: Matrix, bases: Sequence[float]
+) -> Scorer | ClassScorers:
+    """The scorer of trees with a value for each output in every leaf, compared as float32.
+
+    ``nodes`` have the numbers of their leaves for values: rows of ``leaves``, ``float64[leaves,
+    outputs]``.
+    """
+    found = np.where((nodes.feature < 0)[:, None], leaves[nodes.value.astype(np.intp)], 0.0)
+    return one_scorer(
+        [
+            TreeScorer(
+                msgspec.structs.replace(nodes, value=values.copy()), base=float(base), single=True
+            )
+            for values, base in zip(found.T, bases, strict=True)
+        ]
+    )

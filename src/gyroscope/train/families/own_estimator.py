@@ -21,6 +21,7 @@ from gyroscope.errors import BundleError, ConfigError
 from gyroscope.train.families.base import Fitted, Sample, categorical, n_codes
 
 _TRIED = 20  # rows scored alone and together
+_USUAL = 0.9  # the quantile of the sizes of answers that counts as usual
 
 
 class OwnEstimator:
@@ -48,7 +49,7 @@ class OwnEstimator:
         """
         from sklearn.base import clone
 
-        model = clone(self._given(sample.task))
+        model = clone(self.given(sample.task))
         unset = [
             name
             for name, value in model.get_params().items()
@@ -56,7 +57,8 @@ class OwnEstimator:
         ]
         model.set_params(**dict.fromkeys(unset, seed))
         model.fit(sample.X, sample.y, **self._weights(model, sample.weight))
-        self._try_out(model, sample)
+        size = _size(model, sample)
+        self._try_out(model, sample, size)
 
         def answers(X: Matrix) -> Vector:
             return answer(model, sample.task, X)
@@ -66,15 +68,15 @@ class OwnEstimator:
                 stored_estimator(model),
                 trusted_types=self._trusted_types,
                 task=sample.task,
-                size=_size(sample),
+                size=size,
             ),
             link=sample.share_link(),
             answers=answers,
-            tolerance=max(1e-6, _size(sample) * 2.0**-23),  # the step of its grid
             parameters={"file": self._file.name, "estimator": _in_one_line(model)},
         )
 
-    def _given(self, task: Task) -> Any:
+    def given(self, task: Task) -> Any:
+        """The estimator in the file, unfitted; raises as :meth:`fit` does."""
         from sklearn.base import is_regressor
 
         try:
@@ -113,11 +115,12 @@ class OwnEstimator:
             )
         return {f"{prefix}sample_weight": weight}
 
-    def _try_out(self, model: Any, sample: Sample) -> None:
+    def _try_out(self, model: Any, sample: Sample, size: float) -> None:
         """Refuse an estimator that would fail on rows of the contract."""
         some, task = sample.X_stop[:_TRIED], sample.task
         alone = np.concatenate([answer(model, task, row[None]) for row in some])
-        if not np.abs(answer(model, task, some) - alone).max() <= NOISE * _size(sample):
+        noise = np.abs(answer(model, task, some) - alone) / np.maximum(size, np.abs(alone))
+        if not noise.max() <= NOISE:
             raise ConfigError(
                 "setting estimator: what it answers to a row depends on the rows it is asked with, "
                 "so that no prediction could be repeated; take out the step that looks at all rows"
@@ -141,11 +144,17 @@ class OwnEstimator:
                     ) from None
 
 
-def _size(sample: Sample) -> float:
-    """The power of two at or above all values, 1 for probabilities."""
+def _size(model: Any, sample: Sample) -> float:
+    """The power of two at or above most values that the model predicts, 1 for probabilities.
+
+    It goes by what is predicted, not by the target, so that a huge target here or there makes no
+    grid coarse on which usual values lie.
+    """
     if sample.task != "regression":
         return 1.0
-    return float(2.0 ** np.ceil(np.log2(max(np.abs(sample.y).max(), np.finfo(np.float32).tiny))))
+    sizes = np.abs(answer(model, sample.task, sample.X_stop))
+    usual = np.quantile(sizes[sizes > 0], _USUAL) if sizes.any() else 1.0
+    return float(2.0 ** np.ceil(np.log2(max(usual, np.finfo(np.float32).tiny))))
 
 
 def _in_one_line(model: Any) -> str:

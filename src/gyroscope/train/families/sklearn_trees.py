@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from gyroscope.bundle.base import Scorer, Vector
 from gyroscope.bundle.class_scorers import ClassScorers
-from gyroscope.bundle.trees import TreeScorer
-from gyroscope.train.families.base import CategoryRanks, Sample, one_scorer
-from gyroscope.train.families.node_table import NodeTable
+from gyroscope.train.families.base import CategoryRanks, Sample
+from gyroscope.train.families.node_table import NodeTable, scorer_of_outputs
 
 
 def mean_scorer(
@@ -29,15 +27,8 @@ def mean_scorer(
         leaves.append((values[:, 1:] if sample.task == "binary" else values) / len(trees))
         add_tree(table, tree, np.arange(n, n + len(values), dtype=np.float64), ranks)
         n += len(values)
-    nodes = table.nodes()
-    found = np.concatenate(leaves)[nodes.value.astype(np.intp)]  # by their numbers
-    values = np.where((nodes.feature < 0)[:, None], found, 0.0)
-    return one_scorer(
-        [
-            TreeScorer(msgspec.structs.replace(nodes, value=value.copy()), base=0.0, single=True)
-            for value in values.T
-        ]
-    )
+    found = np.concatenate(leaves)
+    return scorer_of_outputs(table.nodes(), found, [0.0] * found.shape[1])
 
 
 def add_tree(
