@@ -160,7 +160,7 @@ def test_far_out_false_findings_are_as_rare_as_promised() -> None:
     """Tables of many cells, of which 1 in 500 may be found."""
     rng = np.random.default_rng(8)
     shares = np.outer(np.full(8, 1 / 8), np.full(5, 0.2))
-    runs, level = 1500, 0.002
+    runs, level = 1000, 0.002
     reference = draw(rng, 20_000, shares, 1)[0]
     found = [
         mutual_information_change(reference, table).p_value <= level
