@@ -39,15 +39,19 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True):
 # Of a prediction request, beside its rows: names in JSON, and here.
 _OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
 
+_MOST_COLUMNS = 128  # a name that comes out of order is looked for among all of them
+
 
 class RequestReader:
     """Reads most prediction requests fast: those that are beyond doubt, nothing else.
 
     With an encoder it takes only rows that mostly fit its contract, see
-    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one any.
+    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one, or with very many columns, any.
     """
 
     def __init__(self, encoder: Encoder | None = None) -> None:
+        if encoder is not None and len(encoder.logged_columns) > _MOST_COLUMNS:
+            encoder = None
         self._encoder = encoder
         row = dict[str, PlainValue] if encoder is None else encoder.plain_row()
         body = msgspec.defstruct(
