@@ -28,19 +28,23 @@ def array_out(value: Any) -> Any:
 
 def array_in(kind: Any, value: Any) -> Any:
     """What :func:`array_out` wrote, as the array of the type that msgspec expects."""
-    dtype = _dtype_of(kind)
+    dtype, little_endian = _dtypes_of(kind)
     shape, content = value
     if isinstance(content, str):  # bytes in JSON
         content = base64.b64decode(content, validate=True)
-    return np.frombuffer(content, dtype=dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+    array: np.ndarray[Any, Any] = np.ndarray(shape, little_endian, content)
+    if array.nbytes != len(content):
+        raise ValueError(f"{len(content)} bytes for an array of shape {shape}")
+    return array.astype(dtype)  # a copy, which owns its numbers
 
 
 @cache  # a profile has hundreds of arrays, of a few kinds
-def _dtype_of(kind: Any) -> np.dtype[Any]:
+def _dtypes_of(kind: Any) -> tuple[np.dtype[Any], np.dtype[Any]]:
+    """How numbers lie in memory here, and in bytes."""
     if getattr(kind, "__origin__", None) is not np.ndarray:
         raise NotImplementedError(f"cannot read {kind}")
     dtype: np.dtype[Any] = np.dtype(get_args(get_args(kind)[1])[0])
-    return dtype
+    return dtype, dtype.newbyteorder("<")
 
 
 def framed(kind: bytes, record: object) -> bytes:
