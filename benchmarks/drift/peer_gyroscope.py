@@ -33,7 +33,12 @@ if __name__ == "__main__":
     main(
         Peer(
             distribution="gyroscope-ml",
-            libraries=("pyarrow.dataset", "pyarrow.parquet", "gyroscope"),
+            libraries=(
+                "pyarrow.dataset",
+                "pyarrow.parquet",
+                "gyroscope",
+                "gyroscope.web.comparison",
+            ),
             read=read,
             prepare=None,
             check=check,

@@ -210,7 +210,8 @@ MODEL_SETTINGS = (
         default=0.01,
         unit="of the metric",
         low=0,
-        help="Drift whose cost is surely below this worsening of the metric is harmless: a notice.",
+        help="Drift whose cost is surely below this worsening of the metric is harmless: a notice. "
+        "Of rmse and mae it is a share of what they were when the model was new.",
     ),
     Setting(
         name="promotion_alpha",

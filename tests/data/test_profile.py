@@ -98,7 +98,7 @@ def test_bytes_of_something_else_are_an_error() -> None:
     for given_bytes, told in (
         (b"", "expected the bytes of a prof"),
         (result.spec.to_bytes(), "expected the bytes of a prof"),
-        (later, "has format 99, this release reads up to 1: upgrade"),
+        (later, "has format 99, this release reads up to 2: upgrade"),
         (content[:-9], "are damaged"),
     ):
         with pytest.raises(DataError, match=told):

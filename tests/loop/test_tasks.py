@@ -35,10 +35,11 @@ CLASSES = ("ash", "elm", "oak", "yew")
 TASKS: tuple[Task, ...] = ("multiclass", "regression")
 
 
-def day(task: Task, number: int, *, changed: bool = False) -> pa.Table:
-    """The rows of a day with what became of them; ``changed`` is another world."""
+def day(task: Task, number: int, *, changed: bool = False, moved: float = 0.0) -> pa.Table:
+    """The rows of a day with what became of them; ``changed`` is another world, ``moved`` other
+    rows of the same."""
     random = np.random.default_rng([TASKS.index(task), number + 100])
-    x, z = random.normal(size=ROWS), random.uniform(0, 10, ROWS)
+    x, z = moved + random.normal(size=ROWS), random.uniform(0, 10, ROWS)
     region = random.choice(["north", "south"], ROWS)
     effect = x + 0.3 * (z - 5) * np.where(region == "north", 1, -1) * (-1 if changed else 1)
     seconds = np.sort(random.uniform(0, 86400, ROWS))
@@ -90,14 +91,14 @@ def world(task: Task, tmp_path: Path) -> Iterator[World]:
     space.close()
 
 
-def serve_days(world: World, task: Task, first: int, last: int, *, changed: bool = False) -> None:
+def serve_days(world: World, task: Task, first: int, last: int, **of_day: Any) -> None:
     """Put days into the log as the champion would have, with their labels a moment later."""
     version = champion_of(world.registry, MODEL)
     assert version is not None
     bundle, log = world.bundle(MODEL, version), world.log(MODEL)
     encoder = bundle.encoder
     for number in range(first, last):
-        table = day(task, number, changed=changed)
+        table = day(task, number, **of_day)
         rows = [{**row, "at": row["at"].isoformat()} for row in table.drop(["outcome"]).to_pylist()]
         times = table.column("at").to_pylist()
         scores = bundle.scores(encoder.encode_rows(rows)).tolist()
@@ -145,11 +146,28 @@ def test_nothing_is_alarmed_at_while_the_world_is_as_it_was(world: World, task: 
         {f"score of {name}" for name in CLASSES} if task == "multiclass" else {"score"}
     )
     assert any(f.subject == "label" for f in findings(world, Kind.LABEL_DRIFT))
-    expected = findings(world, Kind.ESTIMATED_PERFORMANCE)
-    if task == "regression":
-        assert all(f.detail.startswith("Not estimated before labels") for f in expected)
-    else:
-        assert {f.check for f in expected} == {"accuracy", "log_loss", "brier"}
+    expected = {f.check for f in findings(world, Kind.ESTIMATED_PERFORMANCE)}
+    assert (
+        expected
+        >= {
+            "multiclass": {"accuracy", "roc_auc", "log_loss", "brier"},
+            "regression": {"rmse", "mae"},
+        }[task]
+    )
+
+
+@pytest.mark.slow
+def test_what_drifts_is_priced_and_associations_are_watched(world: World, task: Task) -> None:
+    serve_days(world, task, 0, 4, moved=1.5)
+    fly(world)
+    drift = [f for f in findings(world, Kind.COLUMN_DRIFT) if f.subject == "x"]
+    dear = [f for f in drift if f.verdict in (Verdict.WARNING, Verdict.NOTICE)]
+    assert dear
+    metric = {"multiclass": "log-loss", "regression": "rmse"}[task]
+    assert all(f"Its price: {metric}" in f.detail for f in dear if f.cost is not None)
+    assert any(f.cost is not None for f in dear)
+    checks = {f.check for f in findings(world, Kind.ASSOCIATION_DRIFT)}
+    assert checks >= {"mutual_information"} | ({"correlation"} if task == "regression" else set())
 
 
 @pytest.mark.slow

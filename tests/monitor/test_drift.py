@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.profile import Profile, profile
 from gyroscope.data.profile_spec import profile_spec, score_spec
+from gyroscope.data.table_profile import reference_profile, table_profile
 from gyroscope.errors import DataError
 from gyroscope.findings import SEVERITY, Finding, Kind, Verdict, Window, worst
 from gyroscope.monitor.changes import DriftRules
@@ -448,3 +449,16 @@ def test_many_windows_at_once_are_judged_as_each_by_itself(people: People) -> No
         if one.value is not None:
             assert one.value == pytest.approx(other.value, rel=1e-9, abs=1e-12)
     assert ("normal_7", "psi") in flagged(together[2])
+
+
+def test_rows_so_alike_within_a_part_that_they_are_worth_none_are_not_compared() -> None:
+    rng = np.random.default_rng(0)
+    levels = np.repeat(rng.normal(0, 100, (2, 3)), 1000, axis=0)
+    table = dict(zip("abc", (levels + rng.normal(0, 0.001, levels.shape)).T, strict=True))
+    spec, reference = reference_profile(table, in_time_order=True)
+    current = table_profile(
+        {name: held[:500] for name, held in table.items()}, spec, reference=reference
+    )
+    found = drift_findings(reference, current, None, DriftRules())
+    assert worst(found) is Verdict.OK
+    assert not [finding for finding in found if finding.kind is Kind.JOINT_DRIFT]

@@ -91,3 +91,24 @@ def test_a_challenger_is_promoted_from_memory_and_a_damaged_one_harms_nothing(
     assert table["churn"].challenger is None
     assert table["churn"].current().version == 2
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_versions_beside_the_champion_that_cannot_be_loaded_are_tried_again(
+    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gyroscope.serve.champions._RETRY_S", 0.0)
+    one, two, three = (place(state, number) for number in (1, 2, 3))
+    hidden = [Path(some.bundle).rename(f"{some.bundle}-hidden") for some in (one, three)]
+    Deployment(state / "serving" / "churn").write(two, one, None, three)
+    table = ModelTable(state, None)
+    for _ in range(3):
+        table.refresh()
+    model = table["churn"]
+    assert (model.current().version, model.previous, model.challenger) == (2, None, None)
+    assert len(caplog.records) == 2  # each is said once
+    for folder, some in zip(hidden, (one, three), strict=True):
+        folder.rename(some.bundle)
+    table.refresh()
+    assert model.previous is not None
+    assert model.challenger is not None
+    assert (model.previous.version, model.challenger.version) == (1, 3)

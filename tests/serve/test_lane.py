@@ -12,7 +12,7 @@ import pytest
 from tests.serve.conftest import N_FEATURES, ROW, small_bundle
 
 from gyroscope.bundle.bundle import Bundle
-from gyroscope.serve import lane
+from gyroscope.serve import lane, pace
 from gyroscope.serve.lane import Lane
 from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 
@@ -148,6 +148,6 @@ def test_what_took_long_the_last_time_leaves_the_event_loop_to_others(
             assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, None), 0)
 
     monkeypatch.setattr(lane, "numbers_of", noted)
-    monkeypatch.setattr(lane, "_LONG_S", 0.0)
+    monkeypatch.setattr(pace, "LONG_S", 0.0)
     asyncio.run(twice())
     assert scored_in == ["MainThread", "long"]

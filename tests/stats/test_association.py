@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import norm, pearsonr, rankdata
+from scipy.stats import chi2, norm, pearsonr, rankdata
 from sklearn.metrics import mutual_info_score
 
 from gyroscope.errors import DataError
@@ -13,11 +13,13 @@ from gyroscope.stats.association import (
     correlation_change,
     mutual_information,
     mutual_information_change,
+    pooled_tables,
 )
 
 tables = arrays(np.int64, (4, 3), elements=st.integers(0, 60)).filter(lambda t: t.sum() > 0)
 INDEPENDENT = np.outer([0.3, 0.4, 0.2, 0.1], [0.6, 0.4])
 TILTED = np.array([[0.25, 0.05], [0.25, 0.15], [0.08, 0.12], [0.03, 0.07]])
+TILTED_COUNTS = np.array([[50, 10, 5], [30, 30, 10], [10, 30, 30], [5, 10, 50]])
 
 
 def slack(level: float, runs: int) -> float:
@@ -138,3 +140,68 @@ def test_what_does_not_vary_says_nothing_and_wrong_tables_are_refused() -> None:
         mutual_information([1, 2])
     with pytest.raises(DataError, match="0 or more and finite"):
         mutual_information([[1, -2]])
+
+
+def test_the_p_value_of_an_information_is_the_tail_of_its_chi_square() -> None:
+    """Held against a reference so large that only the window varies."""
+    shares, df, n = np.outer([0.25] * 4, [0.5, 0.3, 0.2]), 6, 500
+    reference = np.round(1e12 * shares)
+    compared = 0
+    for table in draw(np.random.default_rng(7), n, shares, 60):
+        change = mutual_information_change(reference, table)
+        twice = 2 * chi2.sf(2 * n * change.value + df, df)
+        if change.value > 0 and twice < 0.9:
+            assert change.p_value == pytest.approx(twice, rel=0.05)
+            compared += 1
+    assert compared >= 20
+
+
+def test_far_out_false_findings_are_as_rare_as_promised() -> None:
+    """Tables of many cells, of which 1 in 500 may be found."""
+    rng = np.random.default_rng(8)
+    shares = np.outer(np.full(8, 1 / 8), np.full(5, 0.2))
+    runs, level = 1000, 0.002
+    reference = draw(rng, 20_000, shares, 1)[0]
+    found = [
+        mutual_information_change(reference, table).p_value <= level
+        for table in draw(rng, 400, shares, runs)
+    ]
+    assert np.mean(found) <= level + slack(level, runs)
+
+
+@settings(max_examples=50)
+@given(tables, tables, st.booleans(), st.booleans())
+def test_pooled_tables_hold_all_rows_and_enough_of_each_cell(
+    a: np.ndarray, b: np.ndarray, cells: bool, labels: bool
+) -> None:
+    pair = pooled_tables(a, b, ordered=(cells, labels))
+    assert [x.sum() for x in pair] == [a.sum(), b.sum()]
+    assert pair[0].shape == pair[1].shape
+    both = (pair[0] + pair[1]) * min(a.sum(), b.sum()) / (a.sum() + b.sum())
+    if both.shape[1] > 1:
+        assert both.sum(axis=0).min() >= 20 - 1e-9
+    if both.shape[0] > 1:
+        expected = np.outer(both.sum(axis=1), both.sum(axis=0)) / both.sum()
+        assert expected.min() >= 5 - 1e-9
+    swapped = pooled_tables(b, a, ordered=(cells, labels))
+    assert np.array_equal(swapped[0], pair[1])
+
+
+def test_pooling_joins_neighbours_in_an_order_and_else_what_is_rare() -> None:
+    table = np.outer([1, 60, 2, 30, 3, 4], [50, 50])
+    in_order = pooled_tables(table, table, ordered=(True, True))[0].sum(axis=1)
+    assert in_order.tolist() == [100 * x for x in (1, 60, 2, 30, 3, 4)]
+    few = np.outer([1, 60, 2, 30, 3, 4], [1, 1])
+    assert pooled_tables(few, few, ordered=(True, True))[0].sum(axis=1).tolist() == [122, 64, 14]
+    assert pooled_tables(few, few)[0].sum(axis=1).tolist() == [120, 60, 20]
+    empty = np.zeros((3, 2))
+    assert pooled_tables(empty, empty)[0].shape == (1, 1)
+
+
+def test_an_information_that_its_bias_outruns_is_reported_as_0() -> None:
+    flat = np.full((4, 3), 20)
+    change = mutual_information_change(flat, TILTED_COUNTS)
+    assert mutual_information(flat).value < 0
+    assert change.reference == 0.0
+    assert change.current == mutual_information(TILTED_COUNTS).value
+    assert change.value > change.current

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gyroscope.errors import DataError
 from gyroscope.stats.auc import roc_auc
+from gyroscope.stats.cbpe import expected_auc
 from gyroscope.stats.class_cbpe import expected_class_metrics
 from gyroscope.stats.class_losses import class_log_losses
 from gyroscope.stats.class_metrics import chosen_class, class_metrics, macro_roc_auc
@@ -75,7 +76,7 @@ def test_intervals_of_the_macro_auc_hold_as_often_as_they_say() -> None:
 
 def test_expected_metrics_are_what_labels_show_as_often_as_they_say() -> None:
     runs = 200
-    held = {"accuracy": 0, "log_loss": 0, "brier": 0}
+    held = {"accuracy": 0, "roc_auc": 0, "log_loss": 0, "brier": 0}
     for seed in range(runs):
         y, p = sample(1000 + seed, 150)
         expected, shown = expected_class_metrics(p), class_metrics(y, p)
@@ -86,8 +87,16 @@ def test_expected_metrics_are_what_labels_show_as_often_as_they_say() -> None:
         assert abs(often / runs - 0.95) < 3 * np.sqrt(0.95 * 0.05 / runs)
 
 
+def test_with_two_classes_the_expected_macro_auc_is_that_of_binary_scores() -> None:
+    _, p = sample(6, 300, 2)
+    macro, binary = expected_class_metrics(p)["roc_auc"], expected_auc(p[:, 1])
+    assert macro.value == pytest.approx(binary.value, abs=1e-12)
+    assert macro.standard_error == pytest.approx(binary.standard_error, rel=1e-9)
+
+
 def test_expected_metrics_of_sure_scores_are_sure() -> None:
     found = expected_class_metrics(np.eye(3))
+    assert found["roc_auc"].value == 1
     assert [found[name].value for name in ("accuracy", "log_loss", "brier")] == [1, 0, 0]
     assert found["log_loss"].standard_error == 0
     assert not expected_class_metrics(np.empty((0, 3)))["accuracy"].defined

@@ -6,8 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gyroscope.errors import DataError, UsageError
+from gyroscope.stats.class_metrics import macro_auc_influence, macro_roc_auc
 from gyroscope.stats.metrics import metrics
-from gyroscope.stats.reweighting import DriftPrice, drift_price
+from gyroscope.stats.reweighting import (
+    CellLosses,
+    ClassRanks,
+    DriftPrice,
+    drift_price,
+    expected_losses,
+    loss_price,
+    macro_auc_price,
+)
+from gyroscope.stats.value_metrics import value_metrics
 
 CELLS, BINS, THRESHOLD_BIN = 4, 10, 5
 SCORES = np.linspace(0.05, 0.95, BINS)
@@ -116,3 +126,154 @@ def test_what_does_not_fit_is_refused() -> None:
         drift_price(np.full((1, 1, 2), -1), [0.5], [1], [1], threshold_bin=0)
     with pytest.raises(UsageError, match=r"0 \.\. 1, got 2"):
         drift_price(np.zeros((1, 1, 2)), [0.5], [1], [1], threshold_bin=2)
+
+
+# -- means of losses, and the ranks of several classes ----------------------------------------
+
+VALUES = ("rmse", "mae")
+SPREADS = np.array([1.0, 1.0, 2.0, 4.0])  # of the errors in each cell
+
+
+def errors(seed: int, rows: int, shares: np.ndarray = WAS) -> tuple[np.ndarray, np.ndarray]:
+    """The cell and the error of each row."""
+    rng = np.random.default_rng(seed)
+    cells = rng.choice(CELLS, rows, p=shares)
+    return cells, SPREADS[cells] * rng.normal(size=rows)
+
+
+def losses(cells: np.ndarray, of_rows: np.ndarray, count: int = CELLS) -> CellLosses:
+    sums, squares = (
+        np.array([np.bincount(cells, x, minlength=count) for x in each])
+        for each in (of_rows, of_rows**2)
+    )
+    rows = np.bincount(cells, minlength=count)
+    return CellLosses(rows=rows, sums=sums, squares=squares)
+
+
+def of_errors(cells: np.ndarray, of: np.ndarray) -> CellLosses:
+    return losses(cells, np.array([of**2, np.abs(of)]))
+
+
+def test_prices_of_errors_are_the_difference_of_the_metrics_of_rows_written_out() -> None:
+    cells, of = errors(0, 400)
+    counts = np.bincount(cells)
+    factors = np.array([1, 2, 3, 4])
+    costs = loss_price(of_errors(cells, of), VALUES, counts, counts * factors).costs
+    again = np.repeat(of, factors[cells])
+    before, after = (value_metrics(np.zeros(len(x)), x) for x in (of, again))
+    for name in VALUES:
+        assert costs[name].value == pytest.approx(after[name].value - before[name].value)
+
+
+def test_the_interval_of_a_price_of_errors_covers_that_of_the_populations() -> None:
+    rmse = [math.sqrt(shares @ SPREADS**2) for shares in (WAS, NOW)]
+    mae = [math.sqrt(2 / math.pi) * (shares @ SPREADS) for shares in (WAS, NOW)]
+    truth = dict(zip(VALUES, (rmse[1] - rmse[0], mae[1] - mae[0]), strict=True))
+    runs, covered = 300, dict.fromkeys(VALUES, 0)
+    for seed in range(runs):
+        cells, of = errors(seed, 1000)
+        now = np.random.default_rng([1, seed]).multinomial(500, NOW)
+        costs = loss_price(of_errors(cells, of), VALUES, np.bincount(cells), now).costs
+        for name, cost in costs.items():
+            covered[name] += cost.interval.low <= truth[name] <= cost.interval.high
+    for often in covered.values():
+        assert often / runs == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / runs))
+
+
+def test_expected_errors_are_what_labels_show_as_often_as_they_say() -> None:
+    runs, held = 300, dict.fromkeys(VALUES, 0)
+    for seed in range(runs):
+        known = of_errors(*errors(seed, 1000))
+        cells, of = errors(10_000 + seed, 300, NOW)
+        expected = expected_losses(known, VALUES, np.bincount(cells, minlength=CELLS)).metrics
+        shown = value_metrics(np.zeros(len(of)), of)
+        for name, estimate in expected.items():
+            held[name] += estimate.interval.low <= shown[name].value <= estimate.interval.high
+    for often in held.values():
+        assert often / runs == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / runs))
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 300), st.floats(1e-3, 1e3))
+def test_prices_of_errors_know_no_order_and_grow_with_the_unit(
+    seed: int, rows: int, unit: float
+) -> None:
+    cells, of = errors(seed, rows)
+    then, now = np.bincount(cells, minlength=CELLS), np.array([1, 2, 3, 4])
+    there = loss_price(of_errors(cells, of), VALUES, then, now)
+    turned = of_errors(CELLS - 1 - cells, unit * of)
+    back = loss_price(turned, VALUES, then[::-1], now[::-1])
+    assert there.unsupported == pytest.approx(back.unsupported)
+    assert there.effective_rows == pytest.approx(back.effective_rows)
+    assert there.effective_rows <= rows * (1 + 1e-9)
+    for name in VALUES:
+        assert back.costs[name].value == pytest.approx(
+            unit * there.costs[name].value, abs=1e-9 * unit, nan_ok=True
+        )
+        same = loss_price(of_errors(cells, of), VALUES, then, 2 * then).costs[name]
+        assert same.value == pytest.approx(0, abs=1e-9)
+
+
+def test_few_labelled_rows_under_much_of_the_window_are_worth_as_many() -> None:
+    cells = np.repeat([0, 1], [1000, 4])
+    price = loss_price(of_errors(cells, np.ones(1004)), VALUES, [1000, 4, 0, 0], [10, 90, 0, 0])
+    assert price.effective_rows == pytest.approx(1 / (0.01 / 1000 + 0.81 / 4))
+    alone = drift_price(table(6, 1000), SCORES, WAS * 1000, NOW * 1000, threshold_bin=THRESHOLD_BIN)
+    assert 100 < alone.effective_rows < 1000
+
+
+def ranked(labels: np.ndarray, scores: np.ndarray, cells: np.ndarray) -> ClassRanks:
+    classes = scores.shape[1]
+    own = np.array([np.bincount(cells[labels == k], minlength=CELLS) for k in range(classes)])
+    won = np.zeros((classes, CELLS, CELLS))
+    for k in range(classes):
+        mine, others = labels == k, labels != k
+        gaps = scores[mine, k][:, None] - scores[others, k]
+        at = np.ix_(cells[mine], cells[others])
+        np.add.at(won[k], np.broadcast_arrays(*at), (gaps > 0) + (gaps == 0) / 2)
+    found = macro_auc_influence(labels, scores)
+    assert found is not None
+    return ClassRanks(own=own, won=won, influence=losses(cells, found[1][None]))
+
+
+def classes(seed: int, rows: int, shares: np.ndarray = WAS) -> tuple[np.ndarray, ...]:
+    """Classes, scores that say less of them in later cells, and the cells."""
+    rng = np.random.default_rng(seed)
+    cells = rng.choice(CELLS, rows, p=shares)
+    margins = np.round(rng.normal(size=(rows, 3)), 1)
+    noise = rng.gumbel(size=(rows, 3)) * SPREADS[cells][:, None] / 2
+    p = np.exp(margins) / np.exp(margins).sum(axis=1, keepdims=True)
+    return (margins + noise).argmax(axis=1), p, cells
+
+
+def test_the_price_of_the_macro_auc_is_that_of_rows_written_out() -> None:
+    labels, p, cells = classes(0, 300)
+    factors = np.array([1, 2, 3, 4])
+    counts, again = np.bincount(cells), factors[cells]
+    cost = macro_auc_price(ranked(labels, p, cells), counts, counts * factors)
+    after = macro_roc_auc(np.repeat(labels, again), np.repeat(p, again, axis=0))
+    assert cost.value == pytest.approx(macro_roc_auc(labels, p).value - after.value)
+    nothing = macro_auc_price(ranked(labels, p, cells), counts, 2 * counts)
+    assert nothing.value == pytest.approx(0, abs=1e-12)
+    assert not macro_auc_price(ranked(labels, p, cells), counts, np.zeros(CELLS)).defined
+
+
+def test_the_interval_of_the_price_of_the_macro_auc_covers_that_of_the_populations() -> None:
+    truth = [macro_roc_auc(*classes(1, 300_000, shares)[:2]).value for shares in (WAS, NOW)]
+    runs, held = 80, 0
+    for seed in range(runs):
+        labels, p, cells = classes(100 + seed, 500)
+        now = np.random.default_rng([2, seed]).multinomial(400, NOW)
+        interval = macro_auc_price(ranked(labels, p, cells), np.bincount(cells), now).interval
+        held += interval.low <= truth[0] - truth[1] <= interval.high
+    assert held / runs == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / runs))
+
+
+def test_losses_that_cannot_be_used_are_refused() -> None:
+    known = of_errors(*errors(2, 50))
+    with pytest.raises(DataError, match=r"sums\[1 losses, 4 cells\], got shapes \(4,\), \(2, 4\)"):
+        loss_price(known, ("mae",), WAS, NOW)
+    with pytest.raises(DataError, match="losses must be finite"):
+        expected_losses(of_errors(np.array([0]), np.array([np.inf])), VALUES, WAS)
+    empty = expected_losses(known, VALUES, np.zeros(CELLS))
+    assert not empty.metrics["mae"].defined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gyroscope.data.outcomes import LabelDispersions, Outcomes
+from gyroscope.data.outcomes import LabelDispersions, Losses, Outcomes
 from gyroscope.data.profile import Profile
 from gyroscope.stats.calibration_map import CalibrationMap
 from gyroscope.stats.excess_loss import ExcessReference
@@ -22,7 +22,8 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Estimate]  # on the test rows; only those that are defined
     excess: ExcessReference  # how the excess loss varied from window to window
     ranking: RandomEffects | None = None  # how the shortfall of the ROC AUC did
-    outcomes: Outcomes | None = None  # the test rows by cell, score and label
+    outcomes: Outcomes | None = None  # the test rows by cell, score and label; binary only
+    losses: Losses | None = None  # the test rows by cell: losses and labels; of other tasks
     label_dispersions: LabelDispersions | None = None  # of all rows; None without event times
     calibration: CalibrationMap | None = None  # of the scores, on the test rows
     duplicates: float = 0.0  # share of the training rows that repeat another

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import msgspec
 import numpy as np
@@ -75,14 +74,16 @@ class ColumnSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return 1 + (self.levels or len(self.edges))
 
 
-class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The cells of all columns, made once from the reference and kept with the model."""
 
     columns: tuple[ColumnSpec, ...]
 
-    @property
+    @cached_property  # every stored profile asks for it
     def digest(self) -> bytes:
         """16 bytes that are the same for equal specs only."""
+        import hashlib  # brings OpenSSL, which a comparison of two tables does not need
+
         return hashlib.blake2b(msgspec.msgpack.encode(self), digest_size=16).digest()
 
     def to_bytes(self) -> bytes:

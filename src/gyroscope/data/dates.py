@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -57,10 +57,11 @@ def dates_of(values: Any) -> Dates | None:
     must be dates of the calendar. Where day and month could change places, the order in which
     the dates come nearer to ascending is taken.
     """
-    examined = values.take(list(range(0, len(values), -(-len(values) // EXAMINED)))).to_pylist()
-    for shape, formats in _candidates(examined[0]):
+    for shape, formats in _candidates(values[0].as_py()):
         if not _all_match(values, shape):
             continue
+        evenly = range(0, len(values), -(-len(values) // EXAMINED))
+        examined = values.take(list(evenly)).to_pylist()
         fitting = [(f, moments) for f in formats if (moments := _parsed(examined, f)) is not None]
         if fitting:
             chosen, moments = max(fitting, key=lambda pair: _ascents(pair[1]))
@@ -77,9 +78,11 @@ def _candidates(text: str) -> Iterator[tuple[str, tuple[str | None, ...]]]:
     """Shapes that one text has, with the formats each may stand for."""
     if re.fullmatch(_ISO, text):
         yield _ISO, (None,)
-    for (day, formats), (time, suffix) in product(_DAYS, _TIMES):
-        if re.fullmatch(day + time, text):
-            yield day + time, tuple(form + suffix for form in formats)
+    for day, formats in _DAYS:
+        if re.match(day, text):
+            for time, suffix in _TIMES:
+                if re.fullmatch(day + time, text):
+                    yield day + time, tuple(form + suffix for form in formats)
 
 
 def _all_match(values: Any, shape: str) -> bool:

@@ -50,6 +50,25 @@ def losses(task: Task, y: Vector, scores: Vector, *, floor: float = SCORE_FLOOR)
     return log_losses(y, scores, floor=floor)
 
 
+def losses_by_metric(task: Task, y: Vector, scores: Vector) -> Mapping[str, Vector]:
+    """What each row loses, float64[n], by the metric that is the mean of it: of accuracy what is
+    wrong, of rmse, which is the root of the mean, the squared error. Not of binary models.
+
+    Raises:
+        DataError: labels or scores that cannot be used.
+    """
+    if task == "regression":
+        _, errors = errors_of(y, scores)
+        return {"rmse": np.square(errors), "mae": np.abs(errors)}
+    right, _ = chosen_class(y, scores)
+    truth = y[:, None] == np.arange(scores.shape[1])
+    return {
+        "accuracy": 1 - right,
+        "log_loss": class_log_losses(y, scores),
+        "brier": np.square(scores - truth).sum(axis=1),
+    }
+
+
 def losses_in_nats(task: Task, y: Vector, scores: Vector, rmse: float | None) -> Vector:
     """The loss of each row by which two models are compared, float64[n], bounded by some 7 nats.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -279,6 +280,7 @@ def quantile(column: ColumnProfile, spec: ColumnSpec, share: float) -> float | N
     return column.high
 
 
+@cache
 def magnitude_bounds(cell: int) -> tuple[float, float]:
     """Lower and upper end of a cell of |x|."""
     low, high = (np.array([cell, cell + 1], dtype=np.int64) << _MAGNITUDE_SHIFT).view(np.float64)

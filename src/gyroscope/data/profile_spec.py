@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from gyroscope.data.cells import (
     BINS,
@@ -86,8 +87,9 @@ def number_spec(
 
     Of more than ``SAMPLED`` values so many, evenly taken, are looked at.
     """
-    sample = values[even_rows(values.size, SAMPLED)]
-    present = np.sort(sample[np.isfinite(sample)])
+    sample = values if values.size <= SAMPLED else values[even_rows(values.size, SAMPLED)]
+    present = sample[np.isfinite(sample)]
+    present.sort()
     edges = _edges(present)
     bins = _bins(present, edges) if len(edges) else (0,)
     return ColumnSpec(name=name, type=type, unit=unit, format=format, edges=tuple(edges), bins=bins)
@@ -112,13 +114,22 @@ def _edges(present: FloatArray) -> Sequence[float]:
         return ()
     cuts = max(min(FINE_CELLS, present.size) - 1, 1)
     ranks = np.ceil(np.arange(1, cuts + 1) * (present.size / (cuts + 1))).astype(np.int64) - 1
-    quantiles, repeats = np.unique(present[ranks], return_counts=True)
+    quantiles = present[ranks]
+    starts = _starts(quantiles)
+    repeats = np.diff(starts, append=quantiles.size)
+    quantiles = quantiles[starts]
     heavy = quantiles[(repeats > 1) | (present[0] == present[-1])]
     with np.errstate(over="ignore"):  # below the lowest float there is minus infinity
         below = np.nextafter(np.append(heavy, present[0]), -np.inf)
-    edges = np.unique(np.concatenate([quantiles, below, present[-1:]]))
+    edges = np.sort(np.concatenate([quantiles, below, present[-1:]]))
+    edges = edges[_starts(edges)]
     finite: list[float] = edges[np.isfinite(edges)].tolist()
     return finite
+
+
+def _starts(ascending: FloatArray) -> NDArray[np.intp]:
+    """Where each distinct value begins. NumPy's unique imports its masked arrays, a long wait."""
+    return np.flatnonzero(np.append(True, ascending[1:] != ascending[:-1]))
 
 
 def _bins(present: FloatArray, edges: Sequence[float]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -48,6 +49,11 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     stretches: Sequence[Stretch]  # as stored, one after the other; all of one type
     unreadable: int = 0  # missing here because they could not be read
 
+    @property
+    def size(self) -> int:
+        """Rows of the piece."""
+        return sum(stretch.values.size for stretch in self.stretches)
+
     def floats(self) -> FloatArray:
         """float64[n], NaN where missing."""
         return floats_of(self.stretches)
@@ -55,6 +61,8 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     def taken(self, rows: NDArray[np.int64]) -> FloatArray:
         """float64[k]: the values of some rows, which ascend, NaN where missing."""
         ends = np.cumsum([0, *(stretch.values.size for stretch in self.stretches)])
+        if rows.size == ends[-1]:
+            return self.floats()
         cuts = np.searchsorted(rows, ends)
         return np.concatenate(
             [
@@ -128,7 +136,7 @@ def numbers_of(array: Any, spec: ColumnSpec) -> Numbers:
             return Numbers(stretches=[_stored(array.cast("uint8"))])
         if types.is_null(kind):
             return Numbers(stretches=[Stretch(values=np.full(len(array), np.nan))])
-    encoded = encode_column(Codec(_column(spec)), array)
+    encoded = encode_column(_codec(spec.type, spec.format), array)
     return Numbers(stretches=[Stretch(values=encoded.values)], unreadable=encoded.bad.size)
 
 
@@ -139,7 +147,7 @@ def codes_of(array: Any, spec: ColumnSpec) -> Codes:
 
     missing = np.array([spec.levels + 1], dtype=np.int32)
     if spec.type is ColumnType.BOOLEAN and not types.is_null(array.type):
-        encoded = encode_column(Codec(_column(spec)), in_one(array))
+        encoded = encode_column(_codec(spec.type, spec.format), in_one(array))
         codes = np.where(np.isnan(encoded.values), -1, encoded.values).astype(np.int32)
         lookup = np.append(np.arange(2, dtype=np.int32), missing)
         return Codes(codes=codes, lookup=lookup, unreadable=encoded.bad.size)
@@ -173,19 +181,28 @@ def _stored(array: Any) -> Stretch:
     return Stretch(values=values, valid=bitmap, offset=array.offset)
 
 
-def _column(spec: ColumnSpec) -> Column:
-    """The column as the codec wants it, with all the usual words for missing."""
+@lru_cache(maxsize=16)  # for all columns of a table
+def _codec(type: ColumnType, format: str | None) -> Codec:
+    """The codec of raw columns, whatever their names, with all the usual words for missing."""
     markers: tuple[str, ...] = MARKERS
-    if spec.type in (ColumnType.NUMBER, ColumnType.INTEGER):
+    if type in (ColumnType.NUMBER, ColumnType.INTEGER):
         markers = (*MARKERS, *MARKERS_AMONG_NUMBERS)
-    return Column(
-        name=spec.name,
-        type=ColumnType.NUMBER if spec.type is ColumnType.INTEGER else spec.type,
-        nullable=True,
-        missing=(*markers, *map(str.upper, markers), *map(str.capitalize, markers), "NaN", "NaT"),
-        true=(*sorted(TRUE_WORDS), "1") if spec.type is ColumnType.BOOLEAN else (),
-        false=(*sorted(FALSE_WORDS), "0") if spec.type is ColumnType.BOOLEAN else (),
-        format=spec.format,
+    return Codec(
+        Column(
+            name="column",
+            type=ColumnType.NUMBER if type is ColumnType.INTEGER else type,
+            nullable=True,
+            missing=(
+                *markers,
+                *map(str.upper, markers),
+                *map(str.capitalize, markers),
+                "NaN",
+                "NaT",
+            ),
+            true=(*sorted(TRUE_WORDS), "1") if type is ColumnType.BOOLEAN else (),
+            false=(*sorted(FALSE_WORDS), "0") if type is ColumnType.BOOLEAN else (),
+            format=format,
+        )
     )
 
 

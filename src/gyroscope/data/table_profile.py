@@ -157,34 +157,32 @@ class _Column:
 
     def add(self, array: Any) -> None:
         """Count the next piece, an Arrow array, chunked or not."""
-        first, end = self._row, self._row + len(array)
-        bounds = [0, len(array)] if self._parts is None else self._parts.within(first, end)
-        low, high = np.searchsorted(self._sampled, [first, end])
-        rows = self._sampled[low:high] - first
         if self.spec.categorical:
-            self._add_codes(codes_of(array, self.spec), bounds, rows)
+            self._add_codes(codes_of(array, self.spec))
         else:
-            self._add_numbers(numbers_of(array, self.spec), bounds, rows)
-        self._row = end
+            self.add_numbers(numbers_of(array, self.spec))
 
-    def _add_numbers(self, numbers: Numbers, bounds: Sequence[int], rows: Counts) -> None:
+    def add_numbers(self, numbers: Numbers) -> None:
+        """Count the next piece of a column of numbers, read already."""
+        first, bounds, rows = self._next(numbers.size)
         tally = tally_numbers(
             numbers.stretches,
             self._edges,
             bounds=bounds,
             bins=self.spec.bins,
-            groups=None if self._parts is None else self._parts.groups(self._row, len(bounds) - 1),
+            groups=None if self._parts is None else self._parts.groups(first, len(bounds) - 1),
         )
         self._done.append(number_profile(tally, unreadable=numbers.unreadable))
         if self._parts is not None:
-            self._parts.add(self._row, tally.binned, tally.missing)
-            self._parts.add_magnitudes(self._row, tally.magnitudes, tally.first_magnitude)
+            self._parts.add(first, tally.binned, tally.missing)
+            self._parts.add_magnitudes(first, tally.magnitudes, tally.first_magnitude)
             for stretch in numbers.stretches:
                 self.runs.read(stretch)
         if rows.size:
             self._cells.append(cells_of(numbers.taken(rows), self.spec))
 
-    def _add_codes(self, codes: Codes, bounds: Sequence[int], rows: Counts) -> None:
+    def _add_codes(self, codes: Codes) -> None:
+        first, bounds, rows = self._next(codes.codes.size)
         cells = self.spec.cells
         held = count_codes(codes.codes, codes.lookup, cells + 1, bounds=bounds)
         total = held.sum(axis=0)
@@ -198,10 +196,18 @@ class _Column:
             )
         )
         if self._parts is not None:
-            self._parts.add(self._row, held[:, :cells], held[:, cells])
+            self._parts.add(first, held[:, :cells], held[:, cells])
             self.runs.read_cells(codes.codes)
         if rows.size:
             self._cells.append(codes.codes[rows].astype(np.uint16))
+
+    def _next(self, rows: int) -> tuple[int, list[int], Counts]:
+        """The first of the next rows; where they are cut into parts, and which are sampled."""
+        first, end = self._row, self._row + rows
+        self._row = end
+        bounds = [0, rows] if self._parts is None else self._parts.within(first, end)
+        low, high = np.searchsorted(self._sampled, [first, end])
+        return first, bounds, self._sampled[low:high] - first
 
     def profile(self) -> ColumnProfile:
         """The profile of all pieces, at least one."""
@@ -264,13 +270,13 @@ class _Parts:
             missing=self._missing,
             rows=np.diff(self._bounds),
             longest_run=longest_run,
-            medians=self._medians(),
+            magnitudes=self._extreme_medians(),
             unlisted=self._spec.levels if self._spec.categorical else None,
         )
 
-    def _medians(self) -> list[float]:
+    def _extreme_medians(self) -> tuple[float, float] | None:
         if not self._magnitudes:
-            return []
+            return None
         lowest = min(first for _, first, _ in self._magnitudes)
         width = max(first + held.shape[1] for _, first, held in self._magnitudes) - lowest
         whole = np.zeros((int(self._large[-1]) + 1, width), dtype=np.int64)
@@ -279,7 +285,10 @@ class _Parts:
         seen = np.cumsum(whole, axis=1)
         total = seen[:, -1:]
         at = (seen >= (total + 1) // 2).argmax(axis=1)[total[:, 0] > 0]
-        return [sum(magnitude_bounds(int(cell) + lowest)) / 2 for cell in np.unique(at)]
+        if not at.size:
+            return None
+        low, high = (sum(magnitude_bounds(int(cell) + lowest)) / 2 for cell in (at.min(), at.max()))
+        return low, high
 
 
 # -- a table --------------------------------------------------------------------------------------
@@ -325,11 +334,15 @@ def _reference_column(table: Table, name: str, *, joint: bool, parts: bool) -> _
         format=kind.format,
         categories=kind.categories,
     )
-    spec = plain
-    if not plain.categorical:
-        numbers = numbers_of(sample, plain).floats()
-        spec = number_spec(name, numbers, kind.type, unit=kind.unit, format=kind.format)
-    column = _Column(spec, table.rows, joint=joint, parts=parts)
+    if plain.categorical:
+        column = _Column(plain, table.rows, joint=joint, parts=parts)
+    else:
+        numbers = numbers_of(sample, plain)
+        spec = number_spec(name, numbers.floats(), kind.type, unit=kind.unit, format=kind.format)
+        column = _Column(spec, table.rows, joint=joint, parts=parts)
+        if numbers.size == table.rows:  # to read texts as numbers takes longer than all else
+            column.add_numbers(numbers)
+            return column
     for piece in pieces:
         column.add(piece)
     return column
@@ -346,7 +359,8 @@ def _sampled(table: Table, name: str) -> tuple[Any, Iterator[Any]]:
     for piece in table.pieces(name):
         for chunk in chunks_of(piece):
             low, high = np.searchsorted(rows, [first, first + len(chunk)])
-            taken.append(chunk.take(pa.array(rows[low:high] - first)))
+            every = high - low == len(chunk)
+            taken.append(chunk if every else chunk.take(pa.array(rows[low:high] - first)))
             first += len(chunk)
         size += piece.nbytes
         held = [*held, piece] if size <= 2 * PIECE else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -39,7 +40,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     missing: NDArray[np.int64]  # int64[parts]: rows without a value
     rows: NDArray[np.int64]  # int64[parts]
     longest_run: int  # most consecutive rows with one value
-    medians: Sequence[float]  # of nonzero |x| of the large parts that have any; not of categories
+    # Smallest and largest median of nonzero |x| of the large parts; None if no part has any.
+    magnitudes: tuple[float, float] | None
     unlisted: int | None  # the cell of categories that are not listed; None for numbers
 
 
@@ -64,29 +66,35 @@ def variation(values: FloatArray, cells: NDArray[np.int64], *, unlisted: int | N
         missing=np.array([np.count_nonzero(absent[p]) for p in parts]),
         rows=np.diff(bounds),
         longest_run=runs.longest,
-        medians=_medians([values[a:b] for a, b in pairwise(_large_bounds(bounds))])
+        magnitudes=_extreme_medians([values[a:b] for a, b in pairwise(_large_bounds(bounds))])
         if unlisted is None
-        else [],
+        else None,
         unlisted=unlisted,
     )
     return variations([held])[0]
 
 
 def variations(columns: Sequence[Parts]) -> list[Variation]:
-    """The variation of each column; those of as many cells are measured together."""
+    """The variation of each column of a table; those of as many cells are measured together."""
+    rows = _in_large_parts(columns[0].rows)[:, np.newaxis]
+    missing = _in_large_parts(np.stack([held.missing for held in columns], axis=1))
     return [
         Variation(
             longest_run=held.longest_run,
-            missing=float(
-                (_in_large_parts(held.missing) / np.maximum(_in_large_parts(held.rows), 1)).max()
-            ),
+            missing=most_missing,
             dispersions=dispersions,
-            magnitudes=(min(held.medians), max(held.medians)) if held.medians else None,
+            magnitudes=held.magnitudes,
         )
-        for held, dispersions in zip(columns, _dispersions(columns), strict=True)
+        for held, most_missing, dispersions in zip(
+            columns,
+            (missing / np.maximum(rows, 1)).max(axis=0).tolist(),
+            _dispersions(columns),
+            strict=True,
+        )
     ]
 
 
+@lru_cache(maxsize=8)  # of a table, once for all its columns
 def part_bounds(rows: int) -> NDArray[np.int64]:
     """Where the parts of a reference begin, and the last one ends; the longer ones come first.
 
@@ -157,7 +165,8 @@ def _of_alike(
     return found
 
 
-def _medians(parts: Sequence[FloatArray]) -> list[float]:
+def _extreme_medians(parts: Sequence[FloatArray]) -> tuple[float, float] | None:
     sizes = (np.abs(part[np.isfinite(part) & (part != 0)]) for part in parts)
     # The lower median: the mean of the middle two of very large numbers overflows.
-    return [float(np.partition(s, (s.size - 1) // 2)[(s.size - 1) // 2]) for s in sizes if s.size]
+    medians = [np.partition(s, (s.size - 1) // 2)[(s.size - 1) // 2] for s in sizes if s.size]
+    return (float(min(medians)), float(max(medians))) if medians else None

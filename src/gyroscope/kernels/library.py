@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,13 @@ def sources() -> list[Path]:
 def library_path() -> Path:
     """Where the library is, once it is built.
 
-    Its name holds a digest of the sources and of the flags: one that is left from others is never
+    Its name holds a checksum of the sources and of the flags: one that is left from others is never
     loaded. It does not end as extension modules do, for it is none.
     """
-    digest = hashlib.blake2b(" ".join(FLAGS).encode(), digest_size=6)
+    checksum = zlib.crc32(" ".join(FLAGS).encode())
     for source in sorted(Path(__file__).parent.glob("*.[ch]")):
-        digest.update(source.read_bytes())
-    return Path(__file__).with_name(f"_kernels_{digest.hexdigest()}.lib")
+        checksum = zlib.crc32(source.read_bytes(), checksum)
+    return Path(__file__).with_name(f"_kernels_{checksum:08x}.lib")
 
 
 @cache

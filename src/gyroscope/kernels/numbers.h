@@ -2,6 +2,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "processors.h"
+
 #define BLOCK 512 /* numbers that stay in the first cache */
 
 enum type { FLOAT64, FLOAT32, INT64, INT32 };

@@ -165,7 +165,7 @@ static inline void count_block(const struct grid *g, const double *v, int n, str
 }
 
 /* Copies the values that are not missing to v and returns how many there are. */
-static int gather(const struct numbers *s, enum type type, int64_t first, int n, double *v)
+static inline int gather(const struct numbers *s, enum type type, int64_t first, int n, double *v)
 {
     int64_t absent = load_block(s, type, first, n, v);
     int k = 0;
@@ -190,7 +190,7 @@ struct extent {
     double sum, low, high;
 };
 
-static struct extent extent_of(const double *v, int n)
+static inline struct extent extent_of(const double *v, int n)
 {
     double sum[LANES] = {0}, low[LANES], high[LANES];
     int i = 0;
@@ -215,7 +215,7 @@ static struct extent extent_of(const double *v, int n)
     return (struct extent){sum[0], low[0], high[0]};
 }
 
-static double squares_about(const double *v, int n, double mean)
+static inline double squares_about(const double *v, int n, double mean)
 {
     double sum[LANES] = {0};
     int i = 0;
@@ -230,7 +230,7 @@ static double squares_about(const double *v, int n, double mean)
 }
 
 /* Counts the zeros among n values and lowers *least to the least |x| of the others. */
-static int64_t zeros_of(const double *v, int n, double *least)
+static inline int64_t zeros_of(const double *v, int n, double *least)
 {
     double nearest[LANES], zeros[LANES] = {0}; /* as numbers: they are compared as such */
     int i = 0;
@@ -258,6 +258,7 @@ static int64_t zeros_of(const double *v, int n, double *least)
 
 /* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
  * for blocks. Lowers *least to the least |x| > 0 of them; returns how many are zero. */
+FOR_EACH_PROCESSOR
 static int64_t add_block(struct moments *m, const double *v, int n, double *least)
 {
     struct extent e = extent_of(v, n);
@@ -321,6 +322,7 @@ static void add_part(int64_t *held, int32_t cells, const int32_t *bins, int32_t 
  * deviations, least, largest) and sketch[1024] come filled with zeros.
  * The edges are followed by as many infinities again, one more.
  * Returns 0, or 1 if there are more edges than it can tell apart. */
+FOR_EACH_PROCESSOR
 int gyro_tally_numbers(const struct numbers *s, int32_t type, const int64_t *bounds,
                        const int32_t *groups, int32_t parts, const double *edges, int32_t n_edges,
                        const int32_t *bins, int32_t n_bins, int64_t *counts, int64_t *binned,

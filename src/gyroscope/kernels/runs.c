@@ -10,7 +10,7 @@ struct runs {
 };
 
 /* Copies values to v, NaN for those that are missing or larger than most. */
-static void gather(const struct numbers *s, enum type type, int64_t first, int n, double most,
+static inline void gather(const struct numbers *s, enum type type, int64_t first, int n, double most,
                    double *v)
 {
     load_block(s, type, first, n, v);
@@ -52,7 +52,7 @@ static void scan(struct runs *r, const double *v, int n)
 }
 
 /* Only the longest run. */
-static void scan_longest(struct runs *r, const double *v, int n)
+static inline void scan_longest(struct runs *r, const double *v, int n)
 {
     int64_t same = v[0] == r->last;
     for (int i = 1; i < n; i++)
@@ -75,6 +75,7 @@ static void scan_longest(struct runs *r, const double *v, int n)
 
 /* Reads the next values, of which those larger than most count as missing. What their order says
  * is of use only while it may be that of the values, or while they may stand in so many groups. */
+FOR_EACH_PROCESSOR
 void gyro_scan_runs(const struct numbers *s, int32_t type, double most, int64_t groups,
                     struct runs *r)
 {

@@ -66,19 +66,21 @@ static double polynomial(const double *highest_first, double x)
     return sum;
 }
 
-static double normal_quantile(double p)
+/* Where p - 1/2 = q is near 0. */
+static double central_quantile(double q)
+{
+    double r = 0.180625 - q * q;
+    return q * polynomial(CENTRE_ABOVE, r) / polynomial(CENTRE_BELOW, r);
+}
+
+static double outer_quantile(double p)
 {
     if (!(p > 0 && p < 1))
         return p == 0 ? -INFINITY : p == 1 ? INFINITY : NAN;
-    double q = p - 0.5;
-    if (fabs(q) <= 0.425) {
-        double r = 0.180625 - q * q;
-        return q * polynomial(CENTRE_ABOVE, r) / polynomial(CENTRE_BELOW, r);
-    }
-    double r = sqrt(-log(q < 0 ? p : 1 - p));
+    double r = sqrt(-log(p < 0.5 ? p : 1 - p));
     double size = r <= 5 ? polynomial(SIDE_ABOVE, r - 1.6) / polynomial(SIDE_BELOW, r - 1.6)
                          : polynomial(TAIL_ABOVE, r - 5) / polynomial(TAIL_BELOW, r - 5);
-    return copysign(size, q);
+    return copysign(size, p - 0.5);
 }
 
 /* u - log(1 + u) for x = a (1 + u), without loss where u is small. */
@@ -222,7 +224,6 @@ static double beta(double a, double b, double x, double y)
 
 FOR_EACH(gyro_erfc, (int64_t n, const double *x, double *out), erfc(x[i]))
 FOR_EACH(gyro_gammaln, (int64_t n, const double *x, double *out), lgamma(x[i]))
-FOR_EACH(gyro_ndtri, (int64_t n, const double *p, double *out), normal_quantile(p[i]))
 FOR_EACH(gyro_gammaincc, (int64_t n, const double *a, const double *x, double *out),
          upper_gamma(a[i], x[i]))
 FOR_EACH(gyro_gammainc, (int64_t n, const double *a, const double *x, double *out),
@@ -231,3 +232,14 @@ FOR_EACH(gyro_betainc,
          (int64_t n, const double *a, const double *b, const double *x, const double *y,
           double *out),
          beta(a[i], b[i], x[i], y[i]))
+
+/* All as if they were near the centre, without a branch, which is several at a time; then those
+ * that are not. */
+void gyro_ndtri(int64_t n, const double *restrict p, double *restrict out)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = central_quantile(p[i] - 0.5);
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs(p[i] - 0.5) <= 0.425))
+            out[i] = outer_quantile(p[i]);
+}

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "processors.h"
+
 #define LANES 8  /* walks at once: each waits for its own loads */
 #define BLOCK 64 /* rows that share the loads of a tree; a multiple of LANES */
 
@@ -60,13 +62,6 @@ struct trees {
 
 typedef double quad __attribute__((vector_size(32)));
 
-/* Built twice, for processors that work on four numbers at once as well; both add the same numbers
- * in the same order. Which one is taken is decided when the library is loaded. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
-#else
-#define FOR_EACH_PROCESSOR
-#endif
 #define INLINE static inline __attribute__((always_inline))
 
 static inline int goes_left(const struct test *test, const double *seen, const int32_t *codes,

@@ -31,6 +31,13 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         bits = np.unpackbits(held, bitorder="little")[self.offset % 8 : self.offset % 8 + n]
         return bits.astype(bool)
 
+    def floats(self) -> NDArray[np.float64]:
+        """float64[n]: the numbers, NaN where missing; a copy."""
+        numbers = self.values.astype(np.float64)
+        if self.valid is not None:
+            numbers[~self.present()] = np.nan
+        return numbers
+
     def taken(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """float64[k]: the numbers of some rows, NaN where missing."""
         numbers = self.values[rows].astype(np.float64)
@@ -52,7 +59,9 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 def floats_of(stretches: Sequence[Stretch]) -> NDArray[np.float64]:
     """All numbers, NaN where missing."""
-    held = [np.where(s.present(), s.values.astype(np.float64), np.nan) for s in stretches]
+    held = [stretch.floats() for stretch in stretches]
+    if len(held) == 1:
+        return held[0]
     return np.concatenate(held) if held else np.zeros(0)
 
 

@@ -174,6 +174,8 @@ def _check_profile(
         task=bundle.contract.task,
         reference=reference.metrics,
         calibration=reference.calibration,
+        losses=reference.losses,
+        score=reference.scores.spec.columns[0],
         min_rows=min_rows,
     )
     drift = [
@@ -199,10 +201,17 @@ def _check_profile(
             found.columns,
             next((f for f in expected if f.check == metric), None),
             metric=metric,
-            harmless=settings["material_cost"],
+            harmless=_harmless(settings, metric, reference),
         ),
         *expected,
     ]
+
+
+def _harmless(settings: Settings, metric: str, reference: Reference) -> float:
+    """The worsening of a metric that is none: of errors, which have a unit, as a share of them."""
+    unit = reference.metrics.get(metric) if metric in ("rmse", "mae") else None
+    cost: float = settings["material_cost"]
+    return cost if unit is None else cost * unit.value
 
 
 def _rules(settings: Settings, alpha: float) -> DriftRules:
@@ -234,6 +243,7 @@ def check_labelled(
     alpha = budget.alpha("labels") / 2  # of two checks
     task = bundle.contract.task
     kept, chance = promises(task, y, p, reference.usual_error)
+    tested = reference.outcomes or reference.losses
     return [
         *(
             score_drift_findings(
@@ -268,15 +278,16 @@ def check_labelled(
         ),
         *(
             association_findings(
-                reference.outcomes,
+                tested.labels,
                 X,
                 y,
                 spec,
                 window,
+                label=reference.labels.spec.columns[0] if reference.labels else None,
                 dispersions=varied,
                 rules=_rules(settings, budget.alpha("association")),
             )
-            if reference.outcomes is not None
+            if tested is not None
             else []
         ),
         *realised_performance(

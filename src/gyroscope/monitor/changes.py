@@ -78,7 +78,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     threshold: float
     limit: str  # the threshold in words
     found: str  # the start of the sentence if there is a change
-    calm: str  # the same if there is not
+    calm: str  # the same if there is not, with its capital
     numbers: str  # the figures behind it
     change: Callable[[], str]  # what went from where to where, asked for only if there is one
     moves_on: bool = False  # times that are later than all of the reference, as times will be
@@ -90,33 +90,30 @@ def judged(examined: Sequence[Examined], rules: DriftRules, window: Window | Non
     A warning is significant at ``rules.alpha`` and surely material; a notice is significant only.
     """
     corrected = benjamini_hochberg([e.p_value for e in examined])
+    among = "" if len(examined) == 1 else f" among {len(examined)} checks"
     return [
-        _finding(e, float(p), rules, len(examined), window)
-        for e, p in zip(examined, corrected, strict=True)
+        _finding(e, p, rules, among, window)
+        for e, p in zip(examined, corrected.tolist(), strict=True)
     ]
 
 
 def _finding(
-    e: Examined, p_value: float, rules: DriftRules, checks: int, window: Window | None
+    e: Examined, p_value: float, rules: DriftRules, among: str, window: Window | None
 ) -> Finding:
     """The finding of a change, with the p-value that is left after correction."""
-    noticed = p_value <= max(rules.notice_alpha or 0.0, rules.alpha)
-    material = sure_size(e.interval) > e.threshold
-    among = "" if checks == 1 else f" among {checks} checks"
-    figures = f"({e.numbers}, p {_p(p_value)}{among})"
-    if not noticed:
-        verdict, detail = Verdict.OK, f"{e.calm} {figures}."
-    else:
+    verdict, words = Verdict.OK, e.calm
+    if p_value <= max(rules.notice_alpha or 0.0, rules.alpha):
+        material = sure_size(e.interval) > e.threshold
         sure = material and p_value <= rules.alpha and not e.moves_on
         verdict = Verdict.WARNING if sure else Verdict.NOTICE
         opening = e.found if material else f"{e.found}, not surely above {e.limit}"
-        detail = f"{opening}: {e.change()} {figures}."
+        words = f"{opening[0].upper()}{opening[1:]}: {e.change()}"
     return Finding(
         kind=e.kind,
         check=e.check,
         subject=e.subject,
         verdict=verdict,
-        detail=f"{detail[0].upper()}{detail[1:]}",
+        detail=f"{words} ({e.numbers}, p {_p(p_value)}{among}).",
         window=window,
         n=e.n,
         value=e.value,

@@ -10,12 +10,12 @@ from gyroscope.data.profile import Profile
 from gyroscope.findings import Kind
 from gyroscope.monitor import wording
 from gyroscope.monitor.changes import DriftRules, Examined
-from gyroscope.monitor.design_effects import table_factors
+from gyroscope.monitor.design_effects import TableEffects
 from gyroscope.stats.dependence import DependenceChange, dependence_changes
 
 
 def dependences(
-    reference: Profile, currents: Sequence[Profile], rules: DriftRules
+    reference: Profile, effects: TableEffects, currents: Sequence[Profile], rules: DriftRules
 ) -> list[Examined | None]:
     """Of each window the pair of columns whose correlation changed most surely, if it is known.
 
@@ -24,7 +24,7 @@ def dependences(
     """
     if reference.joint is None:
         return [None] * len(currents)
-    factors = table_factors(reference, [reference.n, *(current.n for current in currents)])
+    factors = effects.factors([reference.n, *(current.n for current in currents)])
     known = [
         (k, joint) for k, current in enumerate(currents) if (joint := current.joint) is not None
     ]
@@ -32,13 +32,18 @@ def dependences(
     changes = dependence_changes(
         reference.joint,
         [joint for _, joint in known],
-        reference_rows=round(reference.joint.n / factors[0]),
-        current_rows=[round(joint.n / factors[k + 1]) for k, joint in known],
+        reference_rows=_worth(reference.joint.n, factors[0]),
+        current_rows=[_worth(joint.n, factors[k + 1]) for k, joint in known],
     )
     for (k, _), change in zip(known, changes, strict=True):
         if change.pair is not None and min(change.n_reference, change.n_current) >= rules.min_rows:
             found[k] = _dependence(reference.spec, change, rules)
     return found
+
+
+def _worth(rows: int, factor: float) -> int:
+    """How many independent rows these are worth: one at least, however alike they are."""
+    return max(round(rows / factor), 1)
 
 
 def _dependence(spec: ProfileSpec, change: DependenceChange, rules: DriftRules) -> Examined:
@@ -58,7 +63,7 @@ def _dependence(spec: ProfileSpec, change: DependenceChange, rules: DriftRules) 
         threshold=math.sqrt(rules.material_psi),
         limit=f"{math.sqrt(rules.material_psi):.2g}",
         found=f"{one} and {other} go together differently",
-        calm=f"no sure change of how columns go together, the least so {one} and {other}",
+        calm=f"No sure change of how columns go together, the least so {one} and {other}",
         numbers=f"on Fisher's scale {value:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}, "
         f"worst of {change.pairs} pairs",
         change=lambda: wording.moved(

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from gyroscope.data.cells import ColumnSpec
 from gyroscope.data.profile import Profile
 from gyroscope.stats.batches import FloatArray
-from gyroscope.stats.dispersion import Dispersion, inflation, is_dependent, pool
+from gyroscope.stats.dispersion import Dispersion, are_dependent, inflation, pool
 
 
 class Effect(StrEnum):
@@ -33,9 +34,12 @@ _PARTS = {Effect.ANY: (Effect.SHIFT, Effect.SPREAD, Effect.SHARES)}
 class ColumnEffects:
     """The factors by which the counts of one column are to be divided, for every size of window."""
 
-    def __init__(self, own: Mapping[Effect, Sequence[Dispersion]], *, dependent: bool) -> None:
-        # Rows that resemble each other in one respect are taken to do so in all.
-        self._own = own if dependent or is_dependent([*chain(*own.values())]) else {}
+    def __init__(self, own: Mapping[Effect, Sequence[Dispersion]]) -> None:
+        """``own`` are the dispersions of all effects of the column; none if rows are independent.
+
+        Rows that resemble each other in one respect are taken to do so in all.
+        """
+        self._own = own
 
     @property
     def independent(self) -> bool:
@@ -99,23 +103,33 @@ def _liveliness(reference: FloatArray, windows: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(now * (1 - now) / (then * (1 - then)), 1.0))
 
 
-def design_effects(reference: Profile) -> list[ColumnEffects]:
-    """The factors of all columns; if columns together show that rows are dependent, all have them.
+class TableEffects(msgspec.Struct, frozen=True, kw_only=True):
+    """The factors of each column, and of several that are looked at together."""
+
+    columns: Sequence[ColumnEffects]
+    together: Sequence[Dispersion]  # of the location of all columns; none if rows are independent
+
+    def factors(self, n: npt.ArrayLike) -> FloatArray:
+        """The factors for windows of ``n`` rows where several columns are looked at together."""
+        return inflation(self.together, n)
+
+
+def design_effects(reference: Profile) -> TableEffects:
+    """The factors of a table; if columns together show that rows are dependent, all have them.
 
     A batch effect too small to be seen in one column shows in many.
     """
-    dependent = is_dependent([*chain(*_pooled(reference).values())])
-    return [
-        ColumnEffects({e: _of(e, column) for e in _MEASURED}, dependent=dependent)
-        for column in reference.spec.columns
-    ]
-
-
-def table_factors(reference: Profile, n: npt.ArrayLike) -> FloatArray:
-    """The factors for windows of ``n`` rows where several columns are looked at together."""
     pooled = _pooled(reference)
-    dependent = is_dependent([*chain(*pooled.values())])
-    return inflation(pooled[Effect.SHIFT] if dependent else [], n)
+    own = [{e: _of(e, column) for e in _MEASURED} for column in reference.spec.columns]
+    known = [[*chain(*pooled.values())], *([*chain(*held.values())] for held in own)]
+    dependent, *each = are_dependent(known)
+    return TableEffects(
+        columns=[
+            ColumnEffects(held if dependent or by_itself else {})
+            for held, by_itself in zip(own, each, strict=True)
+        ],
+        together=pooled[Effect.SHIFT] if dependent else [],
+    )
 
 
 def _pooled(reference: Profile) -> dict[Effect, list[Dispersion]]:

@@ -84,10 +84,11 @@ def _examined(kind: Kind, held: InWindows, sizes: _Sizes, rules: DriftRules) -> 
     spec, old = held.column.spec, held.column.old
     name = spec.name
     words = wording.category_change if spec.categorical else wording.number_change
-    limit, calm = f"{rules.material_psi:g}", f"no sure change of {name}"
+    limit, calm = f"{rules.material_psi:g}", f"No sure change of {name}"
+    dated = spec.type is ColumnType.DATETIME
     rows = zip(
         held.profiles,
-        held.n.tolist(),
+        held.n.astype(np.int64).tolist(),
         sizes.effect.tolist(),
         sizes.low.tolist(),
         sizes.high.tolist(),
@@ -99,7 +100,7 @@ def _examined(kind: Kind, held: InWindows, sizes: _Sizes, rules: DriftRules) -> 
             kind=kind,
             check="psi",
             subject=name,
-            n=int(n),
+            n=n,
             value=effect,
             interval=Interval(low, high),
             p_value=p_value,
@@ -109,7 +110,7 @@ def _examined(kind: Kind, held: InWindows, sizes: _Sizes, rules: DriftRules) -> 
             calm=calm,
             numbers=f"PSI {effect:.3g}, 95 % interval {low:.3g} to {high:.3g}",
             change=partial(words, spec, old, new),
-            moves_on=moves_on_in_time(spec, new),
+            moves_on=dated and moves_on_in_time(spec, new),
         )
         for new, n, effect, low, high, p_value in rows
     ]

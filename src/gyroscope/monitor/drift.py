@@ -28,7 +28,7 @@ from gyroscope.monitor import wording
 from gyroscope.monitor.agreement import check_agreement
 from gyroscope.monitor.changes import Compared, DriftRules, Examined, InWindows, judged, worst_first
 from gyroscope.monitor.dependence import dependences
-from gyroscope.monitor.design_effects import design_effects
+from gyroscope.monitor.design_effects import TableEffects, design_effects
 from gyroscope.monitor.distributions import always_rare, distributions
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.shares import missing_rates, outside_shares, unseen_shares
@@ -79,7 +79,8 @@ def drift_findings_by_window(
             large.append(position)
     able: list[list[int]] = []
     judgeable: list[InWindows] = []
-    for j, column in enumerate(_columns(reference)):
+    effects = design_effects(reference)
+    for j, column in enumerate(_columns(reference, effects)):
         held = InWindows.of(column, [windows[position][1].columns[j] for position in large])
         able.append(np.flatnonzero(_can_be_judged(held, rules.min_rows)).tolist())
         judgeable.append(held.taken(able[-1]))
@@ -89,11 +90,12 @@ def drift_findings_by_window(
             done[large[k]].append(_too_few(column.spec.name, window, int(held.n[k]), needed))
         for shares in (missing_rates, unseen_shares, outside_shares):
             for position, found in zip(large, shares(held), strict=True):
-                examined[position] += [found] if found is not None else []
+                if found is not None:
+                    examined[position].append(found)
     for own, changes in zip(able, distributions(Kind.COLUMN_DRIFT, judgeable, rules), strict=True):
         for k, change in zip(own, changes, strict=True):
             examined[large[k]].append(change)
-    together = dependences(reference, [windows[position][1] for position in large], rules)
+    together = dependences(reference, effects, [windows[position][1] for position in large], rules)
     for position, pair in zip(large, together, strict=True):
         examined[position] += [pair] if pair is not None else []
     return [
@@ -102,9 +104,8 @@ def drift_findings_by_window(
     ]
 
 
-def _columns(reference: Profile) -> list[Compared]:
-    spec = reference.spec
-    held = zip(spec.columns, reference.columns, design_effects(reference), strict=True)
+def _columns(reference: Profile, effects: TableEffects) -> list[Compared]:
+    held = zip(reference.spec.columns, reference.columns, effects.columns, strict=True)
     return [Compared(*column) for column in held]
 
 
@@ -156,7 +157,7 @@ def score_drift_findings_by_window(
     """
     for _, current in windows:
         check_agreement(reference, current)
-    (column,) = _columns(reference)
+    (column,) = _columns(reference, design_effects(reference))
     news = [current.columns[0] for _, current in windows if current.n >= rules.min_rows]
     (found,) = distributions(kind, [InWindows.of(column, news)], rules)
     changes = iter(found)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from gyroscope.data.cells import ColumnSpec, ProfileSpec
 from gyroscope.data.contract import Task
+from gyroscope.data.outcomes import Losses, beyond
 from gyroscope.data.performance import performance, promises
+from gyroscope.data.profile import profile
 from gyroscope.decisions import Detector
 from gyroscope.errors import UsageError
 from gyroscope.findings import Finding, Interval, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
+from gyroscope.monitor.support import not_estimable
 from gyroscope.stats.binary import FloatArray
 from gyroscope.stats.calibration_map import CalibrationMap, Support
 from gyroscope.stats.cbpe import expected_metrics, expected_performance
@@ -38,6 +42,7 @@ from gyroscope.stats.intervals import Estimate, normal_quantile
 from gyroscope.stats.metrics import LOWER_IS_BETTER
 from gyroscope.stats.random_effects import RandomEffects
 from gyroscope.stats.ranking import ranking_log_es
+from gyroscope.stats.reweighting import expected_losses
 
 SHOWN = (
     *("roc_auc", "log_loss", "accuracy", "precision", "recall", "f1", "brier"),
@@ -128,6 +133,8 @@ def estimated_performance(
     task: Task = "binary",
     reference: Mapping[str, Estimate],
     calibration: CalibrationMap | None,
+    losses: Losses | None = None,
+    score: ColumnSpec | None = None,
     min_rows: int,
 ) -> list[Finding]:
     """What the scores of a window promise while the world stays as it was (CBPE).
@@ -139,21 +146,24 @@ def estimated_performance(
         p: scores as served: scores[n], or scores[n, classes].
         threshold: from which score a row was decided to be positive; binary only.
         window: the window.
-        task: of the contract; of a regression nothing is estimated, which is what is said.
+        task: of the contract. A number does not say how far off it is: its error is estimated as
+            that of the test rows with such a prediction.
         reference: the metrics on the test rows of the training.
         calibration: from scores to chances, by those test rows, of several classes from the highest
             score to the chance that it is right; None takes the scores as chances.
+        losses: of the test rows; of regressions only.
+        score: the cells of the prediction; likewise.
         min_rows: rows below which the answer is "not enough data".
 
     Raises:
         DataError: scores that cannot be used.
     """
     kind = Kind.ESTIMATED_PERFORMANCE
-    if task == "regression":
-        return [_not_estimated(window, len(p))]
     if len(p) < min_rows:
         return [too_few(kind, "metrics", "performance", window, n=len(p), needed=min_rows)]
     unsupported: list[Finding] = []
+    if task == "regression":
+        return _expected_errors(p, losses, score, reference, window)
     if task == "multiclass":
         found = expected_class_metrics(p, calibration)
     elif calibration is None:
@@ -173,13 +183,40 @@ def _known(threshold: float | None) -> float:
     return threshold
 
 
-def _not_estimated(window: Window | None, n: int) -> Finding:
+def _expected_errors(
+    p: FloatArray,
+    losses: Losses | None,
+    score: ColumnSpec | None,
+    reference: Mapping[str, Estimate],
+    window: Window | None,
+) -> list[Finding]:
+    """The errors to expect of numbers predicted, by those of the test rows with such numbers."""
+    n = len(p)
+    if losses is None or losses.score is None or score is None:
+        why = "the version keeps no errors of its test rows, as those trained from now on do"
+        return [_not_estimated(why, n, window)]
+    (counted,) = profile(p[:, None], ProfileSpec(columns=(score,))).columns
+    found = expected_losses(losses.score, losses.metrics, counted.counts)
+    why_not = not_estimable(found.unsupported, found.effective_rows)
+    if why_not is not None:
+        return [_not_estimated(why_not, n, window)]
+    outside = float(beyond(counted, score).sum()) / n
+    return [
+        *_unsupported(Support(outside=outside, thin=found.unsupported), n, window),
+        *(
+            _metric(Kind.ESTIMATED_PERFORMANCE, name, estimate, reference.get(name), window)
+            for name, estimate in found.metrics.items()
+        ),
+    ]
+
+
+def _not_estimated(why: str, n: int, window: Window | None) -> Finding:
     return Finding(
         kind=Kind.ESTIMATED_PERFORMANCE,
         check="metrics",
         subject="performance",
-        verdict=Verdict.OK,
-        detail="Not estimated before labels: a predicted number does not say how far off it is.",
+        verdict=Verdict.NOT_ENOUGH_DATA,
+        detail=f"Not estimable before labels: {why}.",
         window=window,
         n=n,
     )

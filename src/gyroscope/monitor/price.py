@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import msgspec
 
 from gyroscope.bundle.reference import Reference
-from gyroscope.data.outcomes import coarse_counts
+from gyroscope.data.outcomes import beyond, coarse_counts
 from gyroscope.data.profile import Profile
 from gyroscope.findings import SEVERITY, Finding, Interval, Kind, Verdict
+from gyroscope.monitor.support import not_estimable, unsupported_share
 from gyroscope.monitor.wording import percent
 from gyroscope.stats.intervals import Estimate
 from gyroscope.stats.metrics import LOWER_IS_BETTER
-from gyroscope.stats.reweighting import DriftPrice, drift_price
+from gyroscope.stats.reweighting import DriftPrice, drift_price, loss_price, macro_auc_price
 
 _UNSUPPORTED = 0.05  # share of rows of which the reference says nothing, to call nothing harmless
 _MOST_SUSPECTS = 5
@@ -34,8 +35,9 @@ def priced(
     The price of a column is that of its changed mix (``stats.reweighting``). The price of drifting
     scores, and of columns that go together differently, is what the metric estimated for the window
     (CBPE) lies off its value on the reference; their suspects are the columns that drifted, the
-    dearest first. A warning whose cost is surely below ``harmless`` is a notice. Concept drift has
-    no price here: only labels show it.
+    dearest first. A warning whose cost is surely below ``harmless`` is a notice. Where the window
+    is like hardly any row that had a label, it says that the price is not estimable. Concept drift
+    has no price here: only labels show it.
 
     Args:
         findings: of drift.
@@ -68,22 +70,39 @@ def _drifted(finding: Finding) -> bool:
 
 
 def _column_price(reference: Reference, current: Profile, j: int) -> DriftPrice | None:
-    outcomes = reference.outcomes
-    if outcomes is None:
-        return None
+    """The price of one column; values beyond all of the reference are like no labelled row."""
     spec = current.spec.columns[j]
-    return drift_price(
-        outcomes.tables[j],
-        outcomes.mean_scores,
-        coarse_counts(reference.columns.columns[j], spec),
-        coarse_counts(current.columns[j], spec),
-        threshold_bin=outcomes.threshold_bin,
-    )
+    outside = beyond(current.columns[j], spec)
+    then = coarse_counts(reference.columns.columns[j], spec)
+    now = coarse_counts(current.columns[j], spec)
+    if reference.outcomes is not None:
+        outcomes = reference.outcomes
+        price = drift_price(
+            outcomes.tables[j],
+            outcomes.mean_scores,
+            then,
+            now - outside,
+            threshold_bin=outcomes.threshold_bin,
+        )
+    elif reference.losses is not None:
+        losses = reference.losses
+        price = loss_price(losses.columns[j], losses.metrics, then, now - outside)
+        if losses.ranks:
+            auc = macro_auc_price(losses.ranks[j], then, now - outside)
+            price = msgspec.structs.replace(price, costs={**price.costs, "roc_auc": auc})
+    else:
+        return None
+    unsupported = unsupported_share(price.unsupported, int(outside.sum()), int(now.sum()))
+    return msgspec.structs.replace(price, unsupported=unsupported)
 
 
 def _with_price(finding: Finding, price: DriftPrice, metric: str, harmless: float) -> Finding:
-    cost = price.costs[metric]
-    if not cost.defined:
+    why = not_estimable(price.unsupported, price.effective_rows)
+    if why is not None:
+        detail = f"{finding.detail} Its price is not estimable: {why}."
+        return msgspec.structs.replace(finding, detail=detail)
+    cost = price.costs.get(metric)
+    if cost is None or not cost.defined:
         return finding
     known = price.unsupported <= _UNSUPPORTED
     unknown = f" {percent(price.unsupported)} of the rows are like none that had a label."
@@ -151,7 +170,8 @@ def _suspects(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 def _worse(metric: str, cost: float, interval: Interval) -> str:
     name = metric.replace("_", "-") if metric == "log_loss" else metric.replace("_", " ")
+    digits = ".3g" if metric in ("rmse", "mae") else ".4f"  # those are in the unit of the target
     return (
-        f"{name} {'worse' if cost > 0 else 'better'} by {abs(cost):.4f} at this mix "
-        f"(95 % interval {interval.low:+.4f} to {interval.high:+.4f})"
+        f"{name} {'worse' if cost > 0 else 'better'} by {abs(cost):{digits}} at this mix "
+        f"(95 % interval {interval.low:+{digits}} to {interval.high:+{digits}})"
     )

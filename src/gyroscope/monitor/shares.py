@@ -131,7 +131,7 @@ def _share(column: Compared, share: _Share, shares: TwoProportionsBatch, k: int)
         threshold=share.limit,
         limit=f"{100 * share.limit:.3g} points",
         found=found,
-        calm=f"not surely {found}",
+        calm=f"Not surely {found}",
         numbers=f"95 % interval {100 * low:+.3g} to {100 * high:+.3g} points",
         change=lambda: wording.share_moved("share", before, after),
     )

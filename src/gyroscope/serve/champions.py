@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,15 +67,14 @@ class ServedModel:
         self.name = name
         self._keys, self._trusted_types = keys, trusted_types
         self.serving: Serving | None = None
-        self.previous: Champion | None = None
-        self.challenger: Champion | None = None  # in memory, and serves nothing
+        self._previous = _Beside(name, "no version to roll back to", self._loaded)
+        self._challenger = _Beside(name, "challenger not loaded", self._loaded)
         self.refused = ""  # why the deployed version does not serve; empty if it does
         self.canary_refused = ""  # the same of the canary
         self._deployment = Deployment(folder)
         self._refused_version: Deployed | None = None
         self._retry_at = 0.0
         self._refused_canary: Canary | None = None
-        self._refused_challenger: Deployed | None = None
         self._retry_canary_at = 0.0
 
     @property
@@ -83,6 +82,16 @@ class ServedModel:
         """The champion; None if there is none yet."""
         serving = self.serving
         return None if serving is None else serving.champion
+
+    @property
+    def previous(self) -> Champion | None:
+        """The version before, so that a rollback needs nothing from the disk."""
+        return self._previous.version
+
+    @property
+    def challenger(self) -> Champion | None:
+        """The version on trial, to explain by it and to be quick to promote it."""
+        return self._challenger.version
 
     def current(self) -> Champion:
         """The champion; raises RequestError with status 503 if there is none yet."""
@@ -158,7 +167,9 @@ class ServedModel:
             self._switch(champion, deployed.previous)
         if self.serving is not None:
             self._split(self.serving, deployed.canary)
-            self._keep_challenger(deployed.challenger)
+            self._challenger.keep(deployed.challenger)
+            if self.champion is not None and self.champion.deployed == champion:
+                self._previous.keep(deployed.previous)
 
     def _switch(self, champion: Deployed, previous: Deployed | None) -> None:
         try:
@@ -166,7 +177,7 @@ class ServedModel:
         except (GyroscopeError, OSError) as error:
             self._refuse(champion, str(error))
             return
-        self.previous = self._fallback(previous)
+        self._previous.keep(previous)  # while the champion of before is in memory
         self.serving = Serving(champion=loaded)  # from here on it answers every new request
         self.refused, self._refused_version = "", None
         logger.info("model %s: version %d serves", self.name, champion.version)
@@ -205,20 +216,6 @@ class ServedModel:
             "model %s: version %d serves %g %%", self.name, added.loaded.version, canary.percent
         )
 
-    def _keep_challenger(self, challenger: Deployed | None) -> None:
-        """Keep the version on trial in memory, to explain by it and to be quick to promote it."""
-        kept = None if self.challenger is None else self.challenger.deployed
-        if challenger == kept or (
-            challenger is not None and challenger == self._refused_challenger
-        ):
-            return
-        try:
-            self.challenger = None if challenger is None else self._loaded(challenger)
-            self._refused_challenger = None
-        except (GyroscopeError, OSError) as error:
-            logger.warning("model %s: challenger not loaded: %s", self.name, error)
-            self.challenger, self._refused_challenger = None, challenger
-
     def _in_memory(self) -> list[Champion]:
         """The versions that need not be loaded."""
         canary = None if self.serving is None else self.serving.canary
@@ -256,21 +253,38 @@ class ServedModel:
             since=datetime.now(UTC),
         )
 
-    def _fallback(self, previous: Deployed | None) -> Champion | None:
-        """The version before, kept in memory so that a rollback needs nothing from the disk."""
-        if previous is None:
-            return None
-        try:
-            return self._loaded(previous)
-        except (GyroscopeError, OSError) as error:
-            logger.warning("model %s: no version to roll back to: %s", self.name, error)
-            return None
-
     def _refuse(self, deployed: Deployed | None, reason: str) -> None:
         if reason != self.refused:
             logger.error("model %s: new champion refused: %s", self.name, reason)
         self.refused, self._refused_version = reason, deployed
         self._retry_at = time.monotonic() + _RETRY_S
+
+
+class _Beside:
+    """A version that is in memory beside the champion, and tried again if it cannot be loaded."""
+
+    def __init__(self, model: str, failed: str, load: Callable[[Deployed], Champion]) -> None:
+        self.version: Champion | None = None
+        self._model, self._failed, self._load = model, failed, load
+        self._refused: Deployed | None = None
+        self._retry_at = 0.0
+
+    def keep(self, deployed: Deployed | None) -> None:
+        """Have this version in memory, or none."""
+        if deployed == (None if self.version is None else self.version.deployed):
+            return
+        if deployed is None:
+            self.version = self._refused = None
+            return
+        if deployed == self._refused and time.monotonic() < self._retry_at:
+            return
+        try:
+            self.version, self._refused = self._load(deployed), None
+        except (GyroscopeError, OSError) as error:
+            if deployed != self._refused:
+                logger.warning("model %s: %s: %s", self._model, self._failed, error)
+            self.version, self._refused = None, deployed
+            self._retry_at = time.monotonic() + _RETRY_S
 
 
 def _beside(loaded: Champion, percent: float) -> ServedCanary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from gyroscope.serve.claims import Claim, Claims, claim_key
 from gyroscope.serve.http import ARROW, JSON, PARQUET, Answer, Call, Limits, answer_type
 from gyroscope.serve.lane import Lane
 from gyroscope.serve.logs import ServerLogs
+from gyroscope.serve.numbers import Wish
+from gyroscope.serve.pace import Pace
 from gyroscope.serve.requests import PredictRequest, label_request, predict_request
 from gyroscope.serve.scoring import (
     Encode,
@@ -34,11 +37,10 @@ from gyroscope.serve.scoring import (
 )
 from gyroscope.serve.table_reader import TableReader
 
-# What is done at once on the event loop takes at most about a millisecond; the rest goes to a
+# What is done at once on the event loop takes a few milliseconds at most; the rest goes to a
 # thread, so that other requests are answered meanwhile.
 _BYTES_AT_ONCE = 100_000
 _ROWS_AT_ONCE = 200
-_EXPLAINED_ROWS_AT_ONCE = 8
 _THREADS = 2  # they compete with the event loop for the interpreter, so few
 
 BATCH_KINDS = (JSON, ARROW, PARQUET)  # content types of a batch; it is answered in the first two
@@ -64,7 +66,7 @@ class Endpoints:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
         self._tables = TableReader()
-        self.lane = Lane(self._threads)
+        self.lane, self._pace = Lane(self._threads), Pace()
 
     def close(self) -> None:
         """Give back threads and files."""
@@ -154,11 +156,20 @@ class Endpoints:
             one = one_row(asked.serving, request, k, asked.arrival, ids)
             numbers, i = await self.lane.numbers(one.version.bundle, one.X, one.wish)
             return answer_to(one, numbers, i, asked.encode)
-        many = len(request.rows) > (_EXPLAINED_ROWS_AT_ONCE if k else _ROWS_AT_ONCE)
-        many = many or not small or asked.encode is arrow_answer
-        many = many or not asked.serving.champion.bundle.explains  # nobody knows how long it takes
-        work = partial(score, ids=ids, encode=asked.encode)
-        return await self._run(many, partial(work, asked.serving, request, k, asked.arrival))
+        n, bundle, wish = len(request.rows), asked.serving.champion.bundle, Wish() if k else None
+        at_once = (
+            small
+            and bundle.explains  # of an estimator of the user's own nobody knows how long it takes
+            and n <= _ROWS_AT_ONCE
+            and self._pace.is_long(bundle, wish, n) is False
+            and asked.encode is not arrow_answer
+        )
+        work = partial(
+            score, asked.serving, request, k, asked.arrival, ids=ids, encode=asked.encode
+        )
+        scored, seconds = await self._run(not at_once, partial(_timed, work))
+        self._pace.note(bundle, wish, n, seconds)
+        return scored
 
     async def label(self, call: Call) -> Answer:
         """Put labels on record; those for ids that no prediction has are named and not kept."""
@@ -191,6 +202,12 @@ class Endpoints:
         if not in_thread:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def _timed(work: Callable[[], _T]) -> tuple[_T, float]:
+    """What it gives, and the seconds that its thread worked for it."""
+    began = time.thread_time()
+    return work(), time.thread_time() - began
 
 
 def _answer(scored: Scored) -> Answer:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -21,8 +20,7 @@ from gyroscope.bundle.base import Matrix
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.futures import settle, tell_each
 from gyroscope.serve.numbers import Numbers, Wish, numbers_of
-
-_LONG_S = 0.005  # a call expected to take longer leaves the event loop to other requests
+from gyroscope.serve.pace import Pace
 
 Place = tuple[Numbers, int]  # numbers of some rows, and which of them is asked for
 Then = Callable[[Place | Exception], None]  # what is done with them; must not raise
@@ -34,8 +32,7 @@ class Lane:
     def __init__(self, threads: Executor) -> None:
         self._threads = threads
         self._gathering: dict[tuple[int, Wish | None], _Group] = {}
-        # Seconds that a row took the last time.
-        self._pace: WeakKeyDictionary[Bundle, dict[Wish | None, float]] = WeakKeyDictionary()
+        self._pace = Pace()
 
     def numbers(self, bundle: Bundle, X: Matrix, wish: Wish | None) -> asyncio.Future[Place]:
         """What :func:`numbers_of` makes of one row ``float64[1, p]``, among others."""
@@ -55,14 +52,13 @@ class Lane:
 
     def _take_up(self, group: _Group) -> None:
         del self._gathering[id(group.bundle), group.wish]
-        paces = self._pace.setdefault(group.bundle, {})
-        if paces.get(group.wish, 0.0) * len(group.rows) > _LONG_S:
+        if self._pace.is_long(group.bundle, group.wish, len(group.rows)):
             with suppress(RuntimeError):  # the server is stopping, and takes no more threads
                 scored = group.loop.run_in_executor(self._threads, group.score)
-                scored.add_done_callback(lambda _: group.settle(paces))
+                scored.add_done_callback(lambda _: group.settle(self._pace))
                 return
         group.score()
-        group.settle(paces)
+        group.settle(self._pace)
 
 
 class _Group:
@@ -93,7 +89,7 @@ class _Group:
         except Exception as error:  # noqa: BLE001  it is for the task that waits
             return error
 
-    def settle(self, paces: dict[Wish | None, float]) -> None:
+    def settle(self, pace: Pace) -> None:
         """Tell for each row how it went; in the thread of the event loop."""
-        paces[self.wish] = self._took_s / len(self.rows)
+        pace.note(self.bundle, self.wish, len(self.rows), self._took_s)
         tell_each(zip(self.then, self._outcomes, strict=True))

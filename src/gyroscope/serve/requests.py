@@ -39,17 +39,14 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True):
 # Of a prediction request, beside its rows: names in JSON, and here.
 _OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
 
-
-# Columns of a contract by which rows are read. msgspec looks for a name from the one before on, so
-# that names in another order, or unknown ones, cost the square of their number.
-_MOST_COLUMNS = 64
+_MOST_COLUMNS = 128  # a name that comes out of order is looked for among all of them
 
 
 class RequestReader:
     """Reads most prediction requests fast: those that are beyond doubt, nothing else.
 
     With an encoder it takes only rows that mostly fit its contract, see
-    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one, or for many columns, any.
+    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one, or with very many columns, any.
     """
 
     def __init__(self, encoder: Encoder | None = None) -> None:

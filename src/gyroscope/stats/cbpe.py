@@ -122,6 +122,20 @@ def expected_auc(p: npt.ArrayLike, *, alpha: float = 0.05) -> Estimate:
     return _estimate(_auc(q, q), q, 0.0, alpha)
 
 
+def expected_auc_and_slope(p: npt.ArrayLike) -> tuple[float, FloatArray]:
+    """The value of :func:`expected_auc` and its derivative to the chance of each row, float64[n].
+
+    Raises:
+        DataError: scores that cannot be used.
+    """
+    q = scores(p)
+    order = np.argsort(q, kind="stable")
+    linear = _auc(q[order], q[order])
+    slope = np.empty_like(q)
+    slope[order] = linear.slope
+    return linear.value, slope
+
+
 class _MapError:
     """The variance that the error of a calibration map gives to a sum over rows in score order."""
 

@@ -70,7 +70,33 @@ def macro_roc_auc(y: npt.ArrayLike, p: npt.ArrayLike, *, alpha: float = 0.05) ->
         Machine Learning 45; variance as :func:`gyroscope.stats.auc.roc_auc`.
     """
     labels, scores = classes_and_scores(y, p)
-    values, influence, rarest = [], np.zeros(len(labels)), len(labels)
+    found = macro_auc_influence(labels, scores)
+    if found is None:
+        return undefined()
+    value, influence = found
+    error = float(influence.std(ddof=1)) / math.sqrt(len(labels))
+    of_class = np.bincount(labels, minlength=scores.shape[1])
+    both = of_class[(of_class > 0) & (of_class < len(labels))]
+    rarest = int(np.minimum(both, len(labels) - both).min())
+    return Estimate(
+        value=value,
+        standard_error=error,
+        interval=logit_interval(value, error, rarest, alpha),
+        n=len(labels),
+    )
+
+
+def macro_auc_influence(
+    labels: npt.NDArray[np.intp], scores: FloatArray
+) -> tuple[float, FloatArray] | None:
+    """The macro ROC AUC and what each row adds to it beyond the mean, float64[n] of mean 0; None if
+    all rows are of one class.
+
+    Args:
+        labels: classes[n] from 0 on.
+        scores: scores[n, classes].
+    """
+    values, influence = [], np.zeros(len(labels))
     for k in range(scores.shape[1]):
         own = labels == k
         components = structural_components(own.astype(np.float64), scores[:, k])
@@ -81,14 +107,6 @@ def macro_roc_auc(y: npt.ArrayLike, p: npt.ArrayLike, *, alpha: float = 0.05) ->
         values.append(value)
         influence[own] += (of_own - value) * len(labels) / n_own
         influence[~own] += (of_others - value) * len(labels) / (len(labels) - n_own)
-        rarest = min(rarest, n_own, len(labels) - n_own)
     if not values:
-        return undefined()
-    value = float(np.mean(values))
-    error = float(influence.std(ddof=1)) / len(values) / math.sqrt(len(labels))
-    return Estimate(
-        value=value,
-        standard_error=error,
-        interval=logit_interval(value, error, rarest, alpha),
-        n=len(labels),
-    )
+        return None
+    return float(np.mean(values)), influence / len(values)

@@ -15,7 +15,8 @@ from gyroscope.records import ArrayRecord
 from gyroscope.stats.batches import FloatArray
 from gyroscope.stats.intervals import normal_interval, upper_tail
 
-_BLOCK = 100  # rows
+_ROWS = 100, 1000  # of a block, at least and at most
+_PRODUCTS = 250_000  # for which no library starts threads
 _AT_ONCE = 30_000  # pairs of columns, of all samples, so that they stay in the processor's cache
 _NO_PAIR = np.array([0.0, 1.0, 0.0, 1.0, 1.0])  # moments in place of those of a pair left out
 
@@ -67,8 +68,9 @@ def cross_products(scores: npt.ArrayLike) -> CrossProducts:
     products, squares, quartics, cubes = np.zeros((4, p, p))
     # In small blocks: for one large product some libraries start threads that wait for one another
     # longer than it takes.
-    for first in range(0, len(x), _BLOCK):
-        block = x[first : first + _BLOCK]
+    rows = min(max(_PRODUCTS // max(p * p, 1), _ROWS[0]), _ROWS[1])
+    for first in range(0, len(x), rows):
+        block = x[first : first + rows]
         square = block * block
         products += block.T @ block
         squares += square.T @ block
@@ -155,7 +157,8 @@ def _changed(
     pairs = np.count_nonzero(usable, axis=-1).tolist()
     if not any(pairs):
         return [_unknown(m, n) for n in rows]
-    old, new = (np.where(usable, x, _NO_PAIR[:, None, None]) for x in (old, new))
+    if not usable.all():
+        old, new = (np.where(usable, x, _NO_PAIR[:, None, None]) for x in (old, new))
     n = np.array(rows, dtype=np.float64)[:, None]
     difference = np.arctanh(new[0]) - np.arctanh(old[0])
     together = (m * old + n * new) / (m + n)
@@ -165,7 +168,7 @@ def _changed(
     z = np.where(usable, z / np.sqrt(1 + skewness * z / 3), -1.0)
     worst = np.argmax(z, axis=-1)
     at = np.arange(len(rows)), worst
-    then, now = old[:, *at], new[:, *at]
+    then, now = (np.broadcast_to(x, new.shape)[:, *at] for x in (old, new))
     errors = np.sqrt(_fisher_variance(then) / m + _fisher_variance(now) / n[:, 0])
     columns = round((1 + math.sqrt(1 + 8 * usable.shape[-1])) / 2)
     ends = [of_pairs[worst] for of_pairs in np.triu_indices(columns, 1)]
@@ -206,31 +209,38 @@ def _pairs(samples: Sequence[CrossProducts]) -> FloatArray:
     Five arrays [samples, pairs]: the means of x y, x^2 y^2, x^3 y + x y^3, x^4 and y^4; nan for
     columns that do not vary.
     """
-    n = np.array([max(sums.n, 1) for sums in samples], dtype=np.float64)
-    mean = np.array([sums.sums for sums in samples]) / n[:, None]
-    xy, xxy, xxyy, xxxy = (
-        np.array([getattr(sums, name) for sums in samples]) / n[:, None, None]
+    n = np.array([max(sums.n, 1) for sums in samples], dtype=np.float64)[:, None]
+    mean = np.array([sums.sums for sums in samples]) / n
+    columns = mean.shape[1]
+    products, squares, quartics, cubes = (
+        np.array([getattr(sums, name) for sums in samples]).reshape(len(samples), -1) / n
         for name in ("products", "squares", "quartics", "cubes")
     )
-    x, y = mean[:, :, None], mean[:, None, :]
-    xx, xxx = (np.diagonal(of, axis1=1, axis2=2)[:, :, None] for of in (xy, xxy))
-    yy = xx.transpose(0, 2, 1)
-    quartic = xxyy - 2 * y * xxy - 2 * x * xxy.transpose(0, 2, 1) + y**2 * xx + x**2 * yy
-    quartic += 4 * x * y * xy - 3 * x**2 * y**2
-    cubic = xxxy - y * xxx - 3 * x * xxy + 3 * x * y * xx + 3 * x**2 * xy - 3 * x**3 * y
-    variance = xx - x**2
-    scale = np.sqrt(np.where(variance <= 1e-9 * xx, np.nan, variance))
-    product = scale * scale.transpose(0, 2, 1)
-    correlation = (xy - x * y) / product
-    quartic, cubic = quartic / product**2, cubic / (scale**2 * product)
-    first, second = at = np.triu_indices(mean.shape[1], 1)
-    kurtosis = np.diagonal(cubic, axis1=1, axis2=2)
-    both = cubic + cubic.transpose(0, 2, 1)
+    raw_2, raw_3, raw_4 = (of[:, :: columns + 1] for of in (products, squares, cubes))
+    variance = raw_2 - mean**2
+    scale = np.sqrt(np.where(variance <= 1e-9 * raw_2, np.nan, variance))
+    lean = 3 * mean * variance - raw_3
+    kurtosis = (raw_4 + 3 * mean * (mean * raw_2 - raw_3) + mean * lean) / scale**4
+    first, second = np.triu_indices(columns, 1)
+    x_y, y_x = first * columns + second, second * columns + first  # in a flat matrix
+    (x, y), (xx, yy), (scale_x, scale_y), (lean_x, lean_y), kurtoses = (
+        (of.take(first, axis=1), of.take(second, axis=1))
+        for of in (mean, raw_2, scale, lean, kurtosis)
+    )
+    xy, xxyy = products.take(x_y, axis=1), quartics.take(x_y, axis=1)
+    xxy, xxxy = squares.take(x_y, axis=1), cubes.take(x_y, axis=1)
+    xyy, xyyy = squares.take(y_x, axis=1), cubes.take(y_x, axis=1)
+    quartic = xxyy - 2 * (y * xxy + x * xyy) + 4 * x * y * xy
+    quartic += y**2 * (xx - 3 * x**2) + x**2 * yy
+    cubic_x = (xxxy + 3 * x * (x * xy - xxy) + y * lean_x) / scale_x**2
+    cubic_y = (xyyy + 3 * y * (y * xy - xyy) + x * lean_y) / scale_y**2
+    product = scale_x * scale_y
     return np.array(
         [
-            *(of[:, *at] for of in (correlation, quartic, both)),
-            kurtosis[:, first],
-            kurtosis[:, second],
+            (xy - x * y) / product,
+            quartic / product**2,
+            (cubic_x + cubic_y) / product,
+            *kurtoses,
         ]
     )
 

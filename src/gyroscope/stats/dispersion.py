@@ -269,8 +269,15 @@ def tail(ratio: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
 
 def is_dependent(found: Sequence[Dispersion]) -> bool:
     """Whether any of some dispersions, of all sizes and kinds, is more than chance explains."""
-    chances = tail([parts.ratio for parts in found], [parts.df for parts in found])
-    return bool((chances * len(found) < GATE).any())
+    return are_dependent([found])[0]
+
+
+def are_dependent(several: Sequence[Sequence[Dispersion]]) -> list[bool]:
+    """:func:`is_dependent` of each of several collections by itself."""
+    held = [parts for found in several for parts in found]
+    chances = tail([parts.ratio for parts in held], [parts.df for parts in held])
+    ends = np.cumsum([len(found) for found in several])
+    return [bool((own * own.size < GATE).any()) for own in np.split(chances, ends[:-1])]
 
 
 def inflation(found: Sequence[Dispersion], n: npt.ArrayLike) -> FloatArray:

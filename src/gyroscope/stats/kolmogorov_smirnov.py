@@ -109,11 +109,11 @@ def kolmogorov_smirnov_batch(
     a, b = np.broadcast_arrays(*paired_count_batches(reference, current))
     m, n = a.sum(axis=-1), b.sum(axis=-1)
     distance, error = np.zeros(m.size), np.zeros(m.size)
+    divisors = [np.where(total > 0, total, 1.0).reshape(-1, 1) for total in (m, n)]
     for rows, *block in row_blocks(a, b):
-        totals = (x.sum(axis=-1, keepdims=True) for x in block)
-        p, q = (x / np.where(total > 0, total, 1.0) for x, total in zip(block, totals, strict=True))
+        p, q = (x / divisor[rows] for x, divisor in zip(block, divisors, strict=True))
         error[rows] = np.minimum(p, q).max(axis=-1, initial=0.0)
-        gaps = np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1)
+        gaps = np.cumsum(np.subtract(p, q, out=p), axis=-1, out=q)
         distance[rows] = np.abs(gaps, out=gaps).max(axis=-1, initial=0.0)
     distance, error = distance.reshape(m.shape), error.reshape(m.shape)
     distance = np.where((m == 0) | (n == 0), 0.0, np.minimum(distance, 1.0))

@@ -1,15 +1,16 @@
-"""The price of the drift of one column, from counts alone."""
+"""The price of the drift of one column, from labelled rows counted by its cells alone."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from gyroscope.errors import DataError, UsageError
+from gyroscope.records import ArrayRecord
 from gyroscope.stats.counts import paired_counts
 from gyroscope.stats.intervals import Estimate, normal_interval, undefined
 from gyroscope.stats.losses import EPSILON, held
@@ -19,6 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _NAMES = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "brier")
 _AUC = _NAMES.index("roc_auc")
+_ENDS = dict.fromkeys(("accuracy", "precision", "recall", "f1", "roc_auc"), 1.0)
 _DEGREES = np.array([2.0 if name == "roc_auc" else 1.0 for name in _NAMES])  # in the shares
 _SIGNS = np.array([1.0 if name in LOWER_IS_BETTER else -1.0 for name in _NAMES])
 
@@ -28,6 +30,33 @@ class DriftPrice(msgspec.Struct, frozen=True, kw_only=True):
 
     costs: Mapping[str, Estimate]  # by metric; positive is worse, in the metric's own unit
     unsupported: float  # share of the window in cells without a labelled reference row
+    effective_rows: float  # independent labelled rows that the weighted ones are worth (Kish)
+
+
+class ExpectedLosses(msgspec.Struct, frozen=True, kw_only=True):
+    """The metrics to expect of a window, and what they rest on."""
+
+    metrics: Mapping[str, Estimate]
+    unsupported: float  # as of :class:`DriftPrice`
+    effective_rows: float  # likewise
+
+
+class CellLosses(ArrayRecord, frozen=True, kw_only=True, eq=False):
+    """What labelled rows lost in each cell of a column; those of two parts add up."""
+
+    rows: npt.NDArray[np.int64]  # int64[cells]
+    sums: npt.NDArray[np.float64]  # float64[losses, cells]
+    squares: npt.NDArray[np.float64]  # float64[losses, cells], sums of squares
+
+
+class ClassRanks(ArrayRecord, frozen=True, kw_only=True, eq=False):
+    """How the scores of labelled rows rank them, by cell of a column and class."""
+
+    own: npt.NDArray[np.int64]  # int64[classes, cells], rows of the class
+    # float64[classes, cells, cells], pairs of a row of the class in the first cell and one of
+    # another in the second, of which the first scores higher, or half if they score alike
+    won: npt.NDArray[np.float64]
+    influence: CellLosses  # what each row adds to the macro AUC, as one loss
 
 
 def drift_price(
@@ -78,12 +107,10 @@ def drift_price(
         raise UsageError(f"threshold_bin must lie in 0 .. {bins}, got {threshold_bin}")
     labelled = table.sum(axis=(1, 2))
     held_cells = labelled > 0
-    n = n_counts.sum()
-    unsupported = float(n_counts[~held_cells].sum() / n) if n else math.nan
+    unsupported = _share(n_counts, ~held_cells)
     m_counts, n_counts, labelled = (x[held_cells] for x in (m_counts, n_counts, labelled))
     if m_counts.sum() == 0 or n_counts.sum() == 0:
-        nothing = {name: undefined(low=-math.inf, high=math.inf) for name in _NAMES}
-        return DriftPrice(costs=nothing, unsupported=unsupported)
+        return _nothing(_NAMES, unsupported)
     within = table[held_cells].reshape(labelled.size, -1) / labelled[:, None]  # of each cell: 1
     was, now = m_counts / m_counts.sum(), n_counts / n_counts.sum()
     ratios = _ratios(middle, threshold_bin)
@@ -106,7 +133,219 @@ def drift_price(
             for name, cost, error in zip(_NAMES, change, errors, strict=True)
         },
         unsupported=unsupported,
+        effective_rows=_effective_rows(now, labelled),
     )
+
+
+def loss_price(
+    losses: CellLosses,
+    names: Sequence[str],
+    reference: npt.ArrayLike,
+    current: npt.ArrayLike,
+    *,
+    alpha: float = 0.05,
+) -> DriftPrice:
+    """:func:`drift_price` for metrics that are means of a loss of each row, of any task.
+
+    Args:
+        losses: of the labelled reference rows by cell of the column.
+        names: the metric of each loss; "rmse" is the root of its mean, all others the mean.
+        reference: counts[cells] of the reference.
+        current: counts[cells] of the window.
+        alpha: the two-sided error of each interval.
+
+    Returns:
+        The costs; undefined without rows that both mixes can stand on. The spread within a cell of
+        few rows is that of all rows in part, as if the cell had one row more of it: a cell of a
+        single row is not known without error.
+
+    Raises:
+        DataError: counts or losses that cannot be used or do not fit each other.
+
+    Source:
+        As :func:`drift_price`.
+    """
+    m_counts, n_counts = paired_counts(reference, current)
+    known = _checked_losses(losses, len(names), m_counts.size)
+    unsupported = _share(n_counts, ~known.held)
+    m_counts, n_counts = m_counts[known.held], n_counts[known.held]
+    if m_counts.sum() == 0 or n_counts.sum() == 0:
+        return _nothing(names, unsupported)
+    was, now = m_counts / m_counts.sum(), n_counts / n_counts.sum()
+    value_was, slope_was = _metrics_of_means(names, known.means @ was)
+    value_now, slope_now = _metrics_of_means(names, known.means @ now)
+    weights = np.outer(slope_now, now) - np.outer(slope_was, was)
+    variance = (
+        (weights**2 * known.variances / known.rows).sum(axis=1)
+        + slope_now**2 * _variance(known.means, now) / n_counts.sum()
+        + slope_was**2 * _variance(known.means, was) / m_counts.sum()
+    )
+    rows = round(float(n_counts.sum()))
+    return DriftPrice(
+        costs={
+            name: _estimate(name, float(cost), math.sqrt(square), rows, alpha)
+            for name, cost, square in zip(names, value_now - value_was, variance, strict=True)
+        },
+        unsupported=unsupported,
+        effective_rows=_effective_rows(now, known.rows),
+    )
+
+
+def macro_auc_price(
+    ranks: ClassRanks, reference: npt.ArrayLike, current: npt.ArrayLike, *, alpha: float = 0.05
+) -> Estimate:
+    """:func:`drift_price` for the mean, over classes, of the ROC AUC of each against the rest.
+
+    Args:
+        ranks: of the labelled reference rows by cell of the column.
+        reference: counts[cells] of the reference.
+        current: counts[cells] of the window.
+        alpha: the two-sided error of the interval. For the noise within cells a row is taken to
+            add to the AUC in the window what it does in the reference's mix.
+
+    Returns:
+        How much lower the AUC gets; of the classes that both mixes hold, and undefined without any.
+
+    Raises:
+        DataError: counts or ranks that cannot be used or do not fit each other.
+
+    Source:
+        As :func:`drift_price`, for :func:`gyroscope.stats.class_metrics.macro_roc_auc`.
+    """
+    m_counts, n_counts = paired_counts(reference, current)
+    known = _checked_losses(ranks.influence, 1, m_counts.size)
+    m_counts, n_counts = m_counts[known.held], n_counts[known.held]
+    if m_counts.sum() == 0 or n_counts.sum() == 0:
+        return undefined(low=-1.0)
+    own = ranks.own[:, known.held] / known.rows  # [classes, cells], shares of the cells' rows
+    won = ranks.won[:, known.held][:, :, known.held] / np.outer(known.rows, known.rows)
+    was, now = m_counts / m_counts.sum(), n_counts / n_counts.sum()
+    (value_was, slope_was), (value_now, slope_now) = (_class_aucs(own, won, x) for x in (was, now))
+    both = ~np.isnan(value_was) & ~np.isnan(value_now)
+    if not both.any():
+        return undefined(low=-1.0)
+    mean_was, mean_now = (x[both].mean(axis=0) for x in (slope_was, slope_now))
+    variance = (
+        ((now - was) ** 2 * known.variances[0] / known.rows).sum()
+        + _variance(mean_now, now) / n_counts.sum()
+        + _variance(mean_was, was) / m_counts.sum()
+    )
+    cost = float((value_was - value_now)[both].mean())
+    return _estimate("roc_auc", cost, math.sqrt(variance), round(float(n_counts.sum())), alpha)
+
+
+def _class_aucs(
+    own: FloatArray, won: FloatArray, shares: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """The AUC[classes] at the shares of cells, nan where a class has no row or all, and the slopes
+    [classes, cells] to the shares."""
+    with_it, without = own @ shares, (1 - own) @ shares
+    pairs = with_it * without
+    pairs[pairs <= 0] = math.nan
+    above, below = won @ shares, shares @ won
+    value = (above @ shares) / pairs
+    rows = own / with_it[:, None] + (1 - own) / without[:, None]
+    return value, (above + below) / pairs[:, None] - value[:, None] * rows
+
+
+def expected_losses(
+    losses: CellLosses, names: Sequence[str], current: npt.ArrayLike, *, alpha: float = 0.05
+) -> ExpectedLosses:
+    """The metrics to expect of the rows of a window, if each loses what its cell used to.
+
+    Of predicted numbers nothing is promised about their error; what rows with such predictions
+    lost when labels were there is the best that is known before labels.
+
+    Args:
+        losses: of the labelled reference rows by cell of the predictions.
+        names: as for :func:`loss_price`.
+        current: counts[cells] of the window.
+        alpha: the two-sided error of each interval, which is for what labels will show on exactly
+            these rows: it holds the noise of the reference's rows and that of the labels to come.
+
+    Raises:
+        DataError: counts or losses that cannot be used or do not fit each other.
+
+    Source:
+        As :func:`drift_price`.
+    """
+    counts, _ = paired_counts(current, current)
+    known = _checked_losses(losses, len(names), counts.size)
+    unsupported = _share(counts, ~known.held)
+    counts = counts[known.held]
+    n = float(counts.sum())
+    if n == 0:
+        nothing = _nothing(names, unsupported)
+        return ExpectedLosses(metrics=nothing.costs, unsupported=unsupported, effective_rows=0.0)
+    now = counts / n
+    values, slopes = _metrics_of_means(names, known.means @ now)
+    variance = slopes**2 * (known.variances * (now**2 / known.rows + now / n)).sum(axis=1)
+    return ExpectedLosses(
+        metrics={
+            name: Estimate(
+                value=float(value),
+                standard_error=math.sqrt(square),
+                interval=normal_interval(float(value), math.sqrt(square), alpha=alpha, low=0.0),
+                n=round(n),
+            )
+            for name, value, square in zip(names, values, variance, strict=True)
+        },
+        unsupported=unsupported,
+        effective_rows=_effective_rows(now, known.rows),
+    )
+
+
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """The losses in the cells that hold labelled rows."""
+
+    held: npt.NDArray[np.bool_]  # [all cells]
+    rows: FloatArray  # [cells]
+    means: FloatArray  # [losses, cells]
+    variances: FloatArray  # [losses, cells]
+
+
+def _checked_losses(losses: CellLosses, count: int, cells: int) -> _Known:
+    rows, sums, squares = (
+        np.asarray(x, dtype=np.float64) for x in (losses.rows, losses.sums, losses.squares)
+    )
+    if rows.shape != (cells,) or not sums.shape == squares.shape == (count, cells):
+        raise DataError(
+            f"losses must be sums[{count} losses, {cells} cells], got shapes {rows.shape}, "
+            f"{sums.shape} and {squares.shape}"
+        )
+    if not all(np.isfinite(x).all() for x in (sums, squares)) or not np.all(rows >= 0):
+        raise DataError("losses must be finite, of 0 rows or more")
+    held = rows > 0
+    n, sums, squares = rows[held], sums[:, held], squares[:, held]
+    means = sums / n
+    total = max(float(n.sum()), 1.0)
+    overall = squares.sum(axis=1) / total - (sums.sum(axis=1) / total) ** 2
+    spread = np.maximum(squares - n * means**2, 0.0)
+    variances = (spread + np.maximum(overall, 0.0)[:, None]) / n
+    return _Known(held=held, rows=n, means=means, variances=variances)
+
+
+def _metrics_of_means(names: Sequence[str], means: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Metrics[losses] and their slopes[losses] to the mean losses."""
+    rooted = np.array([name == "rmse" for name in names])
+    values = np.where(rooted, np.sqrt(means), means)
+    slopes = np.where(rooted, 0.5 / np.where(values > 0, values, 1.0), 1.0)
+    return values, slopes
+
+
+def _share(counts: FloatArray, which: npt.NDArray[np.bool_]) -> float:
+    n = counts.sum()
+    return float(counts[which].sum() / n) if n else math.nan
+
+
+def _effective_rows(shares: FloatArray, labelled: FloatArray) -> float:
+    """Kish's (sum w)^2 / sum w^2 of labelled rows, each of which has its part of a cell's share."""
+    return float(1 / (shares**2 / labelled).sum())
+
+
+def _nothing(names: Sequence[str], unsupported: float) -> DriftPrice:
+    nothing = {name: undefined(low=-math.inf, high=math.inf) for name in names}
+    return DriftPrice(costs=nothing, unsupported=unsupported, effective_rows=0.0)
 
 
 def _checked(
@@ -172,7 +411,7 @@ def _variance(values: FloatArray, shares: FloatArray) -> FloatArray:
 
 
 def _estimate(name: str, cost: float, error: float, n: int, alpha: float) -> Estimate:
-    end = math.inf if name == "log_loss" else 1.0
+    end = _ENDS.get(name, math.inf)
     if math.isnan(cost):
         return undefined(low=-end, high=end)
     interval = normal_interval(cost, error, alpha=alpha, low=-end, high=end)

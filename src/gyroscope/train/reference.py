@@ -11,7 +11,7 @@ from gyroscope.bundle.base import Vector
 from gyroscope.bundle.reference import Reference
 from gyroscope.data.cells import ProfileSpec
 from gyroscope.data.contract import Column, ColumnType, Contract
-from gyroscope.data.outcomes import label_dispersions, outcomes
+from gyroscope.data.outcomes import cell_losses, label_dispersions, outcomes
 from gyroscope.data.performance import CLOSE, performance, promises
 from gyroscope.data.profile import Profile, joint_summary, profile
 from gyroscope.data.profile_spec import profile_spec, score_spec
@@ -54,9 +54,12 @@ def make_reference(
     usual = usual_error(test.y, p) if task == "regression" else None
     kept, chance = promises(task, test.y, p, usual)
     columns = profile(X, profile_spec(X, contract.features, in_time_order=timed))
+    scores = profile(p, _score_spec(contract, p[order], in_time_order=timed))
+    labels = None if task == "binary" else _labels(contract, test.y[order], in_time_order=timed)
+    label = None if labels is None else labels.spec.columns[0]
     return Reference(
         columns=msgspec.structs.replace(columns, joint=joint_summary(X, columns)),
-        scores=profile(p, _score_spec(contract, p[order], in_time_order=timed)),
+        scores=scores,
         n=len(test),
         positives=int(kept.sum()),
         metrics={name: estimate for name, estimate in found.items() if estimate.defined},
@@ -67,16 +70,27 @@ def make_reference(
             if threshold is None
             else outcomes(test.X, test.y, p, threshold=threshold, spec=columns.spec)
         ),
+        losses=(
+            None
+            if label is None
+            else cell_losses(
+                task,
+                test.X,
+                test.y,
+                p,
+                spec=columns.spec,
+                label=label,
+                score=scores.spec.columns[0] if task == "regression" else None,
+            )
+        ),
         label_dispersions=(
-            label_dispersions(X, rows.y[in_order], columns.spec)
-            if timed and task == "binary"
-            else None
+            label_dispersions(X, rows.y[in_order], columns.spec, label) if timed else None
         ),
         calibration=None if usual is not None else calibration_map(kept, chance),
         duplicates=duplicate_share(X),
         rows_per_day=len(rows) / (span / _DAY) if span > 0 else None,
         usual_error=usual,
-        labels=None if task == "binary" else _labels(contract, test.y[order], in_time_order=timed),
+        labels=labels,
     )
 
 

@@ -1,0 +1,41 @@
+"""What took long the last time is expected to take long again."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from tests.serve.conftest import ROW, Served, small_bundle
+
+from gyroscope.serve import endpoints, pace
+from gyroscope.serve.numbers import Wish
+from gyroscope.serve.pace import LONG_S, Pace
+from gyroscope.serve.scoring import score
+
+
+def test_only_what_was_measured_is_known() -> None:
+    known, bundle = Pace(), small_bundle(1)
+    assert known.is_long(bundle, None, 1) is None
+    known.note(bundle, None, 10, LONG_S)
+    assert known.is_long(bundle, None, 10) is False
+    assert known.is_long(bundle, None, 11) is True
+    assert known.is_long(bundle, Wish(), 11) is None
+    assert known.is_long(small_bundle(1), None, 11) is None
+
+
+@pytest.mark.parametrize(("most", "second"), [(60.0, "MainThread"), (0.0, "scoring")])
+def test_a_batch_leaves_the_event_loop_until_it_is_known_to_be_short(
+    served: Served, monkeypatch: pytest.MonkeyPatch, most: float, second: str
+) -> None:
+    scored_in: list[str] = []
+
+    def noted(*arguments: Any, **options: Any) -> Any:
+        scored_in.append(threading.current_thread().name.partition("_")[0])
+        return score(*arguments, **options)
+
+    monkeypatch.setattr(endpoints, "score", noted)
+    monkeypatch.setattr(pace, "LONG_S", most)
+    for _ in range(2):
+        assert served.predict({"rows": [ROW] * 20}).status_code == 200
+    assert scored_in == ["scoring", second]
