@@ -23,6 +23,7 @@ from tests.serve.test_predict import logged, rows
 from uvicorn.server import ServerState
 
 from gyroscope.errors import LogError
+from gyroscope.serve import protocol
 from gyroscope.serve.app import Application, create_app
 from gyroscope.serve.direct import _Passage
 from gyroscope.serve.guard import Guard
@@ -62,8 +63,8 @@ async def connected(
         finally:
             writer.close()
             await writer.wait_closed()
-            for protocol in list(state.connections):
-                protocol.transport.abort()
+            for left in list(state.connections):
+                left.transport.abort()
             await asyncio.sleep(0)
 
 
@@ -467,6 +468,32 @@ def test_what_a_client_sends_ahead_waits_outside(churn: Served) -> None:
 
     found = churn.run(waiting())
     assert found == sorted(found, reverse=True)
+
+
+def test_a_head_that_is_not_read_meanwhile_is_not_late(
+    churn: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appends, go_on = churn.app._logs.of("churn")._appends._predictions, threading.Event()
+    write = appends._write
+
+    def written(rows: Any) -> None:
+        go_on.wait()
+        write(rows)
+
+    monkeypatch.setattr(appends, "_write", written)
+    monkeypatch.setattr(protocol, "HEAD_S", 0.05)
+
+    async def asked() -> list[int]:
+        loop = asyncio.get_running_loop()
+        async with connected(churn.app) as (reader, writer):
+            writer.write(post({"row": ROW}) * 2 + HEALTH[:9])
+            loop.call_later(0.15, monkeypatch.setattr, protocol, "HEAD_S", 30.0)
+            loop.call_later(0.3, go_on.set)
+            heard = [await answer(reader), await answer(reader)]
+            writer.write(HEALTH[9:])
+            return [one.status for one in [*heard, await answer(reader)]]
+
+    assert churn.run(asked()) == [200] * 3
 
 
 def test_a_connection_that_waits_keeps_no_body(churn: Served) -> None:

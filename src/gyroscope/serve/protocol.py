@@ -307,6 +307,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = None
         if not self._in_head:
             return
+        if self.flow.read_paused:  # the rest waits for the requests before it, not for the client
+            self._head_due = self.loop.time() + HEAD_S
         if self.loop.time() >= self._head_due:
             message = f"the headers did not arrive within {HEAD_S:g} s"
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
