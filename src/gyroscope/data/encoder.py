@@ -88,8 +88,9 @@ class Encoder:
                     X[i] = values
             else:
                 columns: list[Any] = list(zip(*map(self._values_of, rows), strict=True))
-                for j, _, codec in self._coded:
-                    columns[j] = codec.numbers_of(columns[j])
+                for j, codes, codec in self._coded:
+                    found = list(map(codes.get, columns[j]))
+                    columns[j] = codec.numbers_of(columns[j]) if None in found else found
                 for j, column in enumerate(columns):
                     X[:, j] = column
         except ValueError:
@@ -185,8 +186,10 @@ class Encoder:
 
         The row must have passed encoding.
         """
-        carried = [row.get(codec.column.name) for codec in self._carried]
-        return (*self._values_of(row), *carried)
+        values = self._values_of(row)
+        if not self._carried:
+            return values
+        return (*values, *[row.get(codec.column.name) for codec in self._carried])
 
     # -- rows, as the prediction log gives them back --------------------------------------------
 
