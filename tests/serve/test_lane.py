@@ -151,3 +151,17 @@ def test_what_took_long_the_last_time_leaves_the_event_loop_to_others(
     monkeypatch.setattr(pace, "LONG_S", 0.0)
     asyncio.run(twice())
     assert scored_in == ["MainThread", "long"]
+
+
+def test_many_rows_of_a_quick_version_are_scored_in_turns(
+    calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def waited() -> None:
+        one = Lane(THREADS)
+        monkeypatch.setattr(one._pace, "most_rows", lambda *_: 8.5)
+        places = await asyncio.gather(*[one.numbers(BUNDLES[0], X, None) for X in rows(20)])
+        for X, (numbers, i) in zip(rows(20), places, strict=True):
+            assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, None), 0)
+
+    asyncio.run(waited())
+    assert calls == [8, 8, 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -20,7 +21,9 @@ def test_only_what_was_measured_is_known() -> None:
     known.note(bundle, None, 10, LONG_S)
     assert known.is_long(bundle, None, 10) is False
     assert known.is_long(bundle, None, 11) is True
+    assert known.most_rows(bundle, None) == pytest.approx(10)
     assert known.is_long(bundle, Wish(), 11) is None
+    assert known.most_rows(bundle, Wish()) == math.inf
     assert known.is_long(small_bundle(1), None, 11) is None
 
 

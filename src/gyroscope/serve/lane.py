@@ -22,12 +22,17 @@ from gyroscope.futures import settle, tell_each
 from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 from gyroscope.serve.pace import Pace
 
+_FEW = 5  # rows that may take long: the scores of such a version are left to threads
+
 Place = tuple[Numbers, int]  # numbers of some rows, and which of them is asked for
 Then = Callable[[Place | Exception], None]  # what is done with them; must not raise
 
 
 class Lane:
-    """For the tasks of one event loop; calls that take long go to ``threads``."""
+    """For the tasks of one event loop.
+
+    A call takes no more rows than can be scored soon. If those are few, it goes to ``threads``.
+    """
 
     def __init__(self, threads: Executor) -> None:
         self._threads = threads
@@ -51,8 +56,13 @@ class Lane:
         group.then.append(then)
 
     def _take_up(self, group: _Group) -> None:
-        del self._gathering[id(group.bundle), group.wish]
-        if self._pace.is_long(group.bundle, group.wish, len(group.rows)):
+        key = id(group.bundle), group.wish
+        del self._gathering[key]
+        most = self._pace.most_rows(group.bundle, group.wish)
+        if _FEW <= most < len(group.rows):
+            self._gathering[key] = rest = group.cut(int(most))
+            group.loop.call_soon(self._take_up, rest)  # others have a turn before
+        elif most < len(group.rows):
             with suppress(RuntimeError):  # the server is stopping, and takes no more threads
                 scored = group.loop.run_in_executor(self._threads, group.score)
                 scored.add_done_callback(lambda _: group.settle(self._pace))
@@ -72,16 +82,23 @@ class _Group:
         self._outcomes: list[Place | Exception] = []
         self._took_s = 0.0
 
+    def cut(self, most: int) -> _Group:
+        """Keep the first rows, and give the others away."""
+        rest = _Group(self.bundle, self.wish)
+        rest.rows, self.rows = self.rows[most:], self.rows[:most]
+        rest.then, self.then = self.then[most:], self.then[:most]
+        return rest
+
     def score(self) -> None:
         """Find the numbers of all rows, or what is in the way; in any thread."""
-        began = time.perf_counter()
+        began = time.thread_time()
         try:
             X = self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows)
             numbers = numbers_of(self.bundle, X, self.wish)
             self._outcomes = [(numbers, i) for i in range(len(self.rows))]
         except Exception:  # noqa: BLE001  each is to have the outcome that is its own
             self._outcomes = [self._alone(X) for X in self.rows]
-        self._took_s = time.perf_counter() - began
+        self._took_s = time.thread_time() - began
 
     def _alone(self, X: Matrix) -> Place | Exception:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from weakref import WeakKeyDictionary
 
 from gyroscope.bundle.bundle import Bundle
@@ -19,6 +20,11 @@ class Pace:
     def note(self, bundle: Bundle, wish: Wish | None, n: int, seconds: float) -> None:
         """Remember what ``n`` rows took; from the thread of the event loop."""
         self._known.setdefault(bundle, {})[wish] = seconds / n
+
+    def most_rows(self, bundle: Bundle, wish: Wish | None) -> float:
+        """How many rows are not expected to take long; any number if nothing is known yet."""
+        known = self._known.get(bundle, {}).get(wish)
+        return LONG_S / known if known else math.inf
 
     def is_long(self, bundle: Bundle, wish: Wish | None, n: int) -> bool | None:
         """Whether ``n`` rows are expected to take long; None if nothing is known yet."""
