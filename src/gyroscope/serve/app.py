@@ -105,7 +105,6 @@ class Application:
         await receive()
         await self.watch.start()
         await send({"type": "lifespan.startup.complete"})
-        self._control.start()
         await receive()
         await self._control.stop()
         await self.watch.stop()

@@ -1,7 +1,7 @@
-"""The control routes, made while predictions are answered already.
+"""The control routes, made when somebody asks for one.
 
-FastAPI takes longer to import than all else of the server together, and predictions need none of
-it.
+FastAPI takes longer to import than all else of the server together, as much memory too, and
+predictions need none of it.
 """
 
 from __future__ import annotations
@@ -21,18 +21,15 @@ class LazyControl:
         self._models, self._limits = models, limits
         self._making: asyncio.Task[ASGIApp] | None = None
 
-    def start(self) -> None:
-        """Begin to make the routes, in a thread."""
-        self._making = asyncio.create_task(asyncio.to_thread(self._made))
-
     async def stop(self) -> None:
-        """Wait for that thread."""
+        """Wait for the thread that makes them, if they are being made."""
         if self._making is not None:
             await asyncio.gather(self._making, return_exceptions=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, as soon as the routes are made."""
-        assert self._making is not None
+        """Answer a request, as soon as the routes are made: the first has to wait for that."""
+        if self._making is None:
+            self._making = asyncio.create_task(asyncio.to_thread(self._made))
         app = await asyncio.shield(self._making)  # one client that leaves may not cancel it
         await app(scope, receive, send)
 
