@@ -212,3 +212,12 @@ def state(tmp_path: Path) -> Path:
 def served(state: Path) -> Iterator[Served]:
     with Served(create_app(state)) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def churn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One server for all tests of a module, and for many examples."""
+    state = tmp_path_factory.mktemp("state")
+    deploy(state, 1)
+    with Served(create_app(state)) as server:
+        yield server

@@ -6,7 +6,6 @@ Whatever turns out to be read wrongly is added to it. The fuzzer begins with the
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -20,14 +19,6 @@ from gyroscope.serve.http import ErrorBody
 from gyroscope.serve.requests import predict_request
 
 CORPUS = sorted(Path(__file__).with_name("corpus").iterdir())
-
-
-@pytest.fixture(scope="module")
-def churn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    state = tmp_path_factory.mktemp("state")
-    deploy(state, 1)
-    with Served(create_app(state)) as server:
-        yield server
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)

@@ -8,7 +8,7 @@ import logging
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -113,15 +113,6 @@ def said(heard: Heard, *, timed: bool = True) -> Any:
         return {name: lasting(value) for name, value in told.items() if name not in each_time}
 
     return heard.status, lasting(heard.body)
-
-
-@pytest.fixture(scope="module")
-def churn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One server for many examples."""
-    state = tmp_path_factory.mktemp("state")
-    deploy(state, 1)
-    with Served(create_app(state)) as server:
-        yield server
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,15 +33,6 @@ rows = st.fixed_dictionaries(
         "note": st.none() | st.text(max_size=9),
     },
 )
-
-
-@pytest.fixture(scope="module")
-def churn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One server for many examples."""
-    state = tmp_path_factory.mktemp("state")
-    deploy(state, 1)
-    with Served(create_app(state)) as server:
-        yield server
 
 
 def logged(state: Path, model: str = "churn") -> Any:

@@ -74,14 +74,6 @@ def records(state: Path) -> list[Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def churn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    state = tmp_path_factory.mktemp("state")
-    deploy(state, 1)
-    with Served(create_app(state)) as server:
-        yield server
-
-
 def dictionary(given: pa.Table) -> pa.Table:
     for name in ("job", "town", "balance"):
         position = given.schema.get_field_index(name)
