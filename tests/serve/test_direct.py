@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,7 +62,8 @@ async def connected(
             yield reader, writer
         finally:
             writer.close()
-            await writer.wait_closed()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
             for left in list(state.connections):
                 left.transport.abort()
             await asyncio.sleep(0)
@@ -512,3 +513,22 @@ def test_each_answer_is_a_line_of_the_access_log(
     assert [line["request_id"] for line in lines] == [one.headers["x-request-id"] for one in heard]
     assert [line["status"] for line in lines] == [200, 200, 400]
     assert {line["path"] for line in lines} == {PATH}
+
+
+def test_a_client_that_leaves_before_its_body_leaves_nothing_behind(
+    churn: Served, taken: list[bool]
+) -> None:
+    head, end, _ = post({"row": ROW}).partition(b"\r\n\r\n")
+
+    async def left() -> None:
+        for _ in range(3):
+            async with connected(churn.app) as (_, writer):
+                writer.write(head + end)
+                await writer.drain()
+                writer.transport.abort()
+        async with connected(churn.app) as (reader, writer):
+            writer.write(REQUESTS[0])
+            assert (await answer(reader)).status == 200
+
+    churn.run(left())
+    assert taken == [True]
