@@ -17,14 +17,13 @@ from gyroscope.serve.scoring import score
 
 def test_only_what_was_measured_is_known() -> None:
     known, bundle = Pace(), small_bundle(1)
-    assert known.is_long(bundle, None, 1) is None
+    assert known.most_rows(bundle, None) is None
     known.note(bundle, None, 10, LONG_S)
-    assert known.is_long(bundle, None, 10) is False
-    assert known.is_long(bundle, None, 11) is True
     assert known.most_rows(bundle, None) == pytest.approx(10)
-    assert known.is_long(bundle, Wish(), 11) is None
-    assert known.most_rows(bundle, Wish()) == math.inf
-    assert known.is_long(small_bundle(1), None, 11) is None
+    assert known.most_rows(bundle, Wish()) is None
+    assert known.most_rows(small_bundle(1), None) is None
+    known.note(bundle, None, 10, 0.0)
+    assert known.most_rows(bundle, None) == math.inf
 
 
 @pytest.mark.parametrize(("most", "second"), [(60.0, "MainThread"), (0.0, "scoring")])

@@ -16,7 +16,7 @@ from gyroscope.prediction_log.base import Appends
 
 _Row = TypeVar("_Row")
 
-Then = Callable[[Exception | None], None]  # told of an error, or that it is done; must not raise
+Then = Callable[[Exception | None], None]  # told of an error, or that it is done
 
 
 class GroupCommit:

@@ -157,11 +157,13 @@ class Endpoints:
             numbers, i = await self.lane.numbers(one.version.bundle, one.X, one.wish)
             return answer_to(one, numbers, i, asked.encode)
         n, bundle, wish = len(request.rows), asked.serving.champion.bundle, Wish() if k else None
+        most = self._pace.most_rows(bundle, wish)
         at_once = (
             small
             and bundle.explains  # of an estimator of the user's own nobody knows how long it takes
             and n <= _ROWS_AT_ONCE
-            and self._pace.is_long(bundle, wish, n) is False
+            and most is not None
+            and n <= most
             and asked.encode is not arrow_answer
         )
         work = partial(

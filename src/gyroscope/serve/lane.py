@@ -25,7 +25,7 @@ from gyroscope.serve.pace import Pace
 _FEW = 5  # rows that may take long: the scores of such a version are left to threads
 
 Place = tuple[Numbers, int]  # numbers of some rows, and which of them is asked for
-Then = Callable[[Place | Exception], None]  # what is done with them; must not raise
+Then = Callable[[Place | Exception], None]  # what is done with them
 
 
 class Lane:
@@ -59,14 +59,15 @@ class Lane:
         key = id(group.bundle), group.wish
         del self._gathering[key]
         most = self._pace.most_rows(group.bundle, group.wish)
-        if _FEW <= most < len(group.rows):
-            self._gathering[key] = rest = group.cut(int(most))
-            group.loop.call_soon(self._take_up, rest)  # others have a turn before
-        elif most < len(group.rows):
-            with suppress(RuntimeError):  # the server is stopping, and takes no more threads
-                scored = group.loop.run_in_executor(self._threads, group.score)
-                scored.add_done_callback(lambda _: group.settle(self._pace))
-                return
+        if most is not None and len(group.rows) > most:
+            if most < _FEW:
+                with suppress(RuntimeError):  # the server is stopping, and takes no more threads
+                    scored = group.loop.run_in_executor(self._threads, group.score)
+                    scored.add_done_callback(lambda _: group.settle(self._pace))
+                    return
+            else:
+                self._gathering[key] = rest = group.cut(int(most))
+                group.loop.call_soon(self._take_up, rest)  # others have a turn before
         group.score()
         group.settle(self._pace)
 

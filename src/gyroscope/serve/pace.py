@@ -21,12 +21,9 @@ class Pace:
         """Remember what ``n`` rows took; from the thread of the event loop."""
         self._known.setdefault(bundle, {})[wish] = seconds / n
 
-    def most_rows(self, bundle: Bundle, wish: Wish | None) -> float:
-        """How many rows are not expected to take long; any number if nothing is known yet."""
+    def most_rows(self, bundle: Bundle, wish: Wish | None) -> float | None:
+        """How many rows are not expected to take long; None if nothing is known yet."""
         known = self._known.get(bundle, {}).get(wish)
-        return LONG_S / known if known else math.inf
-
-    def is_long(self, bundle: Bundle, wish: Wish | None, n: int) -> bool | None:
-        """Whether ``n`` rows are expected to take long; None if nothing is known yet."""
-        known = self._known.get(bundle, {}).get(wish)
-        return None if known is None else known * n > LONG_S
+        if known is None:
+            return None
+        return LONG_S / known if known else math.inf  # the clock may be coarse
