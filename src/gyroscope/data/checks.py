@@ -169,7 +169,7 @@ def _without_weight(column: Column, weights: NDArray[np.float64]) -> Iterator[Fi
             "positive_weight",
             column.name,
             Verdict.WARNING,
-            f"the weight of {counted(count, 'row')} is not positive: training leaves out what has none",
+            f"the weight of {counted(count, 'row')} is not positive; training leaves such rows out",
             n=weights.size,
             value=count / weights.size,
         )
