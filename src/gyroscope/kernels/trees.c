@@ -16,6 +16,9 @@
 #define LANES 8  /* walks at once: each waits for its own loads */
 #define BLOCK 64 /* rows that share the loads of a tree; a multiple of LANES */
 
+/* Four numbers, wherever they lie. */
+typedef double quad __attribute__((vector_size(32), aligned(8)));
+
 /* What decides a split. */
 struct test {
     double threshold;
@@ -34,9 +37,20 @@ struct split {
     struct test test;
     double ratio[2];  /* share of its training rows that each child got: right, left */
     double share;     /* product of the ratios of earlier splits on the feature, on the way here */
-    int32_t child[2]; /* in its tree: splits come first, then leaves */
+    int32_t child[2]; /* in its grove */
     int32_t before;   /* the last earlier split on the feature; -1 if there is none */
     int32_t side;     /* of that split, on which this one lies */
+    int64_t inverse;  /* if there is one: where the inverse of its factor is */
+};
+
+/* Trees that are explained as one: of the same outputs and number of quadrature points. Places in
+ * it are of splits above others, level by level, the roots first; then of splits above leaves only;
+ * then of leaves, in the order of the splits above them. */
+struct grove {
+    int32_t first_split, n_roots, n_inner, n_splits, first_leaf;
+    int32_t n_shown; /* leaves of inner splits */
+    int32_t quads;   /* a quarter of the quadrature points, rounded up */
+    int32_t first_output;
 };
 
 /* A row has one margin or, with several classes, one for each. The leaves of a tree hold values for
@@ -47,20 +61,18 @@ struct trees {
     const double *values; /* of leaves, by node: width of them */
     const int32_t *roots;
     const int32_t *first_output; /* of each tree */
-    const struct split *splits; /* tree by tree, each after those above it */
-    const double *leaves;       /* values, tree by tree: the first of each leaf, then the second */
-    const int32_t *first_split; /* of each tree, and the end */
-    const int32_t *first_leaf;
-    const int32_t *quads;       /* a quarter of the quadrature points of each tree, rounded up */
-    const double *points;       /* Gauss-Legendre on [0, 1]: for k quads from 2 * k * (k - 1) on */
-    const double *weights;
+    const struct grove *groves;
+    const struct split *splits; /* grove by grove */
+    const double *leaves;       /* values, grove by grove: the first of each leaf, then the second */
+    const quad *inverses;
+    const quad *points;         /* Gauss-Legendre on [0, 1]: for k quads from k * (k - 1) / 2 on */
+    const quad *weights;
     const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
     const int32_t *coded;       /* columns with splits on codes */
     const double *bases;        /* of each margin */
-    int32_t n_outputs, width, n_trees, n_coded, n_codes, single, most_splits, most_quads;
+    int32_t n_outputs, width, n_trees, n_groves, n_leaves, n_coded, n_codes, single;
+    int32_t most_places, most_splits; /* of a grove, places that need memory times its quads */
 };
-
-typedef double quad __attribute__((vector_size(32)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -218,39 +230,21 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
     return status;
 }
 
-/* Where the numbers of one tree are worked out: one element, or one row of quads, a node. */
+/* Where the numbers of one grove are worked out: one element, or one row of quads, a place. */
 struct scratch {
-    quad *t, *w;       /* points and weights */
-    quad *outside;     /* product of the factors of all features on the way to a node, but of its own */
-    quad *below;       /* value of the game of the leaves below a node, relative to that product */
-    quad *inverse;     /* of the factor that the feature of a split has on the way to it */
-    int8_t *hot;       /* the side of a split that the row takes; 2 if the row does not get so far */
+    quad *outside; /* product of the factors of all features on the way to a node, but of its own */
+    quad *below;   /* value of the game of the leaves below a node, relative to that product */
+    int8_t *hot;   /* the side of a split that the row takes; 2 if the row does not get so far */
 };
 
-/* The Shapley values of one tree, in two passes.
- *
- * For each distinct feature j on the path to a leaf let o_j in {0, 1} say whether the row follows
- * the path on j, and p_j be the product of the ratios of j's splits. The path-dependent game of
- * Lundberg et al. (2020), Nature Machine Intelligence 2, has the multilinear extension
- *     v * prod_j f_j,   f_j = p_j + t (o_j - p_j),
- * summed over leaves, and by Owen (1972), Management Science 18, the Shapley value of j is the
- * integral over t in [0, 1] of its derivative along j, a polynomial: quadrature is exact.
- *
- * Let p be the share of the side that the row takes of a split on j, if it took the sides of the
- * earlier ones too, and q that of the other; A and B the values below, R the product of the factors
- * of all other features. The derivative is R ((1 - p) A - q B) without the earlier splits on j; for
- * these the same leaves were counted with the factor share + t (1 - share), which is taken back.
- *
- * The pass down is one for all classes that share the splits; the pass up is for one of them.
- */
-INLINE void go_down(const struct split *splits, int32_t n, int quads,
-                    const struct scratch *s, const double *seen, const int32_t *codes,
-                    const uint8_t *sets, int by_code)
+INLINE void go_down(const struct grove *grove, const struct split *splits, int quads, const quad *u,
+                    const quad *w, const quad *inverses, const struct scratch *s,
+                    const double *seen, const int32_t *codes, const uint8_t *sets, int by_code)
 {
-    const quad *t = s->t;
-    for (int k = 0; k < quads; k++)
-        s->outside[k] = s->w[k];
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < grove->n_roots; i++)
+        for (int k = 0; k < quads; k++)
+            s->outside[i * quads + k] = w[k];
+    for (int32_t i = 0; i < grove->n_inner; i++) {
         const struct split *split = &splits[i];
         int hot = goes_left(&split->test, seen, codes, sets, by_code);
         quad *own = s->outside + (int64_t)i * quads;
@@ -266,7 +260,7 @@ INLINE void go_down(const struct split *splits, int32_t n, int quads,
                 }
                 continue;
             }
-            const quad *inverse = s->inverse + (int64_t)i * quads;
+            const quad *inverse = inverses + split->inverse;
             for (int k = 0; k < quads; k++)
                 own[k] *= inverse[k];
             p *= share;
@@ -274,17 +268,57 @@ INLINE void go_down(const struct split *splits, int32_t n, int quads,
         }
         s->hot[i] = (int8_t)hot;
         for (int k = 0; k < quads; k++) {
-            taken[k] = own[k] * (p + t[k] * (1.0 - p));
-            other[k] = own[k] * (q - t[k] * q);
+            quad part = own[k] * u[k];
+            taken[k] = own[k] - part * (1.0 - p);
+            other[k] = part * q;
         }
+    }
+    for (int32_t i = grove->n_inner; i < grove->n_splits; i++) {
+        const struct split *split = &splits[i];
+        int hot = goes_left(&split->test, seen, codes, sets, by_code);
+        int off = split->before >= 0 && s->hot[split->before] != split->side;
+        s->hot[i] = (int8_t)(off ? 2 : hot);
     }
 }
 
-INLINE void go_up(const struct split *splits, int32_t n, int quads, const struct scratch *s,
-                  quad *phi)
+INLINE void go_up(const struct grove *grove, const struct split *splits, int quads, const quad *u,
+                  const quad *inverses, const struct scratch *s, const double *leaves, quad *phi)
 {
-    const quad *t = s->t;
-    for (int32_t i = n - 1; i >= 0; i--) {
+    for (int32_t i = 0; i < grove->n_shown; i++)
+        for (int k = 0; k < quads; k++)
+            s->below[(int64_t)(grove->n_splits + i) * quads + k] = (quad){0.0} + leaves[i];
+    leaves -= grove->n_splits;
+    for (int32_t i = grove->n_splits - 1; i >= grove->n_inner; i--) {
+        const struct split *split = &splits[i];
+        int hot = s->hot[i];
+        quad *own = s->below + (int64_t)i * quads;
+        const quad *outside = s->outside + (int64_t)i * quads;
+        if (hot == 2) {
+            double mean = leaves[split->child[0]] * split->ratio[0] + leaves[split->child[1]] * split->ratio[1];
+            for (int k = 0; k < quads; k++)
+                own[k] = (quad){0.0} + mean;
+            continue;
+        }
+        double taken = leaves[split->child[hot]], other = leaves[split->child[!hot]];
+        double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
+        double gain = taken * (1.0 - p) - other * q;
+        quad derivative = {0.0};
+        if (split->before < 0) {
+            for (int k = 0; k < quads; k++) {
+                own[k] = taken - u[k] * gain;
+                derivative += outside[k];
+            }
+            derivative *= gain;
+        } else {
+            const quad *inverse = inverses + split->inverse;
+            for (int k = 0; k < quads; k++) {
+                own[k] = (taken - u[k] * gain) * inverse[k];
+                derivative += outside[k] * inverse[k] * (gain - own[k] * (1.0 - share));
+            }
+        }
+        phi[split->test.slot >> 1] += derivative;
+    }
+    for (int32_t i = grove->n_inner - 1; i >= 0; i--) {
         const struct split *split = &splits[i];
         int hot = s->hot[i];
         quad *own = s->below + (int64_t)i * quads;
@@ -302,17 +336,15 @@ INLINE void go_up(const struct split *splits, int32_t n, int quads, const struct
         double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
         if (split->before < 0) {
             for (int k = 0; k < quads; k++) {
-                quad unknown = taken[k] * p + other[k] * q;
-                quad gain = taken[k] - unknown;
-                own[k] = unknown + t[k] * gain;
+                quad gain = taken[k] * (1.0 - p) - other[k] * q;
+                own[k] = taken[k] - u[k] * gain;
                 derivative += outside[k] * gain;
             }
         } else {
-            const quad *inverse = s->inverse + (int64_t)i * quads;
+            const quad *inverse = inverses + split->inverse;
             for (int k = 0; k < quads; k++) {
-                quad unknown = taken[k] * p + other[k] * q;
-                quad gain = taken[k] - unknown;
-                own[k] = (unknown + t[k] * gain) * inverse[k];
+                quad gain = taken[k] * (1.0 - p) - other[k] * q;
+                own[k] = (taken[k] - u[k] * gain) * inverse[k];
                 derivative += outside[k] * (gain - own[k] * (1.0 - share));
             }
         }
@@ -320,85 +352,45 @@ INLINE void go_up(const struct split *splits, int32_t n, int quads, const struct
     }
 }
 
-INLINE void set_points(const struct trees *m, int quads, const struct scratch *s)
-{
-    for (int k = 0; k < quads; k++) {
-        int64_t at = 2 * (int64_t)quads * (quads - 1) + 4 * k;
-        for (int i = 0; i < 4; i++) {
-            s->t[k][i] = m->points[at + i];
-            s->w[k][i] = m->weights[at + i];
-        }
-    }
-}
-
-INLINE void set_inverses(const struct split *splits, int32_t n, int quads, const struct scratch *s)
-{
-    for (int32_t i = 0; i < n; i++)
-        if (splits[i].before >= 0)
-            for (int k = 0; k < quads; k++) {
-                double share = splits[i].share;
-                s->inverse[(int64_t)i * quads + k] = 1.0 / (share + s->t[k] * (1.0 - share));
-            }
-}
-
-/* Puts one of the values of each leaf where the pass up begins. */
-INLINE void set_leaves(const struct trees *m, int32_t tree, int32_t which, int quads,
-                       const struct scratch *s)
-{
-    int32_t n_splits = m->first_split[tree + 1] - m->first_split[tree];
-    int32_t n_leaves = m->first_leaf[tree + 1] - m->first_leaf[tree];
-    const double *leaves = m->leaves + (int64_t)which * m->first_leaf[m->n_trees]
-                           + m->first_leaf[tree];
-    const quad nought = {0.0};
-    quad *below = s->below + (int64_t)n_splits * quads;
-    for (int32_t i = 0; i < n_leaves; i++)
-        for (int k = 0; k < quads; k++)
-            *below++ = leaves[i] + nought;
-}
-
-/* Adds the Shapley values of one tree to those of some rows: of the output that is wanted of each,
+/* Adds the Shapley values of one grove to those of some rows: of the output that is wanted of each,
  * phi[n][p], or of all, phi[n][outputs][p]; by column, in four parts. */
-INLINE void explain(const struct trees *m, int32_t tree, const struct scratch *s, int n,
-                    int32_t p, const double *seen, const int32_t *codes,
+INLINE void explain(const struct trees *m, const struct grove *grove, const struct scratch *s,
+                    int n, int32_t p, const double *seen, const int32_t *codes,
                     const int32_t *wanted, quad *phi, int quads, int by_code)
 {
-    const struct split *splits = m->splits + m->first_split[tree];
-    int32_t n_splits = m->first_split[tree + 1] - m->first_split[tree];
-    int32_t first = m->first_output[tree], loaded = -1;
-    set_points(m, quads, s);
-    set_inverses(splits, n_splits, quads, s);
+    const struct split *splits = m->splits + grove->first_split;
+    const quad *points = m->points + (int64_t)quads * (quads - 1) / 2;
+    const quad *weights = m->weights + (int64_t)quads * (quads - 1) / 2;
     for (int i = 0; i < n; i++) {
-        int32_t which = wanted == NULL ? 0 : wanted[i] - first;
+        int32_t which = wanted == NULL ? 0 : wanted[i] - grove->first_output;
         int32_t end = wanted == NULL ? m->width : which + 1;
         if (which < 0 || end > m->width)
             continue;
-        go_down(splits, n_splits, quads, s, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p,
-                m->sets, by_code);
+        go_down(grove, splits, quads, points, weights, m->inverses, s, seen + (int64_t)i * 2 * p,
+                codes + (int64_t)i * p, m->sets, by_code);
         for (; which < end; which++) {
-            if (which != loaded)
-                set_leaves(m, tree, which, quads, s);
-            loaded = which;
-            int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + first + which : i;
-            go_up(splits, n_splits, quads, s, phi + at * p);
+            const double *leaves = m->leaves + (int64_t)which * m->n_leaves + grove->first_leaf;
+            int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + grove->first_output + which : i;
+            go_up(grove, splits, quads, points, m->inverses, s, leaves, phi + at * p);
         }
     }
 }
 
 /* The usual numbers of quads are unrolled. */
-INLINE void explain_tree(const struct trees *m, int32_t tree, const struct scratch *s, int n,
-                         int32_t p, const double *seen, const int32_t *codes,
-                         const int32_t *wanted, quad *phi)
+INLINE void explain_grove(const struct trees *m, const struct grove *grove,
+                          const struct scratch *s, int n, int32_t p, const double *seen,
+                          const int32_t *codes, const int32_t *wanted, quad *phi)
 {
 #define EXPLAIN(QUADS)                                                    \
     if (m->n_coded)                                                       \
-        explain(m, tree, s, n, p, seen, codes, wanted, phi, QUADS, 1);    \
+        explain(m, grove, s, n, p, seen, codes, wanted, phi, QUADS, 1);   \
     else                                                                  \
-        explain(m, tree, s, n, p, seen, codes, wanted, phi, QUADS, 0);    \
+        explain(m, grove, s, n, p, seen, codes, wanted, phi, QUADS, 0);   \
     break
-    switch (m->quads[tree]) {
+    switch (grove->quads) {
     case 1: EXPLAIN(1);
     case 2: EXPLAIN(2);
-    default: EXPLAIN(m->quads[tree]);
+    default: EXPLAIN(grove->quads);
     }
 }
 
@@ -406,19 +398,16 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
                    const int32_t *wanted, double *values)
 {
     int block = n < BLOCK ? n : BLOCK, status = 0;
-    int64_t nodes = 2 * (int64_t)m->most_splits + 1;
-    int64_t quads = m->most_quads, per_tree = nodes * quads;
+    int64_t places = m->most_places;
     int64_t per_row = wanted == NULL ? (int64_t)m->n_outputs * p : p;
-    size_t bytes = (size_t)(2 * quads + 3 * per_tree + block * per_row) * sizeof(quad)
+    size_t bytes = (size_t)(2 * places + block * per_row) * sizeof(quad)
                    + (size_t)((int64_t)block * p) * (2 * sizeof(double) + sizeof(int32_t))
-                   + (size_t)nodes;
+                   + (size_t)m->most_splits;
     quad *memory = aligned_alloc(sizeof(quad), (bytes / sizeof(quad) + 1) * sizeof(quad));
     if (memory == NULL)
         return 2;
-    struct scratch s = {.t = memory, .w = memory + quads, .outside = memory + 2 * quads};
-    s.below = s.outside + per_tree;
-    s.inverse = s.below + per_tree;
-    quad *phi = s.inverse + per_tree;
+    struct scratch s = {.outside = memory, .below = memory + places};
+    quad *phi = s.below + places;
     double *seen = (double *)(phi + block * per_row);
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
     s.hot = (int8_t *)(codes + (int64_t)block * p);
@@ -431,10 +420,9 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
             break;
         for (int64_t j = 0; j < taken * per_row; j++)
             phi[j] = (quad){0.0};
-        for (int32_t tree = 0; tree < m->n_trees; tree++)
-            if (m->first_split[tree] != m->first_split[tree + 1])
-                explain_tree(m, tree, &s, taken, p, seen, codes,
-                             wanted == NULL ? NULL : wanted + first, phi);
+        for (int32_t grove = 0; grove < m->n_groves; grove++)
+            explain_grove(m, &m->groves[grove], &s, taken, p, seen, codes,
+                          wanted == NULL ? NULL : wanted + first, phi);
         for (int64_t j = 0; j < taken * per_row; j++)
             values[first * per_row + j] = (phi[j][0] + phi[j][1]) + (phi[j][2] + phi[j][3]);
     }

@@ -17,6 +17,7 @@ Integers = NDArray[np.intp]
 
 _ROWS_AT_ONCE = 1 << 12  # handed over as one copy
 _FLOAT64 = np.dtype(np.float64)
+_SPLITS_AT_ONCE = 120  # of trees that are explained as one: with all they need in the nearest cache
 _LEAST_COVER = 1e-100  # of a split that no training row came to
 _at: Any = ctypes.c_char.from_buffer  # where an array has its numbers
 _CODE, _MEMORY = 1, 2  # what the kernels return if all is not well
@@ -31,16 +32,26 @@ _SPLIT = np.dtype(
         ("child", "i4", 2),
         ("before", "i4"),
         ("side", "i4"),
+        ("inverse", "i8"),
     ],
     align=True,
 )
+_GROVE = np.dtype(
+    [
+        (name, "i4")
+        for name in (
+            *("first_split", "n_roots", "n_inner", "n_splits", "first_leaf", "n_shown"),
+            *("quads", "first_output"),
+        )
+    ]
+)
 _ARRAYS = (
-    *("nodes", "values", "roots", "first_output", "splits", "leaves", "first_split", "first_leaf"),
-    *("quads", "points", "weights", "sets", "coded", "bases"),
+    *("nodes", "values", "roots", "first_output", "groves", "splits", "leaves"),
+    *("inverses", "points", "weights", "sets", "coded", "bases"),
 )
 _NUMBERS = (
-    *("n_outputs", "width", "n_trees", "n_coded", "n_codes", "single", "most_splits"),
-    "most_quads",
+    *("n_outputs", "width", "n_trees", "n_groves", "n_leaves", "n_coded", "n_codes", "single"),
+    *("most_places", "most_splits"),
 )
 
 
@@ -101,25 +112,25 @@ class CompiledTrees:
         nodes["slot"] = np.where(feature >= 0, 2 * feature.astype(np.int64) + missing_left, 0)
         nodes["child"] = np.column_stack([right, left])
         nodes["set"][by_code] = sets.shape[1] * np.arange(1, by_code.size + 1)
-        paths = _Paths(feature, nodes["child"], cover, roots)
         self.base = base
         bases, self._outputs = np.atleast_1d(np.asarray(base, dtype=np.float64)), np.shape(base)
         first = np.zeros(roots.size, dtype=np.int32) if first_output is None else first_output
+        paths = _Paths(feature, nodes["child"], cover, roots, first)
         values = np.require(value.reshape(feature.size, -1), np.float64, ("C", "A"))
         leaves = np.ascontiguousarray(values[paths.leaves].T)
-        self.expected = _expected(leaves, paths, first, bases.size).reshape(self._outputs)[()]
-        most_quads = int(paths.quads.max(initial=1))
-        points, weights = _quadrature(most_quads)
+        self.expected = _expected(leaves, paths, bases.size).reshape(self._outputs)[()]
+        groves = paths.groves
+        points, weights = _quadrature(int(groves["quads"].max(initial=1)))
+        splits, inverses = paths.splits(nodes, points)
         self._arrays = {  # kept alive: the kernels only hold their addresses
             "nodes": nodes,
             "values": values,
             "roots": np.require(roots, np.int32, ("C", "A")),
             "first_output": np.require(first, np.int32, ("C", "A")),
-            "splits": paths.splits(nodes),
+            "groves": groves,
+            "splits": splits,
             "leaves": leaves,
-            "first_split": paths.first_split,
-            "first_leaf": paths.first_leaf,
-            "quads": paths.quads,
+            "inverses": inverses,
             "points": points,
             "weights": weights,
             "sets": sets,
@@ -131,11 +142,15 @@ class CompiledTrees:
             n_outputs=bases.size,
             width=values.shape[1],
             n_trees=roots.size,
+            n_groves=groves.size,
+            n_leaves=paths.leaves.size,
             n_coded=self._arrays["coded"].size,
             n_codes=sets.shape[1] - 1,
             single=single,
-            most_splits=int(np.diff(paths.first_split).max(initial=0)),
-            most_quads=most_quads,
+            most_places=int(
+                ((groves["n_splits"] + groves["n_shown"]) * groves["quads"]).max(initial=0)
+            ),
+            most_splits=int(groves["n_splits"].max(initial=0)),
         )
         compiled_library = library()
         assert compiled_library is not None  # the caller has asked
@@ -231,19 +246,23 @@ def _quadrature(most_quads: int) -> tuple[Vector, Vector]:
     return points, np.concatenate([weights / 2 for _, weights in rules])
 
 
-def _expected(
-    leaves: Matrix, paths: _Paths, first_output: NDArray[np.int32], n_outputs: int
-) -> Vector:
+def _expected(leaves: Matrix, paths: _Paths, n_outputs: int) -> Vector:
     """float64[outputs]: the mean of the values ``float64[width, leaves]`` by the rows there."""
-    expected, first = np.zeros(n_outputs), np.repeat(first_output, np.diff(paths.first_leaf))
-    for k in np.unique(first_output).tolist():
+    expected, first = np.zeros(n_outputs), paths.first_output
+    for k in np.unique(first).tolist():
         there = first == k
         expected[k : k + len(leaves)] += leaves[:, there] @ paths.reach[paths.leaves[there]]
     return expected
 
 
 class _Paths:
-    """What the way to each node says of it, worked out level by level."""
+    """What the way to each node says of it, worked out level by level, and where it is put.
+
+    Trees of the same class and number of quadrature points are explained as one, a grove. Its
+    splits come first: those with a split below them level by level, so that neighbours seldom
+    wait for one another, then those with leaves only. Its leaves follow, in the order of the
+    splits above them. All are in the order of the groves.
+    """
 
     def __init__(
         self,
@@ -251,6 +270,7 @@ class _Paths:
         child: NDArray[np.int32],
         cover: Vector,
         roots: NDArray[np.int32],
+        first_output: NDArray[np.int32],
     ) -> None:
         n = feature.size
         self._feature, self._child = feature, child
@@ -260,10 +280,11 @@ class _Paths:
         self._before = np.full(n, -1)  # the last earlier split on the same feature
         self._before_side = np.zeros(n, dtype=np.int32)
         self._share = np.ones(n)
-        self._tree = np.full(n, -1)
-        self._tree[roots] = np.arange(roots.size)
+        tree = np.full(n, -1)
+        tree[roots] = np.arange(roots.size)
         self.reach = np.zeros(n)  # share of the training rows of the tree that came to the node
         self.reach[roots] = 1.0
+        level = np.zeros(n, dtype=np.intp)
         distinct = np.zeros(n, dtype=np.intp)  # features split on above the node
         at = roots.astype(np.intp)
         while (at := at[feature[at] >= 0]).size:
@@ -272,35 +293,68 @@ class _Paths:
             for side in (0, 1):
                 below = child[at, side]
                 self._parent[below], self._side[below] = at, side
-                self._tree[below] = self._tree[at]
+                tree[below] = tree[at]
                 self.reach[below] = self.reach[at] * self._ratio[at, side]
+                level[below] = level[at] + 1
                 distinct[below] = distinct[at] + ~met
             at = child[at].astype(np.intp).ravel()
-        self._order, self.leaves = self._by_tree(feature >= 0), self._by_tree(feature < 0)
-        self.first_split = self._firsts(self._order, roots.size)
-        self.first_leaf = self._firsts(self.leaves, roots.size)
-        most = np.zeros(roots.size, dtype=np.intp)
-        np.maximum.at(most, self._tree[self.leaves], distinct[self.leaves])
-        self.quads = np.maximum(1, -(-most // 8)).astype(np.int32)  # of points, ceil(d / 2) suffice
+        there = np.flatnonzero(tree >= 0)
+        most, n_splits = np.zeros((2, roots.size), dtype=np.intp)
+        np.maximum.at(most, tree[there], distinct[there])
+        np.add.at(n_splits, tree[there], feature[there] >= 0)
+        quads = np.maximum(1, -(-most // 8))  # of points, ceil(d / 2) suffice
+        of_tree = _groves(n_splits, first_output, quads)
+        self._grove = np.where(tree >= 0, of_tree[tree], -1)
+        self._put(there, level)
+        self.first_output = first_output[tree[self.leaves]]
+        self.groves["quads"][of_tree] = quads
+        self.groves["first_output"][of_tree] = first_output
 
-    def splits(self, nodes: NDArray[np.void]) -> NDArray[np.void]:
-        """The splits of all trees, with positions in their own tree."""
-        tree = self._tree
-        place = np.zeros(self._feature.size, dtype=np.int32)
-        place[self._order] = np.arange(self._order.size) - self.first_split[tree[self._order]]
-        n_splits = np.diff(self.first_split)
-        place[self.leaves] = np.arange(self.leaves.size) - self.first_leaf[tree[self.leaves]]
-        place[self.leaves] += n_splits[tree[self.leaves]]
+    def splits(self, nodes: NDArray[np.void], points: Vector) -> tuple[NDArray[np.void], Matrix]:
+        """The splits with positions in their own grove, and at those whose feature was split on
+        before the inverse of its factor, ``[quads, 4]``."""
         order, splits = self._order, np.zeros(self._order.size, dtype=_SPLIT)
         for name in ("threshold", "slot", "set"):
             splits[name] = nodes[name][order]
         before = self._before[order]
         splits["ratio"] = self._ratio[order]
         splits["share"] = self._share[order]
-        splits["child"] = place[self._child[order]]
-        splits["before"] = np.where(before >= 0, place[before], -1)
+        splits["child"] = self._place[self._child[order]]
+        splits["before"] = np.where(before >= 0, self._place[before], -1)
         splits["side"] = self._before_side[order]
-        return splits
+        again = np.flatnonzero(before >= 0)
+        quads = self.groves["quads"].astype(np.intp)[self._grove[order[again]]]
+        ends = np.cumsum(quads)
+        splits["inverse"][again] = ends - quads
+        which = np.arange(ends[-1] if ends.size else 0) - np.repeat(ends - quads, quads)
+        points = points.reshape(-1, 4)[np.repeat(quads * (quads - 1) // 2, quads) + which]
+        share = np.repeat(splits["share"][again], quads)[:, None]
+        return splits, 1.0 / (1.0 - points * (1.0 - share))
+
+    def _put(self, there: Integers, level: Integers) -> None:
+        """Give each node its place in its grove."""
+        grove, is_leaf = self._grove, self._feature < 0
+        last = is_leaf[self._child].all(axis=1) & (level > 0)
+        level = np.where(last, 0, level)
+        nodes = there[~is_leaf[there]]
+        keys = (self._before[nodes] >= 0, level[nodes], last[nodes], grove[nodes])
+        self._order = order = nodes[np.lexsort(keys)]
+        self._place = place = np.zeros(grove.size, dtype=np.int32)
+        n_groves = int(grove.max(initial=-1)) + 1
+        self.groves = groves = np.zeros(n_groves, dtype=_GROVE)
+        groves["n_splits"], groves["first_split"] = _counts(grove[order], n_groves)
+        groves["n_inner"] = _counts(grove[order[~last[order]]], n_groves)[0]
+        groves["n_roots"] = _counts(grove[order[self._parent[order] < 0]], n_groves)[0]
+        place[order] = np.arange(order.size) - groves["first_split"][grove[order]]
+        nodes = there[is_leaf[there]]
+        above = self._parent[nodes]
+        keys = (self._side[nodes], place[above], above < 0, grove[nodes])
+        self.leaves = leaves = nodes[np.lexsort(keys)]
+        n_leaves, groves["first_leaf"] = _counts(grove[leaves], n_groves)
+        above = self._parent[leaves]
+        groves["n_shown"] = _counts(grove[leaves[(above >= 0) & ~last[above]]], n_groves)[0]
+        place[leaves] = np.arange(leaves.size) - groves["first_leaf"][grove[leaves]]
+        place[leaves] += groves["n_splits"][grove[leaves]]
 
     def _look_back(self, at: Integers) -> None:
         """Find the last earlier split on the feature of each of these."""
@@ -314,10 +368,21 @@ class _Paths:
             self._share[found] = self._share[split] * self._ratio[split, side]
             at, here = at[~same], above[~same]
 
-    def _by_tree(self, chosen: NDArray[np.bool_]) -> Integers:
-        nodes = np.flatnonzero(chosen & (self._tree >= 0))
-        return nodes[np.argsort(self._tree[nodes], kind="stable")]
 
-    def _firsts(self, order: Integers, n_trees: int) -> NDArray[np.int32]:
-        counts = np.bincount(self._tree[order], minlength=n_trees)
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+def _groves(n_splits: Integers, first_output: NDArray[np.int32], quads: Integers) -> Integers:
+    """The grove of each tree."""
+    groves = np.zeros(n_splits.size, dtype=np.intp)
+    grove, held, kind = -1, 0, (-1, -1)
+    for tree in np.lexsort((quads, first_output)).tolist():
+        its_kind = (int(first_output[tree]), int(quads[tree]))
+        held += int(n_splits[tree])
+        if its_kind != kind or held > _SPLITS_AT_ONCE:
+            grove, held, kind = grove + 1, int(n_splits[tree]), its_kind
+        groves[tree] = grove
+    return groves
+
+
+def _counts(grove: Integers, n_groves: int) -> tuple[Integers, Integers]:
+    """How many there are of each grove, in the order of the groves, and where each begins."""
+    counts = np.bincount(grove, minlength=n_groves)
+    return counts, np.cumsum(counts) - counts
