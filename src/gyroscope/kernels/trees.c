@@ -32,23 +32,58 @@ struct node {
     int32_t child[2]; /* right, left */
 };
 
-/* A split as the paths see it. Its feature may have been split on before, on the way to it. */
-struct split {
-    struct test test;
-    double ratio[2];  /* share of its training rows that each child got: right, left */
-    double share;     /* product of the ratios of earlier splits on the feature, on the way here */
-    int32_t child[2]; /* in its grove */
-    int32_t before;   /* the last earlier split on the feature; -1 if there is none */
-    int32_t side;     /* of that split, on which this one lies */
-    int64_t inverse;  /* if there is one: where the inverse of its factor is */
+/* What the factors of a split are made of, by the side that a row takes: */
+struct way {
+    double rest; /* 1 - share of the training rows on that side */
+    double cold; /* share of those on the other */
 };
 
-/* Trees that are explained as one: of the same outputs and number of quadrature points. Places in
- * it are of splits above others, level by level, the roots first; then of splits above leaves only;
- * then of leaves, in the order of the splits above them. */
+/* A split on a feature that no split above it is on. Positions are in bytes. */
+struct split {
+    struct way way[2]; /* right, left */
+    uint32_t child[3]; /* right, left, right: the other side is the next */
+    uint32_t column;
+};
+
+/* A split on a feature that was split on before. The third way is that of a row that took the other
+ * side there: its factor lies above, whatever it does here. Shares are of all splits on the feature
+ * together, but those of the third way. */
+struct again {
+    struct way way[3];
+    double lost[2];     /* 1 - share of the earlier splits; 0 on the third way */
+    uint32_t child[4];
+    uint32_t column[2]; /* on the third way one that nobody reads */
+    uint32_t inverse[2]; /* of the factor so far; ones on the third way */
+    int32_t before;     /* the last earlier split, and its side on which this one lies */
+    int32_t side;
+};
+
+/* A split above leaves only: what is below it is value - t * gain. */
+struct twig {
+    uint32_t column;
+};
+
+struct twig_again {
+    double lost[2];
+    uint32_t column;
+    uint32_t inverse[2];
+    int32_t before, side;
+};
+
+struct ends {
+    double value, gain;
+};
+
+struct coded {
+    int32_t place, column, set;
+};
+
+/* Trees that are explained as one: of the same outputs and number of quadrature points. */
 struct grove {
-    int32_t first_split, n_roots, n_inner, n_splits, first_leaf;
-    int32_t n_shown; /* leaves of inner splits */
+    int32_t first_test, n_splits, first_coded, n_coded, first_run, n_runs, n_roots;
+    int32_t first_split, first_again, first_twig, n_twigs, first_twig_again, n_twigs_again;
+    int32_t first_ends, first_ends_again;
+    int32_t first_leaf, n_leaves; /* of inner splits */
     int32_t quads;   /* a quarter of the quadrature points, rounded up */
     int32_t first_output;
 };
@@ -62,8 +97,15 @@ struct trees {
     const int32_t *roots;
     const int32_t *first_output; /* of each tree */
     const struct grove *groves;
+    const struct test *tests;
+    const struct coded *coded_splits;
+    const int32_t *runs; /* where each run of splits of one kind ends: first come splits */
     const struct split *splits; /* grove by grove */
-    const double *leaves;       /* values, grove by grove: the first of each leaf, then the second */
+    const struct again *agains;
+    const struct twig *twigs;
+    const struct twig_again *twigs_again;
+    const struct ends *ends, *ends_again; /* first for the first output, then for the second */
+    const double *leaves;
     const quad *inverses;
     const quad *points;         /* Gauss-Legendre on [0, 1]: for k quads from k * (k - 1) / 2 on */
     const quad *weights;
@@ -71,7 +113,7 @@ struct trees {
     const int32_t *coded;       /* columns with splits on codes */
     const double *bases;        /* of each margin */
     int32_t n_outputs, width, n_trees, n_groves, n_leaves, n_coded, n_codes, single;
-    int32_t most_places, most_splits; /* of a grove, places that need memory times its quads */
+    int32_t n_ends, n_ends_again, most_places, most_splits;
 };
 
 #define INLINE static inline __attribute__((always_inline))
@@ -230,155 +272,189 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
     return status;
 }
 
-/* Where the numbers of one grove are worked out: one element, or one row of quads, a place. */
+
+#define AT(TYPE, BASE, BYTES) ((TYPE *)((char *)(BASE) + (BYTES)))
+
 struct scratch {
-    quad *outside; /* product of the factors of all features on the way to a node, but of its own */
-    quad *below;   /* value of the game of the leaves below a node, relative to that product */
-    int8_t *hot;   /* the side of a split that the row takes; 2 if the row does not get so far */
+    quad *nodes; /* of each place: outside, below */
+    const quad *u[2]; 
+    uint8_t *hot;
 };
 
-INLINE void go_down(const struct grove *grove, const struct split *splits, int quads, const quad *u,
-                    const quad *w, const quad *inverses, const struct scratch *s,
-                    const double *seen, const int32_t *codes, const uint8_t *sets, int by_code)
+INLINE void decide(const struct trees *m, const struct grove *g, uint8_t *hot, const double *seen,
+                   const int32_t *codes, int by_code)
 {
-    for (int32_t i = 0; i < grove->n_roots; i++)
+    const struct test *tests = m->tests + g->first_test;
+    for (int32_t i = 0; i < g->n_splits; i++)
+        hot[i] = seen[tests[i].slot] <= tests[i].threshold;
+    if (!by_code)
+        return;
+    const struct coded *coded = m->coded_splits + g->first_coded;
+    for (int32_t i = 0; i < g->n_coded; i++)
+        hot[coded[i].place] = m->sets[coded[i].set + codes[coded[i].column]];
+}
+
+INLINE void go_down(const struct trees *m, const struct grove *g, const struct scratch *s, const quad *w, int quads)
+{
+    const struct split *split = m->splits + g->first_split;
+    const struct again *again = m->agains + g->first_again;
+    const int32_t *ends = m->runs + g->first_run;
+    const quad *u = s->u[0];
+    uint8_t *hots = s->hot;
+    quad *own = s->nodes;
+    for (int32_t i = 0; i < g->n_roots; i++)
         for (int k = 0; k < quads; k++)
-            s->outside[i * quads + k] = w[k];
-    for (int32_t i = 0; i < grove->n_inner; i++) {
-        const struct split *split = &splits[i];
-        int hot = goes_left(&split->test, seen, codes, sets, by_code);
-        quad *own = s->outside + (int64_t)i * quads;
-        quad *taken = s->outside + (int64_t)split->child[hot] * quads;
-        quad *other = s->outside + (int64_t)split->child[!hot] * quads;
-        double p = split->ratio[hot], q = split->ratio[!hot], share = split->share;
-        if (split->before >= 0) {
-            if (s->hot[split->before] != split->side) { /* one factor whatever lies below */
-                s->hot[i] = 2;
+            own[2 * i * quads + k] = w[k];
+    int32_t i = 0;
+    for (int run = 0; run < g->n_runs; run++) {
+        int32_t end = ends[run];
+        if (run & 1)
+            for (; i < end; i++, again++, own += 2 * quads) {
+                int off = hots[again->before] != again->side;
+                int hot = (hots[i] & (off - 1)) | off << 1;
+                hots[i] = (uint8_t)hot;
+                quad *taken = AT(quad, s->nodes, again->child[hot]);
+                quad *other = AT(quad, s->nodes, again->child[hot + 1]);
+                const quad *v = s->u[off];
+                const quad *inverse = AT(const quad, m->inverses, again->inverse[off]);
+                double rest = again->way[hot].rest, cold = again->way[hot].cold;
                 for (int k = 0; k < quads; k++) {
-                    taken[k] = own[k] * p;
-                    other[k] = own[k] * q;
+                    own[k] *= inverse[k];
+                    quad part = own[k] * v[k];
+                    taken[k] = own[k] - part * rest;
+                    other[k] = part * cold;
                 }
-                continue;
             }
-            const quad *inverse = inverses + split->inverse;
-            for (int k = 0; k < quads; k++)
-                own[k] *= inverse[k];
-            p *= share;
-            q *= share;
-        }
-        s->hot[i] = (int8_t)hot;
-        for (int k = 0; k < quads; k++) {
-            quad part = own[k] * u[k];
-            taken[k] = own[k] - part * (1.0 - p);
-            other[k] = part * q;
-        }
-    }
-    for (int32_t i = grove->n_inner; i < grove->n_splits; i++) {
-        const struct split *split = &splits[i];
-        int hot = goes_left(&split->test, seen, codes, sets, by_code);
-        int off = split->before >= 0 && s->hot[split->before] != split->side;
-        s->hot[i] = (int8_t)(off ? 2 : hot);
+        else
+            for (; i < end; i++, split++, own += 2 * quads) {
+                size_t hot = hots[i];
+                quad *taken = AT(quad, s->nodes, split->child[hot]);
+                quad *other = AT(quad, s->nodes, split->child[hot + 1]);
+                double rest = split->way[hot].rest, cold = split->way[hot].cold;
+                for (int k = 0; k < quads; k++) {
+                    quad part = own[k] * u[k];
+                    taken[k] = own[k] - part * rest;
+                    other[k] = part * cold;
+                }
+            }
     }
 }
 
-INLINE void go_up(const struct grove *grove, const struct split *splits, int quads, const quad *u,
-                  const quad *inverses, const struct scratch *s, const double *leaves, quad *phi)
+INLINE void go_up(const struct trees *m, const struct grove *g, const struct scratch *s, int32_t which, quad *phi, int quads)
 {
-    for (int32_t i = 0; i < grove->n_shown; i++)
-        for (int k = 0; k < quads; k++)
-            s->below[(int64_t)(grove->n_splits + i) * quads + k] = (quad){0.0} + leaves[i];
-    leaves -= grove->n_splits;
-    for (int32_t i = grove->n_splits - 1; i >= grove->n_inner; i--) {
-        const struct split *split = &splits[i];
-        int hot = s->hot[i];
-        quad *own = s->below + (int64_t)i * quads;
-        const quad *outside = s->outside + (int64_t)i * quads;
-        if (hot == 2) {
-            double mean = leaves[split->child[0]] * split->ratio[0] + leaves[split->child[1]] * split->ratio[1];
-            for (int k = 0; k < quads; k++)
-                own[k] = (quad){0.0} + mean;
-            continue;
-        }
-        double taken = leaves[split->child[hot]], other = leaves[split->child[!hot]];
-        double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
-        double gain = taken * (1.0 - p) - other * q;
-        quad derivative = {0.0};
-        if (split->before < 0) {
-            for (int k = 0; k < quads; k++) {
-                own[k] = taken - u[k] * gain;
-                derivative += outside[k];
+    const int32_t *ends = m->runs + g->first_run;
+    const quad *u = s->u[0];
+    uint8_t *hots = s->hot;
+    int32_t i = g->n_runs ? ends[g->n_runs - 1] : 0;
+    quad *own = s->nodes + 2 * (int64_t)i * quads;
+    {
+        const struct twig *twig = m->twigs + g->first_twig;
+        const struct ends *e = m->ends + (int64_t)which * m->n_ends + g->first_ends;
+        for (int32_t j = 0; j < g->n_twigs; j++, i++, own += 2 * quads, twig++, e += 2) {
+            size_t hot = hots[i];
+            double value = e[hot].value, gain = e[hot].gain;
+            quad sum = own[0];
+            own[quads] = value - u[0] * gain;
+            for (int k = 1; k < quads; k++) {
+                own[quads + k] = value - u[k] * gain;
+                sum += own[k];
             }
-            derivative *= gain;
-        } else {
-            const quad *inverse = inverses + split->inverse;
-            for (int k = 0; k < quads; k++) {
-                own[k] = (taken - u[k] * gain) * inverse[k];
-                derivative += outside[k] * inverse[k] * (gain - own[k] * (1.0 - share));
-            }
+            *AT(quad, phi, twig->column) += sum * gain;
         }
-        phi[split->test.slot >> 1] += derivative;
     }
-    for (int32_t i = grove->n_inner - 1; i >= 0; i--) {
-        const struct split *split = &splits[i];
-        int hot = s->hot[i];
-        quad *own = s->below + (int64_t)i * quads;
-        const quad *outside = s->outside + (int64_t)i * quads;
-        quad derivative = {0.0};
-        if (hot == 2) {
-            const quad *right = s->below + (int64_t)split->child[0] * quads;
-            const quad *left = s->below + (int64_t)split->child[1] * quads;
+    {
+        const struct twig_again *twig = m->twigs_again + g->first_twig_again;
+        const struct ends *e = m->ends_again + (int64_t)which * m->n_ends_again + g->first_ends_again;
+        for (int32_t j = 0; j < g->n_twigs_again; j++, i++, own += 2 * quads, twig++, e += 3) {
+            int off = hots[twig->before] != twig->side;
+            int hot = (hots[i] & (off - 1)) | off << 1;
+            double value = e[hot].value, gain = e[hot].gain, lost = twig->lost[off];
+            const quad *inverse = AT(const quad, m->inverses, twig->inverse[off]);
+            quad sum;
+            for (int k = 0; k < quads; k++) {
+                quad below = (value - u[k] * gain) * inverse[k];
+                quad part = own[k] * inverse[k] * (gain - below * lost);
+                own[quads + k] = below;
+                sum = k ? sum + part : part;
+            }
+            *AT(quad, phi, twig->column) += sum;
+        }
+    }
+    {
+        const double *leaves = m->leaves + (int64_t)which * m->n_leaves + g->first_leaf;
+        for (int32_t j = 0; j < g->n_leaves; j++, own += 2 * quads)
             for (int k = 0; k < quads; k++)
-                own[k] = right[k] * split->ratio[0] + left[k] * split->ratio[1];
-            continue;
-        }
-        const quad *taken = s->below + (int64_t)split->child[hot] * quads;
-        const quad *other = s->below + (int64_t)split->child[!hot] * quads;
-        double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
-        if (split->before < 0) {
-            for (int k = 0; k < quads; k++) {
-                quad gain = taken[k] * (1.0 - p) - other[k] * q;
-                own[k] = taken[k] - u[k] * gain;
-                derivative += outside[k] * gain;
+                own[quads + k] = (quad){0.0} + leaves[j];
+    }
+    const struct again *again = m->agains + g[1].first_again;
+    const struct split *split = m->splits + g[1].first_split;
+    i = g->n_runs ? ends[g->n_runs - 1] : 0;
+    own = s->nodes + 2 * (int64_t)i * quads;
+    for (int run = g->n_runs - 1; run >= 0; run--) {
+        int32_t first = run ? ends[run - 1] : 0;
+        if (run & 1)
+            while (i > first) {
+                i--, again--, own -= 2 * quads;
+                size_t hot = hots[i], off = hot >> 1;
+                const quad *taken = AT(quad, s->nodes, again->child[hot]) + quads;
+                const quad *other = AT(quad, s->nodes, again->child[hot + 1]) + quads;
+                const quad *v = s->u[off];
+                const quad *inverse = AT(const quad, m->inverses, again->inverse[off]);
+                double rest = again->way[hot].rest, cold = again->way[hot].cold, lost = again->lost[off];
+                quad sum;
+                for (int k = 0; k < quads; k++) {
+                    quad gain = taken[k] * rest - other[k] * cold;
+                    quad below = (taken[k] - v[k] * gain) * inverse[k];
+                    quad part = own[k] * (gain - below * lost);
+                    own[quads + k] = below;
+                    sum = k ? sum + part : part;
+                }
+                *AT(quad, phi, again->column[off]) += sum;
             }
-        } else {
-            const quad *inverse = inverses + split->inverse;
-            for (int k = 0; k < quads; k++) {
-                quad gain = taken[k] * (1.0 - p) - other[k] * q;
-                own[k] = (taken[k] - u[k] * gain) * inverse[k];
-                derivative += outside[k] * (gain - own[k] * (1.0 - share));
+        else
+            while (i > first) {
+                i--, split--, own -= 2 * quads;
+                size_t hot = hots[i];
+                const quad *taken = AT(quad, s->nodes, split->child[hot]) + quads;
+                const quad *other = AT(quad, s->nodes, split->child[hot + 1]) + quads;
+                double rest = split->way[hot].rest, cold = split->way[hot].cold;
+                quad sum;
+                for (int k = 0; k < quads; k++) {
+                    quad gain = taken[k] * rest - other[k] * cold;
+                    quad part = own[k] * gain;
+                    own[quads + k] = taken[k] - u[k] * gain;
+                    sum = k ? sum + part : part;
+                }
+                *AT(quad, phi, split->column) += sum;
             }
-        }
-        phi[split->test.slot >> 1] += derivative;
     }
 }
 
 /* Adds the Shapley values of one grove to those of some rows: of the output that is wanted of each,
  * phi[n][p], or of all, phi[n][outputs][p]; by column, in four parts. */
-INLINE void explain(const struct trees *m, const struct grove *grove, const struct scratch *s,
+INLINE void explain(const struct trees *m, const struct grove *grove, struct scratch *s,
                     int n, int32_t p, const double *seen, const int32_t *codes,
                     const int32_t *wanted, quad *phi, int quads, int by_code)
 {
-    const struct split *splits = m->splits + grove->first_split;
-    const quad *points = m->points + (int64_t)quads * (quads - 1) / 2;
+    s->u[0] = m->points + (int64_t)quads * (quads - 1) / 2;
     const quad *weights = m->weights + (int64_t)quads * (quads - 1) / 2;
     for (int i = 0; i < n; i++) {
         int32_t which = wanted == NULL ? 0 : wanted[i] - grove->first_output;
         int32_t end = wanted == NULL ? m->width : which + 1;
         if (which < 0 || end > m->width)
             continue;
-        go_down(grove, splits, quads, points, weights, m->inverses, s, seen + (int64_t)i * 2 * p,
-                codes + (int64_t)i * p, m->sets, by_code);
+        decide(m, grove, s->hot, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p, by_code);
+        go_down(m, grove, s, weights, quads);
         for (; which < end; which++) {
-            const double *leaves = m->leaves + (int64_t)which * m->n_leaves + grove->first_leaf;
             int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + grove->first_output + which : i;
-            go_up(grove, splits, quads, points, m->inverses, s, leaves, phi + at * p);
+            go_up(m, grove, s, which, phi + at * (p + 1), quads);
         }
     }
 }
 
 /* The usual numbers of quads are unrolled. */
 INLINE void explain_grove(const struct trees *m, const struct grove *grove,
-                          const struct scratch *s, int n, int32_t p, const double *seen,
+                          struct scratch *s, int n, int32_t p, const double *seen,
                           const int32_t *codes, const int32_t *wanted, quad *phi)
 {
 #define EXPLAIN(QUADS)                                                    \
@@ -399,18 +475,18 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
 {
     int block = n < BLOCK ? n : BLOCK, status = 0;
     int64_t places = m->most_places;
-    int64_t per_row = wanted == NULL ? (int64_t)m->n_outputs * p : p;
-    size_t bytes = (size_t)(2 * places + block * per_row) * sizeof(quad)
+    int64_t per_row = wanted == NULL ? (int64_t)m->n_outputs : 1;
+    size_t bytes = (size_t)(2 * places + block * per_row * (p + 1)) * sizeof(quad)
                    + (size_t)((int64_t)block * p) * (2 * sizeof(double) + sizeof(int32_t))
                    + (size_t)m->most_splits;
-    quad *memory = aligned_alloc(sizeof(quad), (bytes / sizeof(quad) + 1) * sizeof(quad));
+    quad *memory = aligned_alloc(64, (bytes / 64 + 1) * 64);
     if (memory == NULL)
         return 2;
-    struct scratch s = {.outside = memory, .below = memory + places};
-    quad *phi = s.below + places;
-    double *seen = (double *)(phi + block * per_row);
+    struct scratch s = {.nodes = memory, .u = {NULL, m->inverses}};
+    quad *phi = memory + 2 * places;
+    double *seen = (double *)(phi + block * per_row * (p + 1));
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
-    s.hot = (int8_t *)(codes + (int64_t)block * p);
+    s.hot = (uint8_t *)(codes + (int64_t)block * p);
     for (int32_t first = 0; first < n && !status; first += block) {
         int taken = n - first < block ? n - first : block;
         for (int i = 0; i < taken && !status; i++)
@@ -418,13 +494,18 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
                          codes + (int64_t)i * p);
         if (status)
             break;
-        for (int64_t j = 0; j < taken * per_row; j++)
+        for (int64_t j = 0; j < taken * per_row * (p + 1); j++)
             phi[j] = (quad){0.0};
         for (int32_t grove = 0; grove < m->n_groves; grove++)
             explain_grove(m, &m->groves[grove], &s, taken, p, seen, codes,
                           wanted == NULL ? NULL : wanted + first, phi);
-        for (int64_t j = 0; j < taken * per_row; j++)
-            values[first * per_row + j] = (phi[j][0] + phi[j][1]) + (phi[j][2] + phi[j][3]);
+        double *out = values + first * per_row * p;
+        const quad *parts = phi;
+        for (int64_t i = 0; i < taken * per_row; i++, parts++) /* the first is nobody's */
+            for (int32_t j = 0; j < p; j++) {
+                quad part = *++parts;
+                *out++ = (part[0] + part[1]) + (part[2] + part[3]);
+            }
     }
     free(memory);
     return status;

@@ -17,41 +17,57 @@ Integers = NDArray[np.intp]
 
 _ROWS_AT_ONCE = 1 << 12  # handed over as one copy
 _FLOAT64 = np.dtype(np.float64)
-_SPLITS_AT_ONCE = 120  # of trees that are explained as one: with all they need in the nearest cache
+_SPLITS_AT_ONCE = 160  # of trees that are explained as one: with all they need in the nearest cache
 _LEAST_COVER = 1e-100  # of a split that no training row came to
 _at: Any = ctypes.c_char.from_buffer  # where an array has its numbers
 _CODE, _MEMORY = 1, 2  # what the kernels return if all is not well
 
 _TEST: list[tuple[str, Any]] = [("threshold", "f8"), ("slot", "i4"), ("set", "i4")]
 _NODE = np.dtype([*_TEST, ("child", "i4", 2)], align=True)
-_SPLIT = np.dtype(
+_WAY = np.dtype([("rest", "f8"), ("cold", "f8")])
+_SPLIT = np.dtype([("way", _WAY, 2), ("child", "u4", 3), ("column", "u4")])
+_AGAIN = np.dtype(
     [
-        *_TEST,
-        ("ratio", "f8", 2),
-        ("share", "f8"),
-        ("child", "i4", 2),
+        ("way", _WAY, 3),
+        ("lost", "f8", 2),
+        ("child", "u4", 4),
+        ("column", "u4", 2),
+        ("inverse", "u4", 2),
         ("before", "i4"),
         ("side", "i4"),
-        ("inverse", "i8"),
+    ]
+)
+_TWIG = np.dtype([("column", "u4")])
+_TWIG_AGAIN = np.dtype(
+    [
+        ("lost", "f8", 2),
+        ("column", "u4"),
+        ("inverse", "u4", 2),
+        ("before", "i4"),
+        ("side", "i4"),
     ],
     align=True,
 )
+_CODED = np.dtype([("place", "i4"), ("column", "i4"), ("set", "i4")])
 _GROVE = np.dtype(
     [
         (name, "i4")
         for name in (
-            *("first_split", "n_roots", "n_inner", "n_splits", "first_leaf", "n_shown"),
+            *("first_test", "n_splits", "first_coded", "n_coded", "first_run", "n_runs", "n_roots"),
+            *("first_split", "first_again", "first_twig", "n_twigs", "first_twig_again"),
+            *("n_twigs_again", "first_ends", "first_ends_again", "first_leaf", "n_leaves"),
             *("quads", "first_output"),
         )
     ]
 )
 _ARRAYS = (
-    *("nodes", "values", "roots", "first_output", "groves", "splits", "leaves"),
+    *("nodes", "values", "roots", "first_output", "groves", "tests", "coded_splits", "runs"),
+    *("splits", "agains", "twigs", "twigs_again", "ends", "ends_again", "leaves"),
     *("inverses", "points", "weights", "sets", "coded", "bases"),
 )
 _NUMBERS = (
     *("n_outputs", "width", "n_trees", "n_groves", "n_leaves", "n_coded", "n_codes", "single"),
-    *("most_places", "most_splits"),
+    *("n_ends", "n_ends_again", "most_places", "most_splits"),
 )
 
 
@@ -117,20 +133,16 @@ class CompiledTrees:
         first = np.zeros(roots.size, dtype=np.int32) if first_output is None else first_output
         paths = _Paths(feature, nodes["child"], cover, roots, first)
         values = np.require(value.reshape(feature.size, -1), np.float64, ("C", "A"))
-        leaves = np.ascontiguousarray(values[paths.leaves].T)
-        self.expected = _expected(leaves, paths, bases.size).reshape(self._outputs)[()]
-        groves = paths.groves
-        points, weights = _quadrature(int(groves["quads"].max(initial=1)))
-        splits, inverses = paths.splits(nodes, points)
+        self.expected = paths.expected(values, bases.size).reshape(self._outputs)[()]
+        g = paths.groves
+        points, weights = _quadrature(int(g["quads"].max(initial=1)))
+        laid = paths.laid_out(nodes, values, points)
         self._arrays = {  # kept alive: the kernels only hold their addresses
             "nodes": nodes,
             "values": values,
             "roots": np.require(roots, np.int32, ("C", "A")),
             "first_output": np.require(first, np.int32, ("C", "A")),
-            "groves": groves,
-            "splits": splits,
-            "leaves": leaves,
-            "inverses": inverses,
+            **laid,
             "points": points,
             "weights": weights,
             "sets": sets,
@@ -142,15 +154,15 @@ class CompiledTrees:
             n_outputs=bases.size,
             width=values.shape[1],
             n_trees=roots.size,
-            n_groves=groves.size,
-            n_leaves=paths.leaves.size,
+            n_groves=g.size - 1,
+            n_leaves=laid["leaves"].shape[1],
             n_coded=self._arrays["coded"].size,
             n_codes=sets.shape[1] - 1,
             single=single,
-            most_places=int(
-                ((groves["n_splits"] + groves["n_shown"]) * groves["quads"]).max(initial=0)
-            ),
-            most_splits=int(groves["n_splits"].max(initial=0)),
+            n_ends=2 * laid["twigs"].size,
+            n_ends_again=3 * laid["twigs_again"].size,
+            most_places=int(((g["n_splits"] + g["n_leaves"]) * g["quads"]).max(initial=0)),
+            most_splits=int(g["n_splits"].max(initial=0)),
         )
         compiled_library = library()
         assert compiled_library is not None  # the caller has asked
@@ -246,15 +258,6 @@ def _quadrature(most_quads: int) -> tuple[Vector, Vector]:
     return points, np.concatenate([weights / 2 for _, weights in rules])
 
 
-def _expected(leaves: Matrix, paths: _Paths, n_outputs: int) -> Vector:
-    """float64[outputs]: the mean of the values ``float64[width, leaves]`` by the rows there."""
-    expected, first = np.zeros(n_outputs), paths.first_output
-    for k in np.unique(first).tolist():
-        there = first == k
-        expected[k : k + len(leaves)] += leaves[:, there] @ paths.reach[paths.leaves[there]]
-    return expected
-
-
 class _Paths:
     """What the way to each node says of it, worked out level by level, and where it is put.
 
@@ -284,18 +287,19 @@ class _Paths:
         tree[roots] = np.arange(roots.size)
         self.reach = np.zeros(n)  # share of the training rows of the tree that came to the node
         self.reach[roots] = 1.0
-        level = np.zeros(n, dtype=np.intp)
+        level, phase = np.zeros((2, n), dtype=np.intp)
         distinct = np.zeros(n, dtype=np.intp)  # features split on above the node
         at = roots.astype(np.intp)
         while (at := at[feature[at] >= 0]).size:
             self._look_back(at)
             met = self._before[at] >= 0
+            phase[at] += phase[at] % 2 != met
             for side in (0, 1):
                 below = child[at, side]
                 self._parent[below], self._side[below] = at, side
                 tree[below] = tree[at]
                 self.reach[below] = self.reach[at] * self._ratio[at, side]
-                level[below] = level[at] + 1
+                level[below], phase[below] = level[at] + 1, phase[at]
                 distinct[below] = distinct[at] + ~met
             at = child[at].astype(np.intp).ravel()
         there = np.flatnonzero(tree >= 0)
@@ -305,54 +309,136 @@ class _Paths:
         quads = np.maximum(1, -(-most // 8))  # of points, ceil(d / 2) suffice
         of_tree = _groves(n_splits, first_output, quads)
         self._grove = np.where(tree >= 0, of_tree[tree], -1)
-        self._put(there, level)
-        self.first_output = first_output[tree[self.leaves]]
+        self._first_output = first_output
+        self._tree = tree
+        self.groves = np.zeros(int(of_tree.max(initial=-1)) + 2, dtype=_GROVE)
         self.groves["quads"][of_tree] = quads
         self.groves["first_output"][of_tree] = first_output
+        self._put(there, level, phase)
 
-    def splits(self, nodes: NDArray[np.void], points: Vector) -> tuple[NDArray[np.void], Matrix]:
-        """The splits with positions in their own grove, and at those whose feature was split on
-        before the inverse of its factor, ``[quads, 4]``."""
-        order, splits = self._order, np.zeros(self._order.size, dtype=_SPLIT)
+    def expected(self, values: Matrix, n_outputs: int) -> Vector:
+        expected = np.zeros(n_outputs)
+        leaves = np.flatnonzero((self._tree >= 0) & (self._feature < 0))
+        first = self._first_output[self._tree[leaves]]
+        for k in np.unique(first).tolist():
+            there = leaves[first == k]
+            expected[k : k + values.shape[1]] += self.reach[there] @ values[there]
+        return expected
+
+    def laid_out(
+        self, nodes: NDArray[np.void], values: Matrix, points: Vector
+    ) -> dict[str, NDArray[Any]]:
+        split, again, twig, twig_again = self._kinds
+        unit = 64 * self.groves["quads"].astype(np.int64)[self._grove]
+        position = self._place * unit
+        column = 32 * (self._feature + 1)
+        splits = np.zeros(split.size, dtype=_SPLIT)
+        ways = self._ways(self._order)
+        right, left = position[self._child].T
+        which = np.zeros(self._feature.size, dtype=np.intp)
+        which[self._order] = np.arange(self._order.size)
+        splits["way"] = ways[which[split], :2]
+        splits["child"] = np.column_stack([right, left, right])[split]
+        splits["column"] = column[split]
+        inverse, inverses = self._inverses(np.concatenate([again, twig_again]), points)
+        agains = np.zeros(again.size, dtype=_AGAIN)
+        agains["way"] = ways[which[again]]
+        agains["child"] = np.column_stack([right, left, right, left])[again]
+        agains["column"][:, 0] = column[again]
+        agains["inverse"][:, 0] = inverse[: again.size]
+        twigs = np.zeros(twig.size, dtype=_TWIG)
+        twigs["column"] = column[twig]
+        twigs_again = np.zeros(twig_again.size, dtype=_TWIG_AGAIN)
+        twigs_again["column"] = column[twig_again]
+        twigs_again["inverse"][:, 0] = inverse[again.size :]
+        for records, of in ((agains, again), (twigs_again, twig_again)):
+            records["lost"][:, 0] = 1.0 - self._share[of]
+            records["before"] = self._place[self._before[of]]
+            records["side"] = self._before_side[of]
+        coded = self._order[nodes["set"][self._order] > 0]
+        coded_splits = np.zeros(coded.size, dtype=_CODED)
+        coded_splits["place"] = self._place[coded]
+        coded_splits["column"] = self._feature[coded]
+        coded_splits["set"] = nodes["set"][coded]
+        n_groves = self.groves.size
+        self.groves["n_coded"], self.groves["first_coded"] = _counts(self._grove[coded], n_groves)
+        tests = np.zeros(self._order.size, dtype=np.dtype(_TEST))
         for name in ("threshold", "slot", "set"):
-            splits[name] = nodes[name][order]
-        before = self._before[order]
-        splits["ratio"] = self._ratio[order]
-        splits["share"] = self._share[order]
-        splits["child"] = self._place[self._child[order]]
-        splits["before"] = np.where(before >= 0, self._place[before], -1)
-        splits["side"] = self._before_side[order]
-        again = np.flatnonzero(before >= 0)
-        quads = self.groves["quads"].astype(np.intp)[self._grove[order[again]]]
+            tests[name] = nodes[name][self._order]
+        return {
+            "groves": self.groves,
+            "tests": tests,
+            "coded_splits": coded_splits,
+            "runs": self._runs,
+            "splits": splits,
+            "agains": agains,
+            "twigs": twigs,
+            "twigs_again": twigs_again,
+            "ends": self._ends(twig, ways[which[twig]], values)[:, :, :2].copy(),
+            "ends_again": self._ends(twig_again, ways[which[twig_again]], values),
+            "leaves": np.ascontiguousarray(values[self._leaves].T),
+            "inverses": inverses,
+        }
+
+    def _ends(self, twigs, ways, values):
+        right, left = (values[self._child[twigs, side]].T for side in (0, 1))
+        ends = np.zeros((values.shape[1], twigs.size, 3, 2))
+        ends[:, :, 0, 0], ends[:, :, 1, 0] = right, left
+        ends[:, :, 0, 1] = right * ways["rest"][:, 0] - left * ways["cold"][:, 0]
+        ends[:, :, 1, 1] = left * ways["rest"][:, 1] - right * ways["cold"][:, 1]
+        ratio = self._ratio[twigs]
+        ends[:, :, 2, 0] = right * ratio[:, 0] + left * ratio[:, 1]
+        return ends
+
+    def _ways(self, splits: Integers) -> NDArray[np.void]:
+        ways = np.zeros((splits.size, 3), dtype=_WAY)
+        ratio = self._ratio[splits]
+        share = ratio * self._share[splits, None]
+        ways["rest"][:, :2], ways["cold"][:, :2] = 1.0 - share, share[:, ::-1]
+        ways["rest"][:, 2], ways["cold"][:, 2] = 1.0 - ratio[:, 0], ratio[:, 1]
+        return ways
+
+    def _inverses(self, splits: Integers, points: Vector) -> tuple[Integers, Matrix]:
+        """Where the inverse of the factor of each is, in bytes, and all, ``[quads, 4]``; the
+        first are ones."""
+        quads = self.groves["quads"].astype(np.intp)[self._grove[splits]]
+        most = int(self.groves["quads"].max(initial=1))
         ends = np.cumsum(quads)
-        splits["inverse"][again] = ends - quads
         which = np.arange(ends[-1] if ends.size else 0) - np.repeat(ends - quads, quads)
         points = points.reshape(-1, 4)[np.repeat(quads * (quads - 1) // 2, quads) + which]
-        share = np.repeat(splits["share"][again], quads)[:, None]
-        return splits, 1.0 / (1.0 - points * (1.0 - share))
+        share = np.repeat(self._share[splits], quads)[:, None]
+        inverses = np.concatenate([np.ones((most, 4)), 1.0 / (1.0 - points * (1.0 - share))])
+        return 32 * (most + ends - quads), inverses
 
-    def _put(self, there: Integers, level: Integers) -> None:
+    def _put(self, there: Integers, level: Integers, phase: Integers) -> None:
         """Give each node its place in its grove."""
-        grove, is_leaf = self._grove, self._feature < 0
+        grove, is_leaf, again = self._grove, self._feature < 0, self._before >= 0
         last = is_leaf[self._child].all(axis=1) & (level > 0)
-        level = np.where(last, 0, level)
+        level, phase = np.where(last, 0, level), np.where(last, again, phase)
         nodes = there[~is_leaf[there]]
-        keys = (self._before[nodes] >= 0, level[nodes], last[nodes], grove[nodes])
+        keys = (level[nodes], phase[nodes], last[nodes], grove[nodes])
         self._order = order = nodes[np.lexsort(keys)]
-        self._place = place = np.zeros(grove.size, dtype=np.int32)
-        n_groves = int(grove.max(initial=-1)) + 1
-        self.groves = groves = np.zeros(n_groves, dtype=_GROVE)
-        groves["n_splits"], groves["first_split"] = _counts(grove[order], n_groves)
-        groves["n_inner"] = _counts(grove[order[~last[order]]], n_groves)[0]
+        self._place = place = np.zeros(grove.size, dtype=np.int64)
+        groves, n_groves = self.groves, self.groves.size
+        groves["n_splits"], groves["first_test"] = _counts(grove[order], n_groves)
+        place[order] = np.arange(order.size) - groves["first_test"][grove[order]]
+        inner, twigs = order[~last[order]], order[last[order]]
+        self._kinds = inner[~again[inner]], inner[again[inner]], twigs[~again[twigs]], twigs[again[twigs]]
+        n_of_kind = [_counts(grove[kind], n_groves) for kind in self._kinds]
+        groves["first_split"], groves["first_again"] = n_of_kind[0][1], n_of_kind[1][1]
+        groves["n_twigs"], groves["first_twig"] = n_of_kind[2]
+        groves["n_twigs_again"], groves["first_twig_again"] = n_of_kind[3]
+        groves["first_ends"] = 2 * groves["first_twig"]
+        groves["first_ends_again"] = 3 * groves["first_twig_again"]
         groves["n_roots"] = _counts(grove[order[self._parent[order] < 0]], n_groves)[0]
-        place[order] = np.arange(order.size) - groves["first_split"][grove[order]]
-        nodes = there[is_leaf[there]]
-        above = self._parent[nodes]
-        keys = (self._side[nodes], place[above], above < 0, grove[nodes])
-        self.leaves = leaves = nodes[np.lexsort(keys)]
-        n_leaves, groves["first_leaf"] = _counts(grove[leaves], n_groves)
-        above = self._parent[leaves]
-        groves["n_shown"] = _counts(grove[leaves[(above >= 0) & ~last[above]]], n_groves)[0]
+        run = np.column_stack([grove[inner], phase[inner]])
+        ends = np.flatnonzero((run[1:] != run[:-1]).any(axis=1))
+        ends = inner[np.append(ends, inner.size - 1)] if inner.size else inner
+        self._runs = (place[ends] + 1).astype(np.int32)
+        groves["n_runs"], groves["first_run"] = _counts(grove[ends], n_groves)
+        leaves = self._child[inner].ravel()
+        leaves = self._leaves = leaves[is_leaf[leaves]]
+        groves["n_leaves"], groves["first_leaf"] = _counts(grove[leaves], n_groves)
         place[leaves] = np.arange(leaves.size) - groves["first_leaf"][grove[leaves]]
         place[leaves] += groves["n_splits"][grove[leaves]]
 
