@@ -15,6 +15,7 @@
 
 #define LANES 8  /* walks at once: each waits for its own loads */
 #define BLOCK 64 /* rows that share the loads of a tree; a multiple of LANES */
+#define CACHE_LINE 64
 
 /* Four numbers, wherever they lie. */
 typedef double quad __attribute__((vector_size(32), aligned(8)));
@@ -32,58 +33,65 @@ struct node {
     int32_t child[2]; /* right, left */
 };
 
-/* What the factors of a split are made of, by the side that a row takes: */
+/* What the factors of a split are made of, by the side that a row takes. Shares are of training
+ * rows, of all splits on the feature on the way here together. */
 struct way {
-    double rest; /* 1 - share of the training rows on that side */
-    double cold; /* share of those on the other */
+    double rest; /* 1 - the share of that side */
+    double cold; /* the share of the other */
 };
 
-/* A split on a feature that no split above it is on. Positions are in bytes. */
+/* Shapley values are worked out tree by tree; several that are for the same outputs, and need as
+ * many quadrature points, are a grove and count as one tree. A processor waits less if neighbours
+ * have nothing to do with one another, and nothing that a row decides should be a branch. So
+ * splits are put by kind: first those above other splits, level by level, and within a level as
+ * long as possible only splits, or only splits ``again``; then those above leaves only: twigs, and
+ * twigs again. The leaves of the first follow. Positions and columns are in bytes. */
+
+/* A split on a feature that is new on the way. */
 struct split {
     struct way way[2]; /* right, left */
-    uint32_t child[3]; /* right, left, right: the other side is the next */
+    uint32_t child[3]; /* right, left, right: the other one of each is the next */
     uint32_t column;
 };
 
-/* A split on a feature that was split on before. The third way is that of a row that took the other
- * side there: its factor lies above, whatever it does here. Shares are of all splits on the feature
- * together, but those of the third way. */
+/* A split on a feature that was split on before. Its third way is that of a row that took the
+ * other side there, and has that factor whatever it does here: shares are of this split alone. */
 struct again {
     struct way way[3];
-    double lost[2];     /* 1 - share of the earlier splits; 0 on the third way */
+    double lost[2];      /* 1 - the share of the earlier splits; 0 on the third way */
+    uint32_t inverse[2]; /* of the factor of these; ones on the third way */
+    int32_t before;      /* the last one, and its side that leads here */
+    int32_t side;
     uint32_t child[4];
     uint32_t column[2]; /* on the third way one that nobody reads */
-    uint32_t inverse[2]; /* of the factor so far; ones on the third way */
-    int32_t before;     /* the last earlier split, and its side on which this one lies */
-    int32_t side;
 };
 
-/* A split above leaves only: what is below it is value - t * gain. */
+/* A split above leaves only. */
 struct twig {
     uint32_t column;
 };
 
 struct twig_again {
     double lost[2];
-    uint32_t column;
     uint32_t inverse[2];
     int32_t before, side;
+    uint32_t column;
 };
 
-struct ends {
+/* What is below a twig, by way: value - (1 - t) gain. */
+struct end {
     double value, gain;
 };
 
+/* A split on codes. */
 struct coded {
     int32_t place, column, set;
 };
 
-/* Trees that are explained as one: of the same outputs and number of quadrature points. */
+/* Where the first of each lies; the grove that follows says where they end. */
 struct grove {
-    int32_t first_test, n_splits, first_coded, n_coded, first_run, n_runs, n_roots;
-    int32_t first_split, first_again, first_twig, n_twigs, first_twig_again, n_twigs_again;
-    int32_t first_ends, first_ends_again;
-    int32_t first_leaf, n_leaves; /* of inner splits */
+    int32_t tests, coded, runs, splits, agains, twigs, twigs_again, leaves;
+    int32_t n_roots; /* these come first */
     int32_t quads;   /* a quarter of the quadrature points, rounded up */
     int32_t first_output;
 };
@@ -97,23 +105,23 @@ struct trees {
     const int32_t *roots;
     const int32_t *first_output; /* of each tree */
     const struct grove *groves;
-    const struct test *tests;
+    const struct test *tests; /* of all splits, grove by grove, as are all that follow */
     const struct coded *coded_splits;
-    const int32_t *runs; /* where each run of splits of one kind ends: first come splits */
-    const struct split *splits; /* grove by grove */
+    const int32_t *runs; /* the place where each ends: of splits, of those again, of splits ... */
+    const struct split *splits;
     const struct again *agains;
     const struct twig *twigs;
     const struct twig_again *twigs_again;
-    const struct ends *ends, *ends_again; /* first for the first output, then for the second */
-    const double *leaves;
+    const struct end *ends, *ends_again; /* of twigs, two and three each, output by output */
+    const double *leaves;                /* of splits above other splits; output by output */
     const quad *inverses;
-    const quad *points;         /* Gauss-Legendre on [0, 1]: for k quads from k * (k - 1) / 2 on */
+    const quad *points; /* Gauss-Legendre on [0, 1]: for k quads from k * (k - 1) / 2 on */
     const quad *weights;
     const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
     const int32_t *coded;       /* columns with splits on codes */
     const double *bases;        /* of each margin */
-    int32_t n_outputs, width, n_trees, n_groves, n_leaves, n_coded, n_codes, single;
-    int32_t n_ends, n_ends_again, most_places, most_splits;
+    int32_t n_outputs, width, n_trees, n_groves, n_coded, n_codes, single;
+    int32_t most_places, most_splits; /* of a grove, places times its quads */
 };
 
 #define INLINE static inline __attribute__((always_inline))
@@ -272,190 +280,216 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
     return status;
 }
 
-
-#define AT(TYPE, BASE, BYTES) ((TYPE *)((char *)(BASE) + (BYTES)))
-
+/* Where the numbers of one grove are worked out. Each place has two rows of quads:
+ * - the product of the factors of all features on the way to it, but of its own split; times the
+ *   weights;
+ * - the value of the game of the leaves below, relative to that product. */
 struct scratch {
-    quad *nodes; /* of each place: outside, below */
-    const quad *u[2]; 
-    uint8_t *hot;
+    quad *places;
+    const quad *u[2]; /* 1 - t at the points; on the third way 1 */
+    uint8_t *ways;    /* which each split goes: right, left, or away from both */
 };
 
-INLINE void decide(const struct trees *m, const struct grove *g, uint8_t *hot, const double *seen,
-                   const int32_t *codes, int by_code)
+#define AT(BASE, BYTES) ((quad *)((char *)(BASE) + (BYTES)))
+
+/* The Shapley values of one grove, in two passes.
+ *
+ * For each distinct feature j on the path to a leaf let o_j in {0, 1} say whether the row follows
+ * the path on j, and p_j be the product of the ratios of j's splits. The path-dependent game of
+ * Lundberg et al. (2020), Nature Machine Intelligence 2, has the multilinear extension
+ *     v * prod_j f_j,   f_j = p_j + t (o_j - p_j),
+ * summed over leaves, and by Owen (1972), Management Science 18, the Shapley value of j is the
+ * integral over t in [0, 1] of its derivative along j, a polynomial: quadrature is exact.
+ *
+ * Let p be the share of the side that the row takes of a split on j, if it took the sides of the
+ * earlier ones too, and q that of the other; A and B the values below, R the product of the factors
+ * of all other features, u = 1 - t. The factors are 1 - u (1 - p) and u q. The derivative is R times
+ * gain = (1 - p) A - q B without the earlier splits on j, and A - u gain the value here; for the
+ * earlier ones the same leaves were counted with the factor 1 - u (1 - share), which is taken back.
+ *
+ * The pass down is one for all classes that share the splits; the pass up is for one of them.
+ */
+
+INLINE void decide(const struct trees *m, const struct grove *grove, uint8_t *ways,
+                   const double *seen, const int32_t *codes, int by_code)
 {
-    const struct test *tests = m->tests + g->first_test;
-    for (int32_t i = 0; i < g->n_splits; i++)
-        hot[i] = seen[tests[i].slot] <= tests[i].threshold;
+    const struct test *tests = m->tests + grove->tests;
+    int32_t n = grove[1].tests - grove->tests;
+    for (int32_t i = 0; i < n; i++)
+        ways[i] = seen[tests[i].slot] <= tests[i].threshold;
     if (!by_code)
         return;
-    const struct coded *coded = m->coded_splits + g->first_coded;
-    for (int32_t i = 0; i < g->n_coded; i++)
-        hot[coded[i].place] = m->sets[coded[i].set + codes[coded[i].column]];
+    const struct coded *end = m->coded_splits + grove[1].coded;
+    for (const struct coded *coded = m->coded_splits + grove->coded; coded < end; coded++)
+        ways[coded->place] = m->sets[coded->set + codes[coded->column]];
 }
 
-INLINE void go_down(const struct trees *m, const struct grove *g, const struct scratch *s, const quad *w, int quads)
+/* Whether a row took the other side at the split before. */
+#define IS_OFF(SPLIT) (ways[(SPLIT)->before] != (SPLIT)->side)
+/* 2 if so, or else the side taken here. */
+#define WAY(SIDE, OFF) (((SIDE) & ((OFF) - 1)) | (OFF) << 1)
+
+INLINE void go_down(const struct trees *m, const struct grove *grove, const struct scratch *s,
+                    const quad *weights, int quads)
 {
-    const struct split *split = m->splits + g->first_split;
-    const struct again *again = m->agains + g->first_again;
-    const int32_t *ends = m->runs + g->first_run;
+    const struct split *split = m->splits + grove->splits;
+    const struct again *again = m->agains + grove->agains;
+    const int32_t *end = m->runs + grove->runs, *last = m->runs + grove[1].runs;
     const quad *u = s->u[0];
-    uint8_t *hots = s->hot;
-    quad *own = s->nodes;
-    for (int32_t i = 0; i < g->n_roots; i++)
+    uint8_t *ways = s->ways;
+    quad *own = s->places;
+    for (int32_t i = 0; i < grove->n_roots; i++)
         for (int k = 0; k < quads; k++)
-            own[2 * i * quads + k] = w[k];
-    int32_t i = 0;
-    for (int run = 0; run < g->n_runs; run++) {
-        int32_t end = ends[run];
-        if (run & 1)
-            for (; i < end; i++, again++, own += 2 * quads) {
-                int off = hots[again->before] != again->side;
-                int hot = (hots[i] & (off - 1)) | off << 1;
-                hots[i] = (uint8_t)hot;
-                quad *taken = AT(quad, s->nodes, again->child[hot]);
-                quad *other = AT(quad, s->nodes, again->child[hot + 1]);
-                const quad *v = s->u[off];
-                const quad *inverse = AT(const quad, m->inverses, again->inverse[off]);
-                double rest = again->way[hot].rest, cold = again->way[hot].cold;
-                for (int k = 0; k < quads; k++) {
-                    own[k] *= inverse[k];
-                    quad part = own[k] * v[k];
-                    taken[k] = own[k] - part * rest;
-                    other[k] = part * cold;
-                }
+            own[2 * (int64_t)i * quads + k] = weights[k];
+    for (int32_t i = 0; end < last; end++) { /* a run of splits */
+        for (; i < *end; i++, split++, own += 2 * quads) {
+            size_t way = ways[i];
+            quad *taken = AT(s->places, split->child[way]);
+            quad *other = AT(s->places, split->child[way + 1]);
+            double rest = split->way[way].rest, cold = split->way[way].cold;
+            for (int k = 0; k < quads; k++) {
+                quad part = own[k] * u[k];
+                taken[k] = own[k] - part * rest;
+                other[k] = part * cold;
             }
-        else
-            for (; i < end; i++, split++, own += 2 * quads) {
-                size_t hot = hots[i];
-                quad *taken = AT(quad, s->nodes, split->child[hot]);
-                quad *other = AT(quad, s->nodes, split->child[hot + 1]);
-                double rest = split->way[hot].rest, cold = split->way[hot].cold;
-                for (int k = 0; k < quads; k++) {
-                    quad part = own[k] * u[k];
-                    taken[k] = own[k] - part * rest;
-                    other[k] = part * cold;
-                }
+        }
+        if (++end == last)
+            break;
+        for (; i < *end; i++, again++, own += 2 * quads) { /* and one of those again */
+            int off = IS_OFF(again), way = WAY(ways[i], off);
+            const quad *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
+            quad *taken = AT(s->places, again->child[way]);
+            quad *other = AT(s->places, again->child[way + 1]);
+            double rest = again->way[way].rest, cold = again->way[way].cold;
+            ways[i] = (uint8_t)way;
+            for (int k = 0; k < quads; k++) {
+                own[k] *= inverse[k];
+                quad part = own[k] * v[k];
+                taken[k] = own[k] - part * rest;
+                other[k] = part * cold;
             }
+        }
     }
 }
 
-INLINE void go_up(const struct trees *m, const struct grove *g, const struct scratch *s, int32_t which, quad *phi, int quads)
+/* Sums over the points are begun with the first, not with nought. */
+#define ADD(SUM, PART, K) SUM = (K) == 0 ? (PART) : (SUM) + (PART)
+
+/* The twigs and leaves, whose numbers are those of one output. */
+INLINE void go_up_from_ends(const struct trees *m, const struct grove *grove,
+                            const struct scratch *s, int32_t which, quad *phi, int quads)
 {
-    const int32_t *ends = m->runs + g->first_run;
+    const struct grove *last = m->groves + m->n_groves;
+    const struct twig *twig = m->twigs + grove->twigs, *twigs = m->twigs + grove[1].twigs;
+    const struct twig_again *again = m->twigs_again + grove->twigs_again;
+    const struct twig_again *agains = m->twigs_again + grove[1].twigs_again;
+    const struct end *end = m->ends + 2 * ((int64_t)which * last->twigs + grove->twigs);
+    const double *leaf = m->leaves + (int64_t)which * last->leaves + grove->leaves;
+    const double *leaves = leaf + (grove[1].leaves - grove->leaves);
     const quad *u = s->u[0];
-    uint8_t *hots = s->hot;
-    int32_t i = g->n_runs ? ends[g->n_runs - 1] : 0;
-    quad *own = s->nodes + 2 * (int64_t)i * quads;
-    {
-        const struct twig *twig = m->twigs + g->first_twig;
-        const struct ends *e = m->ends + (int64_t)which * m->n_ends + g->first_ends;
-        for (int32_t j = 0; j < g->n_twigs; j++, i++, own += 2 * quads, twig++, e += 2) {
-            size_t hot = hots[i];
-            double value = e[hot].value, gain = e[hot].gain;
-            quad sum = own[0];
-            own[quads] = value - u[0] * gain;
-            for (int k = 1; k < quads; k++) {
-                own[quads + k] = value - u[k] * gain;
-                sum += own[k];
-            }
-            *AT(quad, phi, twig->column) += sum * gain;
+    int64_t n = grove[1].tests - grove->tests;
+    const uint8_t *ways = s->ways, *side = ways + (n - (twigs - twig) - (agains - again));
+    quad *own = s->places + 2 * quads * (side - ways);
+    for (; twig < twigs; twig++, side++, end += 2, own += 2 * quads) {
+        double value = end[*side].value, gain = end[*side].gain;
+        quad sum = own[0];
+        for (int k = 0; k < quads; k++) {
+            ADD(sum, own[k], k);
+            own[quads + k] = value - u[k] * gain;
         }
+        *AT(phi, twig->column) += sum * gain;
     }
-    {
-        const struct twig_again *twig = m->twigs_again + g->first_twig_again;
-        const struct ends *e = m->ends_again + (int64_t)which * m->n_ends_again + g->first_ends_again;
-        for (int32_t j = 0; j < g->n_twigs_again; j++, i++, own += 2 * quads, twig++, e += 3) {
-            int off = hots[twig->before] != twig->side;
-            int hot = (hots[i] & (off - 1)) | off << 1;
-            double value = e[hot].value, gain = e[hot].gain, lost = twig->lost[off];
-            const quad *inverse = AT(const quad, m->inverses, twig->inverse[off]);
-            quad sum;
-            for (int k = 0; k < quads; k++) {
-                quad below = (value - u[k] * gain) * inverse[k];
-                quad part = own[k] * inverse[k] * (gain - below * lost);
-                own[quads + k] = below;
-                sum = k ? sum + part : part;
-            }
-            *AT(quad, phi, twig->column) += sum;
+    end = m->ends_again + 3 * ((int64_t)which * last->twigs_again + grove->twigs_again);
+    for (; again < agains; again++, side++, end += 3, own += 2 * quads) {
+        int off = IS_OFF(again), way = WAY(*side, off);
+        const quad *inverse = AT(m->inverses, again->inverse[off]);
+        double value = end[way].value, gain = end[way].gain, lost = again->lost[off];
+        quad sum = own[0];
+        for (int k = 0; k < quads; k++) {
+            quad below = (value - u[k] * gain) * inverse[k];
+            ADD(sum, own[k] * inverse[k] * (gain - below * lost), k);
+            own[quads + k] = below;
         }
+        *AT(phi, again->column) += sum;
     }
-    {
-        const double *leaves = m->leaves + (int64_t)which * m->n_leaves + g->first_leaf;
-        for (int32_t j = 0; j < g->n_leaves; j++, own += 2 * quads)
-            for (int k = 0; k < quads; k++)
-                own[quads + k] = (quad){0.0} + leaves[j];
-    }
-    const struct again *again = m->agains + g[1].first_again;
-    const struct split *split = m->splits + g[1].first_split;
-    i = g->n_runs ? ends[g->n_runs - 1] : 0;
-    own = s->nodes + 2 * (int64_t)i * quads;
-    for (int run = g->n_runs - 1; run >= 0; run--) {
+    for (; leaf < leaves; leaf++, own += 2 * quads)
+        for (int k = 0; k < quads; k++)
+            own[quads + k] = *leaf + (quad){0.0};
+}
+
+INLINE void go_up(const struct trees *m, const struct grove *grove, const struct scratch *s,
+                  quad *phi, int quads)
+{
+    const struct split *split = m->splits + grove[1].splits;
+    const struct again *again = m->agains + grove[1].agains;
+    const int32_t *ends = m->runs + grove->runs;
+    int32_t run = grove[1].runs - grove->runs, i = run ? ends[run - 1] : 0;
+    const quad *u = s->u[0];
+    quad *own = s->places + 2 * (int64_t)i * quads;
+    while (run--) {
         int32_t first = run ? ends[run - 1] : 0;
-        if (run & 1)
-            while (i > first) {
-                i--, again--, own -= 2 * quads;
-                size_t hot = hots[i], off = hot >> 1;
-                const quad *taken = AT(quad, s->nodes, again->child[hot]) + quads;
-                const quad *other = AT(quad, s->nodes, again->child[hot + 1]) + quads;
-                const quad *v = s->u[off];
-                const quad *inverse = AT(const quad, m->inverses, again->inverse[off]);
-                double rest = again->way[hot].rest, cold = again->way[hot].cold, lost = again->lost[off];
-                quad sum;
-                for (int k = 0; k < quads; k++) {
-                    quad gain = taken[k] * rest - other[k] * cold;
-                    quad below = (taken[k] - v[k] * gain) * inverse[k];
-                    quad part = own[k] * (gain - below * lost);
-                    own[quads + k] = below;
-                    sum = k ? sum + part : part;
-                }
-                *AT(quad, phi, again->column[off]) += sum;
+        while (run % 2 && i > first) {
+            i--, again--, own -= 2 * quads;
+            size_t way = s->ways[i], off = way >> 1;
+            const quad *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
+            const quad *taken = AT(s->places, again->child[way]) + quads;
+            const quad *other = AT(s->places, again->child[way + 1]) + quads;
+            double rest = again->way[way].rest, cold = again->way[way].cold;
+            double lost = again->lost[off];
+            quad sum = own[0];
+            for (int k = 0; k < quads; k++) {
+                quad gain = taken[k] * rest - other[k] * cold;
+                quad below = (taken[k] - v[k] * gain) * inverse[k];
+                ADD(sum, own[k] * (gain - below * lost), k);
+                own[quads + k] = below;
             }
-        else
-            while (i > first) {
-                i--, split--, own -= 2 * quads;
-                size_t hot = hots[i];
-                const quad *taken = AT(quad, s->nodes, split->child[hot]) + quads;
-                const quad *other = AT(quad, s->nodes, split->child[hot + 1]) + quads;
-                double rest = split->way[hot].rest, cold = split->way[hot].cold;
-                quad sum;
-                for (int k = 0; k < quads; k++) {
-                    quad gain = taken[k] * rest - other[k] * cold;
-                    quad part = own[k] * gain;
-                    own[quads + k] = taken[k] - u[k] * gain;
-                    sum = k ? sum + part : part;
-                }
-                *AT(quad, phi, split->column) += sum;
+            *AT(phi, again->column[off]) += sum;
+        }
+        while (i > first) {
+            i--, split--, own -= 2 * quads;
+            size_t way = s->ways[i];
+            const quad *taken = AT(s->places, split->child[way]) + quads;
+            const quad *other = AT(s->places, split->child[way + 1]) + quads;
+            double rest = split->way[way].rest, cold = split->way[way].cold;
+            quad sum = own[0];
+            for (int k = 0; k < quads; k++) {
+                quad gain = taken[k] * rest - other[k] * cold;
+                ADD(sum, own[k] * gain, k);
+                own[quads + k] = taken[k] - u[k] * gain;
             }
+            *AT(phi, split->column) += sum;
+        }
     }
 }
 
 /* Adds the Shapley values of one grove to those of some rows: of the output that is wanted of each,
- * phi[n][p], or of all, phi[n][outputs][p]; by column, in four parts. */
-INLINE void explain(const struct trees *m, const struct grove *grove, struct scratch *s,
-                    int n, int32_t p, const double *seen, const int32_t *codes,
-                    const int32_t *wanted, quad *phi, int quads, int by_code)
+ * phi[n][1 + p], or of all, phi[n][outputs][1 + p]; by column, the first of which is nobody's, in
+ * four parts. */
+INLINE void explain(const struct trees *m, const struct grove *grove, struct scratch *s, int n,
+                    int32_t p, const double *seen, const int32_t *codes, const int32_t *wanted,
+                    quad *phi, int quads, int by_code)
 {
-    s->u[0] = m->points + (int64_t)quads * (quads - 1) / 2;
-    const quad *weights = m->weights + (int64_t)quads * (quads - 1) / 2;
+    int64_t rule = (int64_t)quads * (quads - 1) / 2;
+    s->u[0] = m->points + rule; /* they are the same from both ends */
     for (int i = 0; i < n; i++) {
-        int32_t which = wanted == NULL ? 0 : wanted[i] - grove->first_output;
+        int32_t first = grove->first_output, which = wanted == NULL ? 0 : wanted[i] - first;
         int32_t end = wanted == NULL ? m->width : which + 1;
         if (which < 0 || end > m->width)
             continue;
-        decide(m, grove, s->hot, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p, by_code);
-        go_down(m, grove, s, weights, quads);
+        decide(m, grove, s->ways, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p, by_code);
+        go_down(m, grove, s, m->weights + rule, quads);
         for (; which < end; which++) {
-            int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + grove->first_output + which : i;
-            go_up(m, grove, s, which, phi + at * (p + 1), quads);
+            int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + first + which : i;
+            go_up_from_ends(m, grove, s, which, phi + at * (1 + p), quads);
+            go_up(m, grove, s, phi + at * (1 + p), quads);
         }
     }
 }
 
 /* The usual numbers of quads are unrolled. */
-INLINE void explain_grove(const struct trees *m, const struct grove *grove,
-                          struct scratch *s, int n, int32_t p, const double *seen,
-                          const int32_t *codes, const int32_t *wanted, quad *phi)
+INLINE void explain_grove(const struct trees *m, const struct grove *grove, struct scratch *s,
+                          int n, int32_t p, const double *seen, const int32_t *codes,
+                          const int32_t *wanted, quad *phi)
 {
 #define EXPLAIN(QUADS)                                                    \
     if (m->n_coded)                                                       \
@@ -474,19 +508,18 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
                    const int32_t *wanted, double *values)
 {
     int block = n < BLOCK ? n : BLOCK, status = 0;
-    int64_t places = m->most_places;
-    int64_t per_row = wanted == NULL ? (int64_t)m->n_outputs : 1;
-    size_t bytes = (size_t)(2 * places + block * per_row * (p + 1)) * sizeof(quad)
+    int64_t per_row = wanted == NULL ? m->n_outputs : 1, places = m->most_places;
+    size_t bytes = (size_t)(2 * places + block * per_row * (1 + p)) * sizeof(quad)
                    + (size_t)((int64_t)block * p) * (2 * sizeof(double) + sizeof(int32_t))
                    + (size_t)m->most_splits;
-    quad *memory = aligned_alloc(64, (bytes / 64 + 1) * 64);
+    quad *memory = aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
     if (memory == NULL)
         return 2;
-    struct scratch s = {.nodes = memory, .u = {NULL, m->inverses}};
+    struct scratch s = {.places = memory, .u = {NULL, m->inverses}};
     quad *phi = memory + 2 * places;
-    double *seen = (double *)(phi + block * per_row * (p + 1));
+    double *seen = (double *)(phi + block * per_row * (1 + p));
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
-    s.hot = (uint8_t *)(codes + (int64_t)block * p);
+    s.ways = (uint8_t *)(codes + (int64_t)block * p);
     for (int32_t first = 0; first < n && !status; first += block) {
         int taken = n - first < block ? n - first : block;
         for (int i = 0; i < taken && !status; i++)
@@ -494,17 +527,15 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
                          codes + (int64_t)i * p);
         if (status)
             break;
-        for (int64_t j = 0; j < taken * per_row * (p + 1); j++)
+        for (int64_t j = 0; j < taken * per_row * (1 + p); j++)
             phi[j] = (quad){0.0};
         for (int32_t grove = 0; grove < m->n_groves; grove++)
             explain_grove(m, &m->groves[grove], &s, taken, p, seen, codes,
                           wanted == NULL ? NULL : wanted + first, phi);
-        double *out = values + first * per_row * p;
-        const quad *parts = phi;
-        for (int64_t i = 0; i < taken * per_row; i++, parts++) /* the first is nobody's */
+        for (int64_t i = 0; i < taken * per_row; i++)
             for (int32_t j = 0; j < p; j++) {
-                quad part = *++parts;
-                *out++ = (part[0] + part[1]) + (part[2] + part[3]);
+                quad parts = phi[i * (1 + p) + 1 + j];
+                *values++ = (parts[0] + parts[1]) + (parts[2] + parts[3]);
             }
     }
     free(memory);
