@@ -141,7 +141,9 @@ class Groves:
         self._splits, self._agains = inner[~again[inner]], inner[again[inner]]
         self._twigs, self._twigs_again = twigs[~again[twigs]], twigs[again[twigs]]
         ends = np.flatnonzero(np.diff(grove[inner] * inner.size + run[inner]))
-        ends = inner[np.append(ends, inner.size - 1)] if inner.size else inner  # the last of each run
+        ends = (
+            inner[np.append(ends, inner.size - 1)] if inner.size else inner
+        )  # the last of each run
         firsts = {
             "tests": order,
             "runs": ends,
