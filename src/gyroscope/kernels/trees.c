@@ -375,17 +375,27 @@ INLINE void go_down(const struct trees *m, const struct grove *grove, const stru
 /* Sums over the points are begun with the first, not with nought. */
 #define ADD(SUM, PART, K) SUM = (K) == 0 ? (PART) : (SUM) + (PART)
 
-/* The twigs and leaves, whose numbers are those of one output. */
-INLINE void go_up_from_ends(const struct trees *m, const struct grove *grove,
-                            const struct scratch *s, int32_t which, quad *phi, int quads)
+/* Puts the values of one output at leaves, where no row changes them. */
+INLINE void set_leaves(const struct trees *m, const struct grove *grove, const struct scratch *s,
+                       int32_t which, int quads)
+{
+    int64_t n_splits = grove[1].tests - grove->tests, n = grove[1].leaves - grove->leaves;
+    int64_t all = m->groves[m->n_groves].leaves;
+    const double *leaves = m->leaves + which * all + grove->leaves;
+    quad *own = s->places + 2 * n_splits * quads;
+    for (int64_t i = 0; i < n; i++, own += 2 * quads)
+        for (int k = 0; k < quads; k++)
+            own[quads + k] = leaves[i] + (quad){0.0};
+}
+
+INLINE void go_up_from_twigs(const struct trees *m, const struct grove *grove,
+                             const struct scratch *s, int32_t which, quad *phi, int quads)
 {
     const struct grove *last = m->groves + m->n_groves;
     const struct twig *twig = m->twigs + grove->twigs, *twigs = m->twigs + grove[1].twigs;
     const struct twig_again *again = m->twigs_again + grove->twigs_again;
     const struct twig_again *agains = m->twigs_again + grove[1].twigs_again;
     const struct end *end = m->ends + 2 * ((int64_t)which * last->twigs + grove->twigs);
-    const double *leaf = m->leaves + (int64_t)which * last->leaves + grove->leaves;
-    const double *leaves = leaf + (grove[1].leaves - grove->leaves);
     const quad *u = s->u[0];
     int64_t n = grove[1].tests - grove->tests;
     const uint8_t *ways = s->ways, *side = ways + (n - (twigs - twig) - (agains - again));
@@ -412,9 +422,6 @@ INLINE void go_up_from_ends(const struct trees *m, const struct grove *grove,
         }
         *AT(phi, again->column) += sum;
     }
-    for (; leaf < leaves; leaf++, own += 2 * quads)
-        for (int k = 0; k < quads; k++)
-            own[quads + k] = *leaf + (quad){0.0};
 }
 
 INLINE void go_up(const struct trees *m, const struct grove *grove, const struct scratch *s,
@@ -470,6 +477,7 @@ INLINE void explain(const struct trees *m, const struct grove *grove, struct scr
                     quad *phi, int quads, int by_code)
 {
     int64_t rule = (int64_t)quads * (quads - 1) / 2;
+    int32_t put = -1;
     s->u[0] = m->points + rule; /* they are the same from both ends */
     for (int i = 0; i < n; i++) {
         int32_t first = grove->first_output, which = wanted == NULL ? 0 : wanted[i] - first;
@@ -480,7 +488,10 @@ INLINE void explain(const struct trees *m, const struct grove *grove, struct scr
         go_down(m, grove, s, m->weights + rule, quads);
         for (; which < end; which++) {
             int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + first + which : i;
-            go_up_from_ends(m, grove, s, which, phi + at * (1 + p), quads);
+            if (which != put)
+                set_leaves(m, grove, s, which, quads);
+            put = which;
+            go_up_from_twigs(m, grove, s, which, phi + at * (1 + p), quads);
             go_up(m, grove, s, phi + at * (1 + p), quads);
         }
     }
