@@ -16,6 +16,7 @@
 #define LANES 8  /* walks at once: each waits for its own loads */
 #define BLOCK 64 /* rows that share the loads of a tree; a multiple of LANES */
 #define CACHE_LINE 64
+#define NEAR (1 << 17) /* bytes of rows that are explained at once: all find room in a cache */
 
 /* Four numbers, wherever they lie. */
 typedef double quad __attribute__((vector_size(32), aligned(8)));
@@ -518,10 +519,13 @@ INLINE void explain_grove(const struct trees *m, const struct grove *grove, stru
 INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
                    const int32_t *wanted, double *values)
 {
-    int block = n < BLOCK ? n : BLOCK, status = 0;
+    int status = 0;
     int64_t per_row = wanted == NULL ? m->n_outputs : 1, places = m->most_places;
-    size_t bytes = (size_t)(2 * places + block * per_row * (1 + p)) * sizeof(quad)
-                   + (size_t)((int64_t)block * p) * (2 * sizeof(double) + sizeof(int32_t))
+    size_t row = (size_t)(per_row * (1 + p)) * sizeof(quad)
+                 + (size_t)p * (2 * sizeof(double) + sizeof(int32_t));
+    int64_t fit = (int64_t)(NEAR / row) + 1, most = fit < BLOCK ? fit : BLOCK;
+    int block = (int)(n < most ? n : most);
+    size_t bytes = (size_t)(2 * places) * sizeof(quad) + (size_t)block * row
                    + (size_t)m->most_splits;
     quad *memory = aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
     if (memory == NULL)
