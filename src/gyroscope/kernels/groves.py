@@ -14,7 +14,7 @@ Records = NDArray[np.void]
 
 _SPLITS_AT_ONCE = 160  # of a grove of small trees: all that it needs stays in the nearest cache
 _LEAST_COVER = 1e-100  # of a split that no training row came to
-_QUAD = 32  # bytes of four quadrature points
+_PAIR = 16  # bytes of two quadrature points
 _MOST_BYTES = 2**32  # of the numbers of one grove, or of one row
 
 TEST = np.dtype([("threshold", "f8"), ("slot", "i4"), ("set", "i4")])
@@ -30,7 +30,7 @@ _GROVE = np.dtype(
         (name, "i4")
         for name in (
             *("tests", "coded", "runs", "splits", "agains", "twigs", "twigs_again", "leaves"),
-            *("n_roots", "quads", "first_output"),
+            *("n_roots", "pairs", "first_output"),
         )
     ]
 )
@@ -99,7 +99,7 @@ class Groves:
 
     Attributes:
         arrays: what the kernels read, by the names that it has there.
-        most_places: of a grove, splits and leaves whose numbers are kept, times its quads.
+        most_places: of a grove, splits and leaves whose numbers are kept, times its pairs.
         most_splits: of a grove.
 
     Raises:
@@ -114,14 +114,14 @@ class Groves:
         most, n_splits = np.zeros((2, first_output.size), dtype=np.intp)
         np.maximum.at(most, paths.tree[there], paths.distinct[there])
         np.add.at(n_splits, paths.tree[there], paths.feature[there] >= 0)
-        quads = np.maximum(1, -(-most // 8))  # ceil(d / 2) points suffice
-        of_tree = _groves(n_splits, first_output, quads)
+        pairs = np.maximum(1, -(-most // 4))  # ceil(d / 2) points suffice
+        of_tree = _groves(n_splits, first_output, pairs)
         self._grove = np.append(of_tree, -1)[paths.tree]
         self._n_groves = int(of_tree.max(initial=-1)) + 1
         self._groves = np.zeros(self._n_groves + 1, dtype=_GROVE)  # the last says where all ends
-        self._groves["quads"][of_tree] = quads
+        self._groves["pairs"][of_tree] = pairs
         self._groves["first_output"][of_tree] = first_output
-        self._quads = self._groves["quads"].astype(np.intp)[self._grove]  # of each node
+        self._pairs = self._groves["pairs"].astype(np.intp)[self._grove]  # of each node
         self._sort(there)
         self.arrays = {"groves": self._groves, **self._records(test, value)}
 
@@ -163,10 +163,10 @@ class Groves:
         n_splits, n_leaves = (np.diff(self._groves[name]) for name in ("tests", "leaves"))
         place[leaves] += n_splits[grove[leaves]]
         self._run_ends = (place[ends] + 1).astype(np.int32)
-        places = (n_splits + n_leaves).astype(np.intp) * self._groves["quads"][:-1]
+        places = (n_splits + n_leaves).astype(np.intp) * self._groves["pairs"][:-1]
         self.most_places = int(places.max(initial=0))
         self.most_splits = int(n_splits.max(initial=0))
-        needed = _QUAD * max(2 * self.most_places, int(paths.feature.max(initial=0)) + 2)
+        needed = _PAIR * max(2 * self.most_places, int(paths.feature.max(initial=0)) + 2)
         if needed >= _MOST_BYTES:
             raise OverflowError(f"to explain a row of these trees takes {needed} bytes at once")
 
@@ -177,11 +177,11 @@ class Groves:
 
     def _records(self, test: Records, value: Matrix) -> dict[str, NDArray[Any]]:
         paths = self._paths
-        points, weights = _quadrature(int(self._quads.max(initial=1)))
+        points, weights = _quadrature(int(self._pairs.max(initial=1)))
         again = np.concatenate([self._agains, self._twigs_again])
         inverse, inverses = self._inverses(again, points)
-        right, left = (2 * _QUAD * self._quads * self._place)[paths.child].T
-        column = _QUAD * (paths.feature + 1)
+        right, left = (2 * _PAIR * self._pairs * self._place)[paths.child].T
+        column = _PAIR * (paths.feature + 1)
         splits = np.zeros(self._splits.size, dtype=_SPLIT)
         splits["way"] = self._ways(self._splits)[:, :2]
         splits["child"] = np.column_stack([right, left, right])[self._splits]
@@ -244,24 +244,24 @@ class Groves:
         records["side"] = paths.before_side[splits]
 
     def _inverses(self, splits: Integers, points: Vector) -> tuple[Integers, Matrix]:
-        """The inverses of the factors that the features of these have already, ``[quads, 4]``, and
+        """The inverses of the factors that the features of these have already, ``[pairs, 2]``, and
         where those of each begin, in bytes. The first are ones, for as many points as there may be.
         """
-        quads, most = self._quads[splits], int(self._quads.max(initial=1))
-        firsts = np.cumsum(quads) - quads
-        own = np.arange(int(quads.sum())) - np.repeat(firsts, quads)
-        u = points.reshape(-1, 4)[np.repeat(quads * (quads - 1) // 2, quads) + own]
-        share = np.repeat(self._paths.share[splits], quads)[:, None]
-        inverses = np.concatenate([np.ones((most, 4)), 1.0 / (1.0 - u * (1.0 - share))])
-        return _QUAD * (most + firsts), inverses
+        pairs, most = self._pairs[splits], int(self._pairs.max(initial=1))
+        firsts = np.cumsum(pairs) - pairs
+        own = np.arange(int(pairs.sum())) - np.repeat(firsts, pairs)
+        u = points.reshape(-1, 2)[np.repeat(pairs * (pairs - 1) // 2, pairs) + own]
+        share = np.repeat(self._paths.share[splits], pairs)[:, None]
+        inverses = np.concatenate([np.ones((most, 2)), 1.0 / (1.0 - u * (1.0 - share))])
+        return _PAIR * (most + firsts), inverses
 
 
-def _groves(n_splits: Integers, first_output: NDArray[np.int32], quads: Integers) -> Integers:
-    """The grove of each tree: those for the same outputs, and with as many quads, go together."""
+def _groves(n_splits: Integers, first_output: NDArray[np.int32], pairs: Integers) -> Integers:
+    """The grove of each tree: those for the same outputs, and with as many pairs, go together."""
     groves = np.zeros(n_splits.size, dtype=np.intp)
     grove, held, kind = -1, 0, (-1, -1)
-    for tree in np.lexsort((quads, first_output)).tolist():
-        its_kind = (int(first_output[tree]), int(quads[tree]))
+    for tree in np.lexsort((pairs, first_output)).tolist():
+        its_kind = (int(first_output[tree]), int(pairs[tree]))
         held += int(n_splits[tree])
         if its_kind != kind or held > _SPLITS_AT_ONCE:
             grove, held, kind = grove + 1, int(n_splits[tree]), its_kind
@@ -269,8 +269,8 @@ def _groves(n_splits: Integers, first_output: NDArray[np.int32], quads: Integers
     return groves
 
 
-def _quadrature(most_quads: int) -> tuple[Vector, Vector]:
-    """Gauss-Legendre points and weights on [0, 1] for 1, 2, ... quads of points, end to end."""
-    rules = [np.polynomial.legendre.leggauss(4 * quads) for quads in range(1, most_quads + 1)]
+def _quadrature(most_pairs: int) -> tuple[Vector, Vector]:
+    """Gauss-Legendre points and weights on [0, 1] for 1, 2, ... pairs of points, end to end."""
+    rules = [np.polynomial.legendre.leggauss(2 * pairs) for pairs in range(1, most_pairs + 1)]
     points = np.concatenate([(points + 1) / 2 for points, _ in rules])
     return points, np.concatenate([weights / 2 for _, weights in rules])

@@ -18,8 +18,8 @@
 #define CACHE_LINE 64
 #define NEAR (1 << 17) /* bytes of rows that are explained at once: all find room in a cache */
 
-/* Four numbers, wherever they lie. */
-typedef double quad __attribute__((vector_size(32), aligned(8)));
+/* Two numbers, wherever they lie. */
+typedef double pair __attribute__((vector_size(16), aligned(8)));
 
 /* What decides a split. */
 struct test {
@@ -93,7 +93,7 @@ struct coded {
 struct grove {
     int32_t tests, coded, runs, splits, agains, twigs, twigs_again, leaves;
     int32_t n_roots; /* these come first */
-    int32_t quads;   /* a quarter of the quadrature points, rounded up */
+    int32_t pairs;   /* half of the quadrature points, rounded up */
     int32_t first_output;
 };
 
@@ -115,14 +115,14 @@ struct trees {
     const struct twig_again *twigs_again;
     const struct end *ends, *ends_again; /* of twigs, two and three each, output by output */
     const double *leaves;                /* of splits above other splits; output by output */
-    const quad *inverses;
-    const quad *points; /* Gauss-Legendre on [0, 1]: for k quads from k * (k - 1) / 2 on */
-    const quad *weights;
+    const pair *inverses;
+    const pair *points; /* Gauss-Legendre on [0, 1]: for k pairs from k * (k - 1) / 2 on */
+    const pair *weights;
     const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
     const int32_t *coded;       /* columns with splits on codes */
     const double *bases;        /* of each margin */
     int32_t n_outputs, width, n_trees, n_groves, n_coded, n_codes, single;
-    int32_t most_places, most_splits; /* of a grove, places times its quads */
+    int32_t most_places, most_splits; /* of a grove, places times its pairs */
 };
 
 #define INLINE static inline __attribute__((always_inline))
@@ -281,17 +281,17 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
     return status;
 }
 
-/* Where the numbers of one grove are worked out. Each place has two rows of quads:
+/* Where the numbers of one grove are worked out. Each place has two rows of pairs:
  * - the product of the factors of all features on the way to it, but of its own split; times the
  *   weights;
  * - the value of the game of the leaves below, relative to that product. */
 struct scratch {
-    quad *places;
-    const quad *u[2]; /* 1 - t at the points; on the third way 1 */
+    pair *places;
+    const pair *u[2]; /* 1 - t at the points; on the third way 1 */
     uint8_t *ways;    /* which each split goes: right, left, or away from both */
 };
 
-#define AT(BASE, BYTES) ((quad *)((char *)(BASE) + (BYTES)))
+#define AT(BASE, BYTES) ((pair *)((char *)(BASE) + (BYTES)))
 
 /* The Shapley values of one grove, in two passes.
  *
@@ -326,46 +326,53 @@ INLINE void decide(const struct trees *m, const struct grove *grove, uint8_t *wa
 }
 
 /* Whether a row took the other side at the split before. */
-#define IS_OFF(SPLIT) (ways[(SPLIT)->before] != (SPLIT)->side)
-/* 2 if so, or else the side taken here. */
-#define WAY(SIDE, OFF) (((SIDE) & ((OFF) - 1)) | (OFF) << 1)
+INLINE int is_off(const uint8_t *ways, int32_t before, int32_t side)
+{
+    return ways[before] != side;
+}
+
+/* The third way if so, or else the side taken here; worked out, for a branch would be a guess. */
+INLINE int way_of(int side, int off)
+{
+    return (side & (off - 1)) | off << 1;
+}
 
 INLINE void go_down(const struct trees *m, const struct grove *grove, const struct scratch *s,
-                    const quad *weights, int quads)
+                    const pair *weights, int pairs)
 {
     const struct split *split = m->splits + grove->splits;
     const struct again *again = m->agains + grove->agains;
     const int32_t *end = m->runs + grove->runs, *last = m->runs + grove[1].runs;
-    const quad *u = s->u[0];
+    const pair *u = s->u[0];
     uint8_t *ways = s->ways;
-    quad *own = s->places;
+    pair *own = s->places;
     for (int32_t i = 0; i < grove->n_roots; i++)
-        for (int k = 0; k < quads; k++)
-            own[2 * (int64_t)i * quads + k] = weights[k];
+        for (int k = 0; k < pairs; k++)
+            own[2 * (int64_t)i * pairs + k] = weights[k];
     for (int32_t i = 0; end < last; end++) { /* a run of splits */
-        for (; i < *end; i++, split++, own += 2 * quads) {
+        for (; i < *end; i++, split++, own += 2 * pairs) {
             size_t way = ways[i];
-            quad *taken = AT(s->places, split->child[way]);
-            quad *other = AT(s->places, split->child[way + 1]);
+            pair *taken = AT(s->places, split->child[way]);
+            pair *other = AT(s->places, split->child[way + 1]);
             double rest = split->way[way].rest, cold = split->way[way].cold;
-            for (int k = 0; k < quads; k++) {
-                quad part = own[k] * u[k];
+            for (int k = 0; k < pairs; k++) {
+                pair part = own[k] * u[k];
                 taken[k] = own[k] - part * rest;
                 other[k] = part * cold;
             }
         }
         if (++end == last)
             break;
-        for (; i < *end; i++, again++, own += 2 * quads) { /* and one of those again */
-            int off = IS_OFF(again), way = WAY(ways[i], off);
-            const quad *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
-            quad *taken = AT(s->places, again->child[way]);
-            quad *other = AT(s->places, again->child[way + 1]);
+        for (; i < *end; i++, again++, own += 2 * pairs) { /* and one of those again */
+            int off = is_off(ways, again->before, again->side), way = way_of(ways[i], off);
+            const pair *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
+            pair *taken = AT(s->places, again->child[way]);
+            pair *other = AT(s->places, again->child[way + 1]);
             double rest = again->way[way].rest, cold = again->way[way].cold;
             ways[i] = (uint8_t)way;
-            for (int k = 0; k < quads; k++) {
+            for (int k = 0; k < pairs; k++) {
                 own[k] *= inverse[k];
-                quad part = own[k] * v[k];
+                pair part = own[k] * v[k];
                 taken[k] = own[k] - part * rest;
                 other[k] = part * cold;
             }
@@ -373,97 +380,97 @@ INLINE void go_down(const struct trees *m, const struct grove *grove, const stru
     }
 }
 
-/* Sums over the points are begun with the first, not with nought. */
-#define ADD(SUM, PART, K) SUM = (K) == 0 ? (PART) : (SUM) + (PART)
-
 /* Puts the values of one output at leaves, where no row changes them. */
 INLINE void set_leaves(const struct trees *m, const struct grove *grove, const struct scratch *s,
-                       int32_t which, int quads)
+                       int32_t which, int pairs)
 {
     int64_t n_splits = grove[1].tests - grove->tests, n = grove[1].leaves - grove->leaves;
     int64_t all = m->groves[m->n_groves].leaves;
     const double *leaves = m->leaves + which * all + grove->leaves;
-    quad *own = s->places + 2 * n_splits * quads;
-    for (int64_t i = 0; i < n; i++, own += 2 * quads)
-        for (int k = 0; k < quads; k++)
-            own[quads + k] = leaves[i] + (quad){0.0};
+    pair *own = s->places + 2 * n_splits * pairs;
+    for (int64_t i = 0; i < n; i++, own += 2 * pairs)
+        for (int k = 0; k < pairs; k++)
+            own[pairs + k] = leaves[i] + (pair){0.0};
 }
 
+/* Sums over the points are begun with the first, not with nought. */
+#define ADD(SUM, PART, K) SUM = (K) == 0 ? (PART) : (SUM) + (PART)
+
 INLINE void go_up_from_twigs(const struct trees *m, const struct grove *grove,
-                             const struct scratch *s, int32_t which, quad *phi, int quads)
+                             const struct scratch *s, int32_t which, pair *phi, int pairs)
 {
     const struct grove *last = m->groves + m->n_groves;
     const struct twig *twig = m->twigs + grove->twigs, *twigs = m->twigs + grove[1].twigs;
     const struct twig_again *again = m->twigs_again + grove->twigs_again;
     const struct twig_again *agains = m->twigs_again + grove[1].twigs_again;
     const struct end *end = m->ends + 2 * ((int64_t)which * last->twigs + grove->twigs);
-    const quad *u = s->u[0];
+    const pair *u = s->u[0];
     int64_t n = grove[1].tests - grove->tests;
     const uint8_t *ways = s->ways, *side = ways + (n - (twigs - twig) - (agains - again));
-    quad *own = s->places + 2 * quads * (side - ways);
-    for (; twig < twigs; twig++, side++, end += 2, own += 2 * quads) {
+    pair *own = s->places + 2 * pairs * (side - ways);
+    for (; twig < twigs; twig++, side++, end += 2, own += 2 * pairs) {
         double value = end[*side].value, gain = end[*side].gain;
-        quad sum = own[0];
-        for (int k = 0; k < quads; k++) {
+        pair sum = own[0];
+        for (int k = 0; k < pairs; k++) {
             ADD(sum, own[k], k);
-            own[quads + k] = value - u[k] * gain;
+            own[pairs + k] = value - u[k] * gain;
         }
         *AT(phi, twig->column) += sum * gain;
     }
     end = m->ends_again + 3 * ((int64_t)which * last->twigs_again + grove->twigs_again);
-    for (; again < agains; again++, side++, end += 3, own += 2 * quads) {
-        int off = IS_OFF(again), way = WAY(*side, off);
-        const quad *inverse = AT(m->inverses, again->inverse[off]);
+    for (; again < agains; again++, side++, end += 3, own += 2 * pairs) {
+        int off = is_off(ways, again->before, again->side), way = way_of(*side, off);
+        const pair *inverse = AT(m->inverses, again->inverse[off]);
         double value = end[way].value, gain = end[way].gain, lost = again->lost[off];
-        quad sum = own[0];
-        for (int k = 0; k < quads; k++) {
-            quad below = (value - u[k] * gain) * inverse[k];
+        pair sum = own[0];
+        for (int k = 0; k < pairs; k++) {
+            pair below = (value - u[k] * gain) * inverse[k];
             ADD(sum, own[k] * inverse[k] * (gain - below * lost), k);
-            own[quads + k] = below;
+            own[pairs + k] = below;
         }
         *AT(phi, again->column) += sum;
     }
 }
 
 INLINE void go_up(const struct trees *m, const struct grove *grove, const struct scratch *s,
-                  quad *phi, int quads)
+                  pair *phi, int pairs)
 {
     const struct split *split = m->splits + grove[1].splits;
     const struct again *again = m->agains + grove[1].agains;
     const int32_t *ends = m->runs + grove->runs;
     int32_t run = grove[1].runs - grove->runs, i = run ? ends[run - 1] : 0;
-    const quad *u = s->u[0];
-    quad *own = s->places + 2 * (int64_t)i * quads;
+    const pair *u = s->u[0];
+    pair *own = s->places + 2 * (int64_t)i * pairs;
     while (run--) {
         int32_t first = run ? ends[run - 1] : 0;
         while (run % 2 && i > first) {
-            i--, again--, own -= 2 * quads;
+            i--, again--, own -= 2 * pairs;
             size_t way = s->ways[i], off = way >> 1;
-            const quad *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
-            const quad *taken = AT(s->places, again->child[way]) + quads;
-            const quad *other = AT(s->places, again->child[way + 1]) + quads;
+            const pair *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
+            const pair *taken = AT(s->places, again->child[way]) + pairs;
+            const pair *other = AT(s->places, again->child[way + 1]) + pairs;
             double rest = again->way[way].rest, cold = again->way[way].cold;
             double lost = again->lost[off];
-            quad sum = own[0];
-            for (int k = 0; k < quads; k++) {
-                quad gain = taken[k] * rest - other[k] * cold;
-                quad below = (taken[k] - v[k] * gain) * inverse[k];
+            pair sum = own[0];
+            for (int k = 0; k < pairs; k++) {
+                pair gain = taken[k] * rest - other[k] * cold;
+                pair below = (taken[k] - v[k] * gain) * inverse[k];
                 ADD(sum, own[k] * (gain - below * lost), k);
-                own[quads + k] = below;
+                own[pairs + k] = below;
             }
             *AT(phi, again->column[off]) += sum;
         }
         while (i > first) {
-            i--, split--, own -= 2 * quads;
+            i--, split--, own -= 2 * pairs;
             size_t way = s->ways[i];
-            const quad *taken = AT(s->places, split->child[way]) + quads;
-            const quad *other = AT(s->places, split->child[way + 1]) + quads;
+            const pair *taken = AT(s->places, split->child[way]) + pairs;
+            const pair *other = AT(s->places, split->child[way + 1]) + pairs;
             double rest = split->way[way].rest, cold = split->way[way].cold;
-            quad sum = own[0];
-            for (int k = 0; k < quads; k++) {
-                quad gain = taken[k] * rest - other[k] * cold;
+            pair sum = own[0];
+            for (int k = 0; k < pairs; k++) {
+                pair gain = taken[k] * rest - other[k] * cold;
                 ADD(sum, own[k] * gain, k);
-                own[quads + k] = taken[k] - u[k] * gain;
+                own[pairs + k] = taken[k] - u[k] * gain;
             }
             *AT(phi, split->column) += sum;
         }
@@ -472,12 +479,12 @@ INLINE void go_up(const struct trees *m, const struct grove *grove, const struct
 
 /* Adds the Shapley values of one grove to those of some rows: of the output that is wanted of each,
  * phi[n][1 + p], or of all, phi[n][outputs][1 + p]; by column, the first of which is nobody's, in
- * four parts. */
+ * two parts. */
 INLINE void explain(const struct trees *m, const struct grove *grove, struct scratch *s, int n,
                     int32_t p, const double *seen, const int32_t *codes, const int32_t *wanted,
-                    quad *phi, int quads, int by_code)
+                    pair *phi, int pairs, int by_code)
 {
-    int64_t rule = (int64_t)quads * (quads - 1) / 2;
+    int64_t rule = (int64_t)pairs * (pairs - 1) / 2;
     int32_t put = -1;
     s->u[0] = m->points + rule; /* they are the same from both ends */
     for (int i = 0; i < n; i++) {
@@ -486,33 +493,34 @@ INLINE void explain(const struct trees *m, const struct grove *grove, struct scr
         if (which < 0 || end > m->width)
             continue;
         decide(m, grove, s->ways, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p, by_code);
-        go_down(m, grove, s, m->weights + rule, quads);
+        go_down(m, grove, s, m->weights + rule, pairs);
         for (; which < end; which++) {
             int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + first + which : i;
             if (which != put)
-                set_leaves(m, grove, s, which, quads);
+                set_leaves(m, grove, s, which, pairs);
             put = which;
-            go_up_from_twigs(m, grove, s, which, phi + at * (1 + p), quads);
-            go_up(m, grove, s, phi + at * (1 + p), quads);
+            go_up_from_twigs(m, grove, s, which, phi + at * (1 + p), pairs);
+            go_up(m, grove, s, phi + at * (1 + p), pairs);
         }
     }
 }
 
-/* The usual numbers of quads are unrolled. */
+/* The usual numbers of pairs are unrolled. */
 INLINE void explain_grove(const struct trees *m, const struct grove *grove, struct scratch *s,
                           int n, int32_t p, const double *seen, const int32_t *codes,
-                          const int32_t *wanted, quad *phi)
+                          const int32_t *wanted, pair *phi)
 {
-#define EXPLAIN(QUADS)                                                    \
+#define EXPLAIN(PAIRS)                                                    \
     if (m->n_coded)                                                       \
-        explain(m, grove, s, n, p, seen, codes, wanted, phi, QUADS, 1);   \
+        explain(m, grove, s, n, p, seen, codes, wanted, phi, PAIRS, 1);   \
     else                                                                  \
-        explain(m, grove, s, n, p, seen, codes, wanted, phi, QUADS, 0);   \
+        explain(m, grove, s, n, p, seen, codes, wanted, phi, PAIRS, 0);   \
     break
-    switch (grove->quads) {
+    switch (grove->pairs) {
     case 1: EXPLAIN(1);
     case 2: EXPLAIN(2);
-    default: EXPLAIN(grove->quads);
+    case 3: EXPLAIN(3);
+    default: EXPLAIN(grove->pairs);
     }
 }
 
@@ -521,17 +529,17 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
 {
     int status = 0;
     int64_t per_row = wanted == NULL ? m->n_outputs : 1, places = m->most_places;
-    size_t row = (size_t)(per_row * (1 + p)) * sizeof(quad)
+    size_t row = (size_t)(per_row * (1 + p)) * sizeof(pair)
                  + (size_t)p * (2 * sizeof(double) + sizeof(int32_t));
     int64_t fit = (int64_t)(NEAR / row) + 1, most = fit < BLOCK ? fit : BLOCK;
     int block = (int)(n < most ? n : most);
-    size_t bytes = (size_t)(2 * places) * sizeof(quad) + (size_t)block * row
+    size_t bytes = (size_t)(2 * places) * sizeof(pair) + (size_t)block * row
                    + (size_t)m->most_splits;
-    quad *memory = aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
+    pair *memory = aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
     if (memory == NULL)
         return 2;
     struct scratch s = {.places = memory, .u = {NULL, m->inverses}};
-    quad *phi = memory + 2 * places;
+    pair *phi = memory + 2 * places;
     double *seen = (double *)(phi + block * per_row * (1 + p));
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
     s.ways = (uint8_t *)(codes + (int64_t)block * p);
@@ -543,14 +551,14 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
         if (status)
             break;
         for (int64_t j = 0; j < taken * per_row * (1 + p); j++)
-            phi[j] = (quad){0.0};
+            phi[j] = (pair){0.0};
         for (int32_t grove = 0; grove < m->n_groves; grove++)
             explain_grove(m, &m->groves[grove], &s, taken, p, seen, codes,
                           wanted == NULL ? NULL : wanted + first, phi);
         for (int64_t i = 0; i < taken * per_row; i++)
             for (int32_t j = 0; j < p; j++) {
-                quad parts = phi[i * (1 + p) + 1 + j];
-                *values++ = (parts[0] + parts[1]) + (parts[2] + parts[3]);
+                pair parts = phi[i * (1 + p) + 1 + j];
+                *values++ = parts[0] + parts[1];
             }
     }
     free(memory);
