@@ -304,9 +304,9 @@ struct scratch {
  *
  * Let p be the share of the side that the row takes of a split on j, if it took the sides of the
  * earlier ones too, and q that of the other; A and B the values below, R the product of the factors
- * of all other features, u = 1 - t. The factors are 1 - u (1 - p) and u q. The derivative is R times
- * gain = (1 - p) A - q B without the earlier splits on j, and A - u gain the value here; for the
- * earlier ones the same leaves were counted with the factor 1 - u (1 - share), which is taken back.
+ * of all other features, u = 1 - t. The factors are 1 - u (1 - p) and u q. The derivative is R
+ * times gain = (1 - p) A - q B without the earlier splits on j, and A - u gain the value here; for
+ * these the same leaves were counted with the factor 1 - u (1 - share), which is taken back.
  *
  * The pass down is one for all classes that share the splits; the pass up is for one of them.
  */
