@@ -216,7 +216,7 @@ def test_probation_after_a_version_that_predicts_something_else_just_ends(
 ) -> None:
     with closing(trained(task, tmp_path)) as space:
         world = inline_world(space)
-        serve_days(world, task, 0, 1)
+        serve_days(world, task, 0, 3)
         fly(world)
     document = yaml.safe_load((tmp_path / FILE).read_text())
     contract = document["models"][MODEL]["contract"]
@@ -233,7 +233,7 @@ def test_probation_after_a_version_that_predicts_something_else_just_ends(
         care = world.store.care(MODEL)
         assert care.probation is not None
         assert (care.probation.incumbent, care.probation.candidate) in ((1, 2), (2, 1))
-        serve_days(world, task, 1, 10)
+        serve_days(world, task, 3, 20)
         fly(world)
         assert champion_of(world.registry, MODEL) == 2
         care = world.store.care(MODEL)
