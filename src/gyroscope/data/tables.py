@@ -57,10 +57,12 @@ class Stream:
         import pyarrow.parquet as pq
 
         path = folder / "stream.parquet"
-        flat = pa.schema([field for field in self.schema if not is_nested(field.type)])
+        kept = [field for field in self.schema if not is_nested(field.type)]
+        flat = pa.schema([(field.name, _plain_type(field.type)) for field in kept])
         with pq.ParquetWriter(path, flat, compression="lz4") as writer:
             for table in self.tables():
-                writer.write_table(table.table.select(flat.names), row_group_size=1 << 20)
+                columns = [plain(table.table.column(name)) for name in flat.names]
+                writer.write_table(pa.table(columns, schema=flat), row_group_size=1 << 20)
         return ParquetTable([path])
 
 
@@ -107,6 +109,8 @@ def open_table(source: Any, names: Sequence[str] | None = None) -> Table | Strea
             if held
             else Stream(pa.RecordBatchReader.from_stream(source))
         )
+    elif hasattr(source, "__arrow_c_array__"):
+        opened = ArrowTable(pa.record_batch(source))
     else:
         raise DataError(
             f"expected a path, an Arrow table, a frame or arrays by name, got {type(source)}"
@@ -226,17 +230,66 @@ def in_one(piece: Any) -> Any:
     return piece.unify_dictionaries().combine_chunks()
 
 
+def pieces_of(table: Table, name: str) -> Iterator[Any]:
+    """Consecutive pieces of a column, stored in a way that all of Arrow can compute with."""
+    return map(plain, table.pieces(name))
+
+
+def plain(piece: Any) -> Any:
+    """A piece with its values as they are, not as views, in runs or under a type of their own.
+
+    Arrow can do little with those; Polars stores every text as a view.
+    """
+    import pyarrow as pa
+
+    kind = _plain_type(piece.type)
+    if kind == piece.type:
+        return piece
+    return pa.chunked_array([_plain_chunk(chunk) for chunk in chunks_of(piece)], kind)
+
+
 def is_nested(kind: Any) -> bool:
     """Whether an Arrow type is of values that hold values, or of bytes: nothing to be counted."""
     from pyarrow import types
 
+    kind = _plain_type(kind)
+    if types.is_dictionary(kind):
+        kind = kind.value_type
     return bool(
         types.is_nested(kind)
+        or types.is_interval(kind)
         or types.is_binary(kind)
         or types.is_large_binary(kind)
         or types.is_fixed_size_binary(kind)
         or types.is_binary_view(kind)
     )
+
+
+def _plain_type(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain_type(kind.storage_type)
+    if pa.types.is_run_end_encoded(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _plain_type(kind.value_type), kind.ordered)
+    return pa.large_string() if pa.types.is_string_view(kind) else kind
+
+
+def _plain_chunk(chunk: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = chunk.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain_chunk(chunk.storage)
+    if pa.types.is_run_end_encoded(kind):
+        return _plain_chunk(pc.run_end_decode(chunk))
+    if pa.types.is_dictionary(kind):
+        values = _plain_chunk(chunk.dictionary)
+        return pa.DictionaryArray.from_arrays(chunk.indices, values, ordered=kind.ordered)
+    return chunk.cast(pa.large_string()) if pa.types.is_string_view(kind) else chunk
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
