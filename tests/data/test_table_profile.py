@@ -229,6 +229,34 @@ def test_what_cannot_be_read_is_counted(before: Any, now: Any, unreadable: int) 
 
 
 @pytest.mark.parametrize(
+    ("values", "kind", "counts", "missing"),
+    [
+        (np.ma.masked_less([1.0, 2.0, 2.0], 2), ColumnType.NUMBER, [0, 2, 0], 1),
+        (np.ma.array(["a", "b"], mask=[True, False]), ColumnType.CATEGORY, [1, 0], 1),
+        (np.array([1.5, 2.5], dtype=">f8"), ColumnType.NUMBER, [0, 1, 1, 0], 0),
+        (np.array([1.5, math.nan], dtype=np.longdouble), ColumnType.NUMBER, [0, 1, 0], 1),
+        (np.array(["2020-01", "NaT"], dtype="datetime64[M]"), ColumnType.DATETIME, [0, 1, 0], 1),
+        (np.array([2, 3], dtype="timedelta64[h]"), ColumnType.NUMBER, [0, 1, 1, 0], 0),
+        (pd.Series([pd.NA, 1, "x", "x"], dtype=object), ColumnType.CATEGORY, [2, 1, 0], 1),
+        (pd.Series([10**30, 10**30, None], dtype=object), ColumnType.CATEGORY, [2, 0], 1),
+        (pd.Series([np.zeros(2), "x", "x"], dtype=object), ColumnType.CATEGORY, [2, 1, 0], 0),
+        (pd.Series(["\ud800", "x", "x"], dtype=object), ColumnType.CATEGORY, [2, 1, 0], 0),
+    ],
+)
+def test_arrays_that_arrow_does_not_know_are_read(
+    values: Any, kind: ColumnType, counts: list[int], missing: int
+) -> None:
+    spec, found = one_column(values)
+    assert spec.type is kind
+    assert (found.counts.tolist(), found.missing) == (counts, missing)
+
+
+def test_a_series_is_a_table_of_one_column() -> None:
+    spec, found = reference_profile(pd.Series([1.0, 2.0], name="age"))
+    assert (spec.columns[0].name, found.n) == ("age", 2)
+
+
+@pytest.mark.parametrize(
     "values",
     [
         pa.array([[1], [2]]),
@@ -316,6 +344,9 @@ def test_profiles_of_tables_are_bytes_too(people: pa.Table) -> None:
         ({"x": [[1]]}, "no column of the table can be profiled"),
         (pa.table([[1], [2]], names=["a", "a"]), "several columns are named 'a'"),
         ({"a": [1], "b": [1, 2]}, "do not make a table"),
+        ({"a": 1.0}, "column 'a': expected an array or a list, got <class 'float'>"),
+        ({"a": np.zeros((3, 2))}, "column 'a': expected one dimension, got 2"),
+        (pa.array([1.0]), "no table that Arrow can read"),
     ],
 )
 def test_what_is_no_table_is_an_error(source: Any, told: str) -> None:

@@ -15,6 +15,8 @@ from gyroscope.errors import DataError
 PIECE = 32 << 20  # bytes of a column, or of a stream of rows, that are read at a time
 PIECE_ROWS = 1 << 21  # rows at a time, so that what is made of them stays small too
 
+_ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times in NumPy
+
 
 class Table(Protocol):
     """A table whose columns can be read as often as needed, also by several threads."""
@@ -85,10 +87,21 @@ def open_table(source: Any, names: Sequence[str] | None = None) -> Table | Strea
     """
     import pyarrow as pa
 
+    try:
+        return _opened(source, names)
+    except pa.ArrowException as error:
+        raise DataError(f"what was given is no table that Arrow can read: {error}") from None
+
+
+def _opened(source: Any, names: Sequence[str] | None) -> Table | Stream:
+    import pyarrow as pa
+
     opened: Table | Stream
     if isinstance(source, str | Path):
-        opened = _open_files(Path(source))
-    elif isinstance(source, pa.RecordBatchReader):
+        return _open_files(Path(source))
+    if hasattr(source, "to_frame"):  # a series of pandas or Polars
+        source = source.to_frame()
+    if isinstance(source, pa.RecordBatchReader):
         opened = Stream(source)
     elif isinstance(source, pa.Table | pa.RecordBatch):
         opened = ArrowTable(source)
@@ -344,28 +357,54 @@ def _numpy_columns(array: np.ndarray, names: Sequence[str] | None) -> dict[str, 
 def _columns(given: Mapping[str, Any]) -> Any:
     import pyarrow as pa
 
-    arrays = [_arrow_array(values) for values in given.values()]
+    arrays = [_arrow_array(name, values) for name, values in given.items()]
     try:
         return pa.table(arrays, names=list(given))
     except pa.ArrowInvalid as error:
         raise DataError(f"the columns do not make a table: {error}") from None
 
 
-def _arrow_array(values: Any) -> Any:
-    """An array or series as Arrow array; of mixed values their texts."""
+def _arrow_array(name: str, values: Any) -> Any:
+    """An array, series or sequence as Arrow array; of what Arrow has no type for its texts."""
     import pyarrow as pa
 
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
+    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+        raise DataError(f"column {name!r}: expected an array or a list, got {type(values)}")
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise DataError(f"column {name!r}: expected one dimension, got {values.ndim}")
+        values = _native(values)
     dtype = getattr(values, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
+    masked = isinstance(values, np.ma.MaskedArray)
+    if isinstance(dtype, np.dtype) and dtype.kind in "fiub" and not masked:
         return pa.array(np.ascontiguousarray(values))
     try:
         return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        absent = [value is None or value != value for value in values]  # noqa: PLR0124 (NaN)
-        texts = [None if gone else str(v) for gone, v in zip(absent, values, strict=True)]
-        return pa.array(texts, pa.string())
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return pa.array([_text_of(value) for value in values], pa.string())
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """Values in the byte order and units that Arrow knows."""
+    dtype = values.dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        dtype = np.dtype(np.float64)
+    elif dtype.kind in "mM" and np.datetime_data(dtype)[0] not in _ARROW_UNITS:
+        dtype = np.dtype(f"{dtype.kind}8[s]")
+    return values.astype(dtype, copy=False)
+
+
+def _text_of(value: object) -> str | None:
+    """A value in words; None for None, NaN, NaT and pandas.NA."""
+    try:
+        gone = value is None or bool(value != value)  # noqa: PLR0124 (NaN)
+    except TypeError:  # pandas.NA is neither true nor false
+        gone = True
+    except ValueError:  # an array
+        gone = False
+    return None if gone else str(value).encode(errors="backslashreplace").decode()
 
 
 def _checked(schema: Any) -> Any:
