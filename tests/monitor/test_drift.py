@@ -177,9 +177,27 @@ def test_as_many_infinite_numbers_as_ever_are_no_change() -> None:
     assert worst(findings) is Verdict.OK
 
 
+def test_numbers_that_are_all_infinite_have_no_mean() -> None:
+    spec, reference = reference_profile(numbers(1000, 1))
+    current = table_profile(numbers(1000, 2, infinite=1.0), spec)
+    findings = drift_findings(reference, current, None, DriftRules())
+    assert ": all values are infinite (" in found(findings, "ratio", "psi").detail
+
+
+def test_long_texts_are_told_by_their_beginning() -> None:
+    rng = np.random.default_rng(1)
+    texts = np.array(["a" * 5000, "b" * 5000])
+    spec, reference = reference_profile({"note": rng.choice(texts, 1000)})
+    current = table_profile({"note": rng.choice(texts, 1000, p=[0.1, 0.9])}, spec)
+    finding = found(drift_findings(reference, current, None, DriftRules()), "note", "psi")
+    assert f"share of '{'a' * 37}...' down from " in finding.detail
+    assert len(finding.detail) < 200
+
+
 def test_a_reference_of_infinite_numbers_has_no_range() -> None:
     spec, reference = reference_profile(numbers(2000, 1, infinite=1.0))
     findings = drift_findings(reference, table_profile(numbers(2000, 2), spec), None, DriftRules())
+    assert found(findings, "ratio", "infinite_share").verdict is Verdict.WARNING
     assert "outside_share" not in {finding.check for finding in findings}
 
 

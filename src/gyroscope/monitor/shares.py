@@ -68,15 +68,19 @@ def unseen_shares(held: InWindows) -> list[Examined | None]:
 
 
 def infinite_shares(held: InWindows) -> list[Examined | None]:
-    """The shares of infinite numbers, where they are more than in the reference."""
+    """The shares of infinite numbers; None for windows where neither sample has any."""
     column, old = held.column, held.column.old
     infinite = np.array([new.infinite for new in held.profiles], dtype=np.float64)
-    if not infinite.any():
+    if not old.n or not (old.infinite or infinite.any()):
         return [None] * held.n.size
     windows = np.stack([infinite, held.n - infinite], axis=1)
     pair = column.effects.effective(Effect.SHARES, [old.infinite, old.n - old.infinite], windows)
-    what = "infinite values"
-    return _strangers(column, *pair, _Share("infinite_share", what, 0, MATERIAL_INFINITE))
+    shares = _shares(*pair)
+    share = _Share("infinite_share", "infinite values", 0, MATERIAL_INFINITE)
+    return [
+        _share(column, share, shares, k) if old.infinite or infinite[k] else None
+        for k in range(held.n.size)
+    ]
 
 
 def outside_shares(held: InWindows) -> list[Examined | None]:
