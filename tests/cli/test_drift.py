@@ -170,7 +170,7 @@ def test_values_that_cannot_be_read_are_counted() -> None:
         ),
         (
             ("2023.csv", "2024.csv", "--ignore", "age,plan,visits"),
-            1,
+            2,
             "gyro: no column of the table can be profiled: none was chosen\n",
         ),
     ],
@@ -184,6 +184,21 @@ def test_what_cannot_be_done_is_said_in_one_line(
 ) -> None:
     assert refusal(monkeypatch, *arguments) == code
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("name", ["empty.csv", "damaged.parquet"])
+def test_a_file_that_cannot_be_read_is_no_change(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    Path(name).touch()
+    assert refusal(monkeypatch, "2023.csv", name) == 2
+
+
+def test_a_parquet_file_without_rows_is_not_enough_data() -> None:
+    pq.write_table(people(2024).slice(0, 0), "none.parquet")
+    done = drift("2023.csv", "none.parquet")
+    assert done.exit_code == 0
+    assert done.stdout.endswith("0 rows against 1,000 in 3 columns: not enough data for some.\n")
 
 
 def test_names_from_data_are_shown_on_one_line_and_never_obeyed() -> None:

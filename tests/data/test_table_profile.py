@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -74,6 +75,33 @@ class Streamed:
         return self._table.to_reader(400).__arrow_c_stream__(schema)
 
 
+def views(table: pa.Table) -> pa.Table:
+    """Its texts as Polars stores them."""
+    return table.set_column(2, "city", table["city"].cast(pa.string_view()))
+
+
+def categories(table: pa.Table) -> pa.Table:
+    """Its texts as Polars stores them if there are few."""
+    codes = table["city"].combine_chunks().dictionary_encode()
+    cities = codes.dictionary.cast(pa.string_view())
+    return table.set_column(2, "city", pa.DictionaryArray.from_arrays(codes.indices, cities))
+
+
+def runs(table: pa.Table) -> pa.Table:
+    """Numbers as runs."""
+    return table.set_column(1, "visits", pc.run_end_encode(table["visits"].combine_chunks()))
+
+
+class AsArray:
+    """One batch of rows for whoever knows Arrow."""
+
+    def __init__(self, table: pa.Table) -> None:
+        (self._batch,) = table.combine_chunks().to_batches()
+
+    def __arrow_c_array__(self, schema: Any = None) -> Any:
+        return self._batch.__arrow_c_array__(schema)
+
+
 SOURCES: dict[str, Callable[[pa.Table, Path], Any]] = {
     "parquet": parquet,
     "two files": two_parquet_files,
@@ -86,6 +114,12 @@ SOURCES: dict[str, Callable[[pa.Table, Path], Any]] = {
     "stream": lambda table, _: Streamed(table),
     "arrays": lambda table, _: {name: table[name].to_numpy() for name in table.column_names},
     "dictionary": lambda table, _: table.set_column(2, "city", table["city"].dictionary_encode()),
+    "views": lambda table, _: views(table),
+    "stream of views": lambda table, _: Streamed(views(table)),
+    "categories": lambda table, _: categories(table),
+    "stream of categories": lambda table, _: Streamed(categories(table)),
+    "runs": lambda table, _: runs(table),
+    "one batch": lambda table, _: AsArray(table),
 }
 
 
@@ -114,6 +148,16 @@ def test_a_table_has_one_profile_whatever_holds_it(
     assert other_spec.columns[0].variation == spec.columns[0].variation
 
 
+def bool8(values: list[int]) -> pa.Array:
+    return pa.ExtensionArray.from_storage(pa.bool8(), pa.array(values, pa.int8()))
+
+
+def test_views_of_texts_can_be_sampled(people: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module_under_test, "SAMPLED", 100)
+    spec, _ = reference_profile(views(people))
+    assert set(spec.columns[2].categories) == {"Rom", "Bonn", "Lima"}
+
+
 def one_column(values: Any) -> tuple[Any, ColumnProfile]:
     spec, found = reference_profile({"x": values})
     return spec.columns[0], found.columns[0]
@@ -135,6 +179,7 @@ def one_column(values: Any) -> tuple[Any, ColumnProfile]:
         (pa.array(["yes", "no", "yes"]), ColumnType.BOOLEAN, [1, 2, 0]),
         (pa.array([2, 1, 2]).dictionary_encode(), ColumnType.CATEGORY, [2, 1, 0]),
         (pa.array([], pa.float64()), ColumnType.NUMBER, [0]),
+        (bool8([1, 0, 1]), ColumnType.INTEGER, [0, 1, 2, 0]),
     ],
 )
 def test_every_kind_of_column_is_profiled(values: Any, kind: ColumnType, counts: list[int]) -> None:
@@ -181,6 +226,58 @@ def test_what_cannot_be_read_is_counted(before: Any, now: Any, unreadable: int) 
     found = table_profile({"x": now}, spec).columns[0]
     assert found.unreadable == unreadable
     assert found.n + found.missing + found.unreadable == len(now)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "counts", "missing"),
+    [
+        (np.ma.masked_less([1.0, 2.0, 2.0], 2), ColumnType.NUMBER, [0, 2, 0], 1),
+        (np.ma.array(["a", "b"], mask=[True, False]), ColumnType.CATEGORY, [1, 0], 1),
+        (np.array([1.5, 2.5], dtype=">f8"), ColumnType.NUMBER, [0, 1, 1, 0], 0),
+        (np.array([1.5, math.nan], dtype=np.longdouble), ColumnType.NUMBER, [0, 1, 0], 1),
+        (np.array(["2020-01", "NaT"], dtype="datetime64[M]"), ColumnType.DATETIME, [0, 1, 0], 1),
+        (np.array([2, 3], dtype="timedelta64[h]"), ColumnType.NUMBER, [0, 1, 1, 0], 0),
+        (pd.Series([pd.NA, 1, "x", "x"], dtype=object), ColumnType.CATEGORY, [2, 1, 0], 1),
+        (pd.Series([10**30, 10**30, None], dtype=object), ColumnType.CATEGORY, [2, 0], 1),
+        (pd.Series([np.zeros(2), "x", "x"], dtype=object), ColumnType.CATEGORY, [2, 1, 0], 0),
+        (pd.Series(["\ud800", "x", "x"], dtype=object), ColumnType.CATEGORY, [2, 1, 0], 0),
+    ],
+)
+def test_arrays_that_arrow_does_not_know_are_read(
+    values: Any, kind: ColumnType, counts: list[int], missing: int
+) -> None:
+    spec, found = one_column(values)
+    assert spec.type is kind
+    assert (found.counts.tolist(), found.missing) == (counts, missing)
+
+
+def test_a_series_is_a_table_of_one_column() -> None:
+    spec, found = reference_profile(pd.Series([1.0, 2.0], name="age"))
+    assert (spec.columns[0].name, found.n) == ("age", 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[1], [2]]),
+        pa.array([b"a", b"\xff"]).dictionary_encode(),
+        pa.DictionaryArray.from_arrays([0, 1], pa.array([[1], [2]])),
+        pa.array([pa.MonthDayNano([1, 2, 3])] * 2),
+        pa.array([b"0" * 16, b"1" * 16], pa.uuid()),
+    ],
+)
+def test_what_holds_no_single_values_is_left_out(values: Any) -> None:
+    _, found = reference_profile({"x": [1.0, 2.0], "held": values})
+    assert found.extra == ("held",)
+
+
+@pytest.mark.parametrize("source", ["parquet", "reader", "pandas", "stream", "views", "runs"])
+def test_a_table_without_rows_has_a_profile_without_counts(
+    people: pa.Table, tmp_path: Path, source: str
+) -> None:
+    spec, _ = reference_profile(people)
+    found = table_profile(SOURCES[source](people.slice(0, 0), tmp_path), spec)
+    assert found.n == sum(column.n + column.missing for column in found.columns) == 0
 
 
 def test_absent_and_extra_columns_are_reported(people: pa.Table) -> None:
@@ -247,6 +344,9 @@ def test_profiles_of_tables_are_bytes_too(people: pa.Table) -> None:
         ({"x": [[1]]}, "no column of the table can be profiled"),
         (pa.table([[1], [2]], names=["a", "a"]), "several columns are named 'a'"),
         ({"a": [1], "b": [1, 2]}, "do not make a table"),
+        ({"a": 1.0}, "column 'a': expected an array or a list, got <class 'float'>"),
+        ({"a": np.zeros((3, 2))}, "column 'a': expected one dimension, got 2"),
+        (pa.array([1.0]), "no table that Arrow can read"),
     ],
 )
 def test_what_is_no_table_is_an_error(source: Any, told: str) -> None:

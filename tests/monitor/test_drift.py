@@ -126,6 +126,89 @@ def test_three_percent_of_a_new_category_are_found(people: People, drift: Drift)
     )
 
 
+def many_codes(n: int, seed: int, *, new: float = 0.0) -> dict[str, list[str]]:
+    """Ten thousand codes, of which a list holds a thousand; a share of the rows has a new one."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(10_000, size=n).astype(str)
+    return {"code": np.where(rng.random(n) < new, "brandnew", codes).tolist()}
+
+
+def test_a_new_category_is_found_among_thousands_that_are_not_listed_either() -> None:
+    spec, reference = reference_profile(many_codes(10_000, 1))
+    current = table_profile(many_codes(2000, 2, new=0.03), spec)
+    findings = drift_findings(reference, current, None, DriftRules())
+    newcomer = found(findings, "code", "newcomer_share")
+    assert newcomer.verdict is Verdict.WARNING
+    assert newcomer.detail.startswith(
+        "More rows with 'brandnew', which is not listed, in code: share up from at most 0.1 % to "
+    )
+
+
+def test_the_most_frequent_of_thousands_of_categories_is_chance() -> None:
+    spec, reference = reference_profile(many_codes(4000, 1))
+    windows = [(None, table_profile(many_codes(300, seed), spec)) for seed in range(2, 22)]
+    examined = drift_findings_by_window(reference, windows, DriftRules(notice_alpha=0.2))
+    seen = [f for findings in examined for f in findings if f.check == "newcomer_share"]
+    assert len(seen) == 20
+    assert all(f.verdict is Verdict.OK for f in seen)
+
+
+def numbers(n: int, seed: int, *, infinite: float = 0.0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"ratio": np.where(rng.random(n) < infinite, np.inf, rng.normal(size=n))}
+
+
+def test_numbers_that_become_infinite_are_found() -> None:
+    spec, reference = reference_profile(numbers(10_000, 1))
+    current = table_profile(numbers(2000, 2, infinite=0.03), spec)
+    infinite = found(
+        drift_findings(reference, current, None, DriftRules()), "ratio", "infinite_share"
+    )
+    assert infinite.verdict is Verdict.WARNING
+    assert infinite.detail.startswith(
+        "More infinite values in ratio: share up from 0 % to 3 % (95 %"
+    )
+
+
+def test_as_many_infinite_numbers_as_ever_are_no_change() -> None:
+    spec, reference = reference_profile(numbers(10_000, 1, infinite=0.03))
+    current = table_profile(numbers(2000, 2, infinite=0.03), spec)
+    findings = drift_findings(reference, current, None, DriftRules(notice_alpha=0.2))
+    assert worst(findings) is Verdict.OK
+
+
+def test_numbers_that_are_all_infinite_have_no_mean() -> None:
+    spec, reference = reference_profile(numbers(1000, 1))
+    current = table_profile(numbers(1000, 2, infinite=1.0), spec)
+    findings = drift_findings(reference, current, None, DriftRules())
+    assert ": all values are infinite (" in found(findings, "ratio", "psi").detail
+
+
+def test_long_texts_are_told_by_their_beginning() -> None:
+    rng = np.random.default_rng(1)
+    texts = np.array(["a" * 5000, "b" * 5000])
+    spec, reference = reference_profile({"note": rng.choice(texts, 1000)})
+    current = table_profile({"note": rng.choice(texts, 1000, p=[0.1, 0.9])}, spec)
+    finding = found(drift_findings(reference, current, None, DriftRules()), "note", "psi")
+    assert f"share of '{'a' * 37}...' down from " in finding.detail
+    assert len(finding.detail) < 200
+
+
+def test_a_reference_of_infinite_numbers_has_no_range() -> None:
+    spec, reference = reference_profile(numbers(2000, 1, infinite=1.0))
+    findings = drift_findings(reference, table_profile(numbers(2000, 2), spec), None, DriftRules())
+    assert found(findings, "ratio", "infinite_share").verdict is Verdict.WARNING
+    assert "outside_share" not in {finding.check for finding in findings}
+
+
+def test_the_range_of_ten_numbers_says_nothing() -> None:
+    ten = np.where(np.arange(2000) < 10, numbers(2000, 1)["ratio"], np.nan)
+    spec, reference = reference_profile({"ratio": ten})
+    current = table_profile(numbers(2000, 2), spec)
+    findings = drift_findings(reference, current, None, DriftRules())
+    assert "outside_share" not in {finding.check for finding in findings}
+
+
 def test_one_of_a_thousand_rare_categories_that_becomes_common_is_found(
     people: People, drift: Drift
 ) -> None:

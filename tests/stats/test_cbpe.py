@@ -65,6 +65,23 @@ def test_certain_scores_promise_perfection() -> None:
     assert found["log_loss"].value == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_scores_of_zero_and_one_promise_no_more_than_all(share: float) -> None:
+    p = (np.random.default_rng(1).random(1000) < share).astype(float)
+    for name, found in expected_metrics(p, 0.5).items():
+        if found.defined:
+            best = 0.0 if name in ("log_loss", "brier") else 1.0
+            assert 0 <= found.interval.low <= found.value <= found.interval.high
+            assert found.interval.low <= best <= found.interval.high, name
+
+
+@pytest.mark.parametrize("score", [0.1, 0.3, 0.7])
+def test_a_constant_score_promises_an_auc_of_a_half(score: float) -> None:
+    found = expected_metrics(np.full(1000, score), 0.5)["roc_auc"]
+    assert found.interval.low <= 0.5 <= found.interval.high
+    assert found.value == pytest.approx(0.5, abs=1e-9)
+
+
 def test_what_scores_do_not_determine_is_undefined() -> None:
     assert not any(found.defined for found in expected_metrics([], 0.5).values())
     assert not expected_metrics([0.0, 0.0], 0.5)["roc_auc"].defined

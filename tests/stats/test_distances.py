@@ -105,6 +105,15 @@ def test_the_interval_covers_the_distance_of_the_populations(
     assert covered.mean() >= 0.95 - slack(0.05, runs)
 
 
+def test_no_interval_reaches_beyond_the_largest_distance() -> None:
+    for n in (1, 5, 1000):
+        apart = [n, 0], [0, n]
+        assert distances.hellinger(*apart).interval.high == 1
+        assert distances.jensen_shannon_divergence(*apart).interval.high == math.log(2)
+        root = distances.jensen_shannon_distance(*apart)
+        assert root.interval.high == pytest.approx(root.value) == math.sqrt(math.log(2))
+
+
 @pytest.mark.parametrize(
     "kind", [jensen_shannon_divergence_batch, hellinger_batch, total_variation_batch]
 )

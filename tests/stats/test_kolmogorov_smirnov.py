@@ -29,6 +29,16 @@ def test_the_p_value_is_close_to_that_of_scipy(m: int, n: int) -> None:
         assert kolmogorov_smirnov(a, b).p_value == pytest.approx(expected, rel=0.15, abs=0.02)
 
 
+@pytest.mark.parametrize(("m", "n"), [(1, 1), (1, 7), (3, 3), (5, 4), (12, 30), (90, 100)])
+def test_the_p_value_of_few_values_is_exact(m: int, n: int) -> None:
+    rng = np.random.default_rng(6)
+    for shift in (0.0, 0.5, 1.5, 9.0):
+        a, b = rng.normal(size=m), rng.normal(shift, size=n)
+        expected = ks_2samp(a, b, method="exact").pvalue
+        assert kolmogorov_smirnov(a, b).p_value == pytest.approx(expected, rel=1e-9)
+        assert kolmogorov_smirnov(b, a).p_value == pytest.approx(expected, rel=1e-9)
+
+
 @given(values, values)
 def test_swapping_shifting_and_shuffling_change_nothing(a: np.ndarray, b: np.ndarray) -> None:
     result = kolmogorov_smirnov(a, b)

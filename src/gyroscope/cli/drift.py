@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gyroscope.cli.options import STYLES, JsonOption, application, console, print_json, table
+from gyroscope.errors import GyroscopeError, UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,21 +61,27 @@ def drift(
         ),
     ] = None,
 ) -> None:
-    """Compare two tables: what is broken, what has changed. Exit code 1 if a column is flagged."""
+    """Compare two tables: what is broken, what has changed.
+
+    Exit code 0 if no column is flagged, 1 if one is, 2 if trouble.
+    """
     _spare_pandas()
     from gyroscope.web.comparison import drift as compared
 
-    report = compared(
-        reference,
-        current,
-        material_psi=material_psi,
-        alpha=alpha,
-        notice_alpha=notice_alpha,
-        min_rows=min_rows,
-        in_time_order=in_time_order,
-        columns=None if columns is None else _names(columns),
-        ignore=_names(ignore or ""),
-    ).report
+    try:
+        report = compared(
+            reference,
+            current,
+            material_psi=material_psi,
+            alpha=alpha,
+            notice_alpha=notice_alpha,
+            min_rows=min_rows,
+            in_time_order=in_time_order,
+            columns=None if columns is None else _names(columns),
+            ignore=_names(ignore or ""),
+        ).report
+    except GyroscopeError as error:  # a damaged file is no change
+        raise UsageError(str(error)) from None
     if html is not None:
         from gyroscope.web.drift_page import write_drift_page
 

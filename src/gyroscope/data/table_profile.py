@@ -46,6 +46,8 @@ from gyroscope.data.tables import (
     in_one,
     is_nested,
     open_table,
+    pieces_of,
+    plain,
     temporary_folder,
 )
 from gyroscope.data.variation import Parts, large_part_of, part_bounds, variations
@@ -210,7 +212,9 @@ class _Column:
         return first, bounds, self._sampled[low:high] - first
 
     def profile(self) -> ColumnProfile:
-        """The profile of all pieces, at least one."""
+        """The profile of all pieces, of which a table without rows has none."""
+        if not self._done:
+            self.add(_nulls(0))
         return self._done[0] if len(self._done) == 1 else merged_columns(self._done)
 
     def cells(self) -> Cells:
@@ -356,7 +360,7 @@ def _sampled(table: Table, name: str) -> tuple[Any, Iterator[Any]]:
     held: list[Any] = []
     taken: list[Any] = []
     size = first = 0
-    for piece in table.pieces(name):
+    for piece in pieces_of(table, name):
         for chunk in chunks_of(piece):
             low, high = np.searchsorted(rows, [first, first + len(chunk)])
             every = high - low == len(chunk)
@@ -364,10 +368,11 @@ def _sampled(table: Table, name: str) -> tuple[Any, Iterator[Any]]:
             first += len(chunk)
         size += piece.nbytes
         held = [*held, piece] if size <= 2 * PIECE else []
-    kind = table.schema.field(name).type
     if not taken:
-        taken, held = [pa.array([], kind)], [pa.array([], kind)]
-    return in_one(pa.chunked_array(taken)), iter(held) if size <= 2 * PIECE else table.pieces(name)
+        nothing = plain(pa.chunked_array([], table.schema.field(name).type))
+        taken, held = list(chunks_of(nothing)), [nothing]
+    again = iter(held) if size <= 2 * PIECE else pieces_of(table, name)
+    return in_one(pa.chunked_array(taken)), again
 
 
 def _in_order(columns: Sequence[_Column]) -> bool:
@@ -389,7 +394,8 @@ def _of_table(table: Table, spec: ProfileSpec, reference: Profile | None) -> Pro
 
     def counted(column: ColumnSpec) -> _Column:
         counting = _Column(column, table.rows, joint=column.name in joint)
-        for piece in table.pieces(column.name) if column.name in there else _nothing(table.rows):
+        name = column.name
+        for piece in pieces_of(table, name) if name in there else _nothing(table.rows):
             counting.add(piece)
         return counting
 
@@ -412,4 +418,10 @@ def _nothing(rows: int) -> Iterator[Any]:
     """A column without values."""
     import pyarrow as pa
 
-    return ArrowTable(pa.table({"nothing": pa.nulls(rows)})).pieces("nothing")
+    return ArrowTable(pa.table({"nothing": _nulls(rows)})).pieces("nothing")
+
+
+def _nulls(rows: int) -> Any:
+    import pyarrow as pa
+
+    return pa.nulls(rows)

@@ -15,6 +15,8 @@ from gyroscope.errors import DataError
 PIECE = 32 << 20  # bytes of a column, or of a stream of rows, that are read at a time
 PIECE_ROWS = 1 << 21  # rows at a time, so that what is made of them stays small too
 
+_ARROW_UNITS = ("D", "s", "ms", "us", "ns")  # of times in NumPy
+
 
 class Table(Protocol):
     """A table whose columns can be read as often as needed, also by several threads."""
@@ -57,10 +59,12 @@ class Stream:
         import pyarrow.parquet as pq
 
         path = folder / "stream.parquet"
-        flat = pa.schema([field for field in self.schema if not is_nested(field.type)])
+        kept = [field for field in self.schema if not is_nested(field.type)]
+        flat = pa.schema([(field.name, _plain_type(field.type)) for field in kept])
         with pq.ParquetWriter(path, flat, compression="lz4") as writer:
             for table in self.tables():
-                writer.write_table(table.table.select(flat.names), row_group_size=1 << 20)
+                columns = [plain(table.table.column(name)) for name in flat.names]
+                writer.write_table(pa.table(columns, schema=flat), row_group_size=1 << 20)
         return ParquetTable([path])
 
 
@@ -83,10 +87,21 @@ def open_table(source: Any, names: Sequence[str] | None = None) -> Table | Strea
     """
     import pyarrow as pa
 
+    try:
+        return _opened(source, names)
+    except pa.ArrowException as error:
+        raise DataError(f"what was given is no table that Arrow can read: {error}") from None
+
+
+def _opened(source: Any, names: Sequence[str] | None) -> Table | Stream:
+    import pyarrow as pa
+
     opened: Table | Stream
     if isinstance(source, str | Path):
-        opened = _open_files(Path(source))
-    elif isinstance(source, pa.RecordBatchReader):
+        return _open_files(Path(source))
+    if hasattr(source, "to_frame"):  # a series of pandas or Polars
+        source = source.to_frame()
+    if isinstance(source, pa.RecordBatchReader):
         opened = Stream(source)
     elif isinstance(source, pa.Table | pa.RecordBatch):
         opened = ArrowTable(source)
@@ -107,6 +122,8 @@ def open_table(source: Any, names: Sequence[str] | None = None) -> Table | Strea
             if held
             else Stream(pa.RecordBatchReader.from_stream(source))
         )
+    elif hasattr(source, "__arrow_c_array__"):
+        opened = ArrowTable(pa.record_batch(source))
     else:
         raise DataError(
             f"expected a path, an Arrow table, a frame or arrays by name, got {type(source)}"
@@ -226,17 +243,66 @@ def in_one(piece: Any) -> Any:
     return piece.unify_dictionaries().combine_chunks()
 
 
+def pieces_of(table: Table, name: str) -> Iterator[Any]:
+    """Consecutive pieces of a column, stored in a way that all of Arrow can compute with."""
+    return map(plain, table.pieces(name))
+
+
+def plain(piece: Any) -> Any:
+    """A piece with its values as they are, not as views, in runs or under a type of their own.
+
+    Arrow can do little with those; Polars stores every text as a view.
+    """
+    import pyarrow as pa
+
+    kind = _plain_type(piece.type)
+    if kind == piece.type:
+        return piece
+    return pa.chunked_array([_plain_chunk(chunk) for chunk in chunks_of(piece)], kind)
+
+
 def is_nested(kind: Any) -> bool:
     """Whether an Arrow type is of values that hold values, or of bytes: nothing to be counted."""
     from pyarrow import types
 
+    kind = _plain_type(kind)
+    if types.is_dictionary(kind):
+        kind = kind.value_type
     return bool(
         types.is_nested(kind)
+        or types.is_interval(kind)
         or types.is_binary(kind)
         or types.is_large_binary(kind)
         or types.is_fixed_size_binary(kind)
         or types.is_binary_view(kind)
     )
+
+
+def _plain_type(kind: Any) -> Any:
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain_type(kind.storage_type)
+    if pa.types.is_run_end_encoded(kind):
+        return _plain_type(kind.value_type)
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _plain_type(kind.value_type), kind.ordered)
+    return pa.large_string() if pa.types.is_string_view(kind) else kind
+
+
+def _plain_chunk(chunk: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = chunk.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _plain_chunk(chunk.storage)
+    if pa.types.is_run_end_encoded(kind):
+        return _plain_chunk(pc.run_end_decode(chunk))
+    if pa.types.is_dictionary(kind):
+        values = _plain_chunk(chunk.dictionary)
+        return pa.DictionaryArray.from_arrays(chunk.indices, values, ordered=kind.ordered)
+    return chunk.cast(pa.large_string()) if pa.types.is_string_view(kind) else chunk
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
@@ -291,28 +357,54 @@ def _numpy_columns(array: np.ndarray, names: Sequence[str] | None) -> dict[str, 
 def _columns(given: Mapping[str, Any]) -> Any:
     import pyarrow as pa
 
-    arrays = [_arrow_array(values) for values in given.values()]
+    arrays = [_arrow_array(name, values) for name, values in given.items()]
     try:
         return pa.table(arrays, names=list(given))
     except pa.ArrowInvalid as error:
         raise DataError(f"the columns do not make a table: {error}") from None
 
 
-def _arrow_array(values: Any) -> Any:
-    """An array or series as Arrow array; of mixed values their texts."""
+def _arrow_array(name: str, values: Any) -> Any:
+    """An array, series or sequence as Arrow array; of what Arrow has no type for its texts."""
     import pyarrow as pa
 
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
+    if isinstance(values, str | bytes) or not hasattr(values, "__len__"):
+        raise DataError(f"column {name!r}: expected an array or a list, got {type(values)}")
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise DataError(f"column {name!r}: expected one dimension, got {values.ndim}")
+        values = _native(values)
     dtype = getattr(values, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind in "fiub":
+    masked = isinstance(values, np.ma.MaskedArray)
+    if isinstance(dtype, np.dtype) and dtype.kind in "fiub" and not masked:
         return pa.array(np.ascontiguousarray(values))
     try:
         return pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
-        absent = [value is None or value != value for value in values]  # noqa: PLR0124 (NaN)
-        texts = [None if gone else str(v) for gone, v in zip(absent, values, strict=True)]
-        return pa.array(texts, pa.string())
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+        return pa.array([_text_of(value) for value in values], pa.string())
+
+
+def _native(values: np.ndarray) -> np.ndarray:
+    """Values in the byte order and units that Arrow knows."""
+    dtype = values.dtype.newbyteorder("=")
+    if dtype.kind == "f" and dtype.itemsize > 8:
+        dtype = np.dtype(np.float64)
+    elif dtype.kind in "mM" and np.datetime_data(dtype)[0] not in _ARROW_UNITS:
+        dtype = np.dtype(f"{dtype.kind}8[s]")
+    return values.astype(dtype, copy=False)
+
+
+def _text_of(value: object) -> str | None:
+    """A value in words; None for None, NaN, NaT and pandas.NA."""
+    try:
+        gone = value is None or bool(value != value)  # noqa: PLR0124 (NaN)
+    except TypeError:  # pandas.NA is neither true nor false
+        gone = True
+    except ValueError:  # an array
+        gone = False
+    return None if gone else str(value).encode(errors="backslashreplace").decode()
 
 
 def _checked(schema: Any) -> Any:

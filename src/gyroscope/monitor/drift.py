@@ -31,9 +31,17 @@ from gyroscope.monitor.dependence import dependences
 from gyroscope.monitor.design_effects import TableEffects, design_effects
 from gyroscope.monitor.distributions import always_rare, distributions
 from gyroscope.monitor.scarcity import too_few
-from gyroscope.monitor.shares import missing_rates, outside_shares, unseen_shares
+from gyroscope.monitor.shares import (
+    infinite_shares,
+    missing_rates,
+    newcomer_shares,
+    outside_shares,
+    unseen_shares,
+)
 from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells_batch
 from gyroscope.stats.psi import rows_needed
+
+_SHARES = missing_rates, unseen_shares, newcomer_shares, infinite_shares, outside_shares
 
 
 def drift_findings(
@@ -43,7 +51,10 @@ def drift_findings(
 
     Every column has a finding "psi"; its p-value is that of a test of homogeneity, for numbers
     together with tests of location, spread and distance. Columns with missing values have one for
-    the "missing_rate", those with categories outside the list one for the "unseen_share".
+    the "missing_rate", those with categories outside the list one for the "unseen_share" and, where
+    the reference has such too, one for the "newcomer_share", that of the most frequent of them.
+    Numbers that are infinite or beyond all known more often have one for the "infinite_share" or
+    the "outside_share".
 
     Args:
         reference: profile of the reference, on whose spec ``current`` was counted.
@@ -88,7 +99,7 @@ def drift_findings_by_window(
             needed = _values_needed(column, held.profiles[k], enough, rules.min_rows)
             window = windows[large[k]][0]
             done[large[k]].append(_too_few(column.spec.name, window, int(held.n[k]), needed))
-        for shares in (missing_rates, unseen_shares, outside_shares):
+        for shares in _SHARES:
             for position, found in zip(large, shares(held), strict=True):
                 if found is not None:
                     examined[position].append(found)

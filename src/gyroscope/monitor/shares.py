@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 
+from gyroscope.data.codec import shorten
 from gyroscope.findings import Interval
 from gyroscope.monitor import wording
 from gyroscope.monitor.changes import Compared, Examined, InWindows
@@ -16,7 +19,12 @@ from gyroscope.stats.unseen import unseen_share
 
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
 MATERIAL_UNSEEN = 0.01  # the same for categories not listed: a model is blind to them
+MATERIAL_INFINITE = 0.01  # the same for infinite numbers, which are errors of whoever divides
 MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
+
+# Values of a reference beyond whose range a fifth of the next ones are by chance in one of 1e8
+# tables; of ten values a fifth is beyond all the time.
+_RANGE_KNOWN = 100
 
 
 def missing_rates(held: InWindows) -> list[Examined | None]:
@@ -59,6 +67,22 @@ def unseen_shares(held: InWindows) -> list[Examined | None]:
     return _strangers(column, *pair, _Share("unseen_share", what, 0, MATERIAL_UNSEEN))
 
 
+def infinite_shares(held: InWindows) -> list[Examined | None]:
+    """The shares of infinite numbers; None for windows where neither sample has any."""
+    column, old = held.column, held.column.old
+    infinite = np.array([new.infinite for new in held.profiles], dtype=np.float64)
+    if not old.n or not (old.infinite or infinite.any()):
+        return [None] * held.n.size
+    windows = np.stack([infinite, held.n - infinite], axis=1)
+    pair = column.effects.effective(Effect.SHARES, [old.infinite, old.n - old.infinite], windows)
+    shares = _shares(*pair)
+    share = _Share("infinite_share", "infinite values", 0, MATERIAL_INFINITE)
+    return [
+        _share(column, share, shares, k) if old.infinite or infinite[k] else None
+        for k in range(held.n.size)
+    ]
+
+
 def outside_shares(held: InWindows) -> list[Examined | None]:
     """The shares of numbers beyond the range of the reference, in its outermost cells.
 
@@ -66,7 +90,7 @@ def outside_shares(held: InWindows) -> list[Examined | None]:
     window beyond all that was ever seen is told by this. Fewer strays are left to those tests.
     """
     column = held.column
-    if column.spec.categorical or not column.spec.edges:
+    if column.spec.categorical or not column.spec.edges or column.old.n < _RANGE_KNOWN:
         return [None] * held.n.size
     old = column.old.counts
     reference = np.array([old[0] + old[-1], old[1:-1].sum()], dtype=np.float64)
@@ -83,6 +107,37 @@ def outside_shares(held: InWindows) -> list[Examined | None]:
         e and msgspec.structs.replace(e, moves_on=moves_on_in_time(column.spec, new))
         for e, new in zip(found, held.profiles, strict=True)
     ]
+
+
+def newcomer_shares(held: InWindows) -> list[Examined | None]:
+    """The share of the most frequent category of each window that is not listed.
+
+    Where the reference has many categories that are not listed, a new one is hidden among them. It
+    cannot have had more of the reference than a listed one has on average, since those are the most
+    frequent; so much is granted. Chance has as many tries as there may be such categories.
+    """
+    column, spec, n = held.column, held.column.spec, held.column.old.n
+    unlisted = int(column.old.counts[-1])
+    if not spec.categorical or not unlisted:
+        return [None] * held.n.size
+    most = min(unlisted, math.ceil(n / (spec.levels + 1)))
+    found: list[Examined | None] = []
+    for k, new in enumerate(held.profiles):
+        name, rows = new.others.counts[0] if new.others.counts else ("", 0)
+        windows = np.array([[rows, new.n - rows]], dtype=np.float64)
+        pair = column.effects.effective(Effect.SHARES, [most, n - most], windows)
+        what = f"rows with {shorten(name)}, which is not listed,"
+        (one,) = _strangers(column, *pair, _Share("newcomer_share", what, new.n, MATERIAL_UNSEEN))
+        found.append(one and _most_of_many(one, int(held.counts[k, -1]), most / n, rows / new.n))
+    return found
+
+
+def _most_of_many(one: Examined, tries: int, before: float, after: float) -> Examined:
+    """The finding on a category that was chosen because it is the most frequent of so many."""
+    at_most = f"share up from at most {wording.percent(before)} to {wording.percent(after)}"
+    return msgspec.structs.replace(
+        one, p_value=min(1.0, one.p_value * tries), change=lambda: at_most
+    )
 
 
 class _Share(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gyroscope.data.cells import ColumnSpec, bin_edges
+from gyroscope.data.codec import shorten
 from gyroscope.data.contract import ColumnType
 from gyroscope.data.profile import ColumnProfile, binned_counts, quantile
 
@@ -51,6 +52,8 @@ def share_moved(what: str, before: float, after: float) -> str:
 
 def number_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile) -> str:
     """What changed in a number: mean, median and spread, or else the range that changed most."""
+    if current.low is None or reference.low is None:
+        return f"all values {'are' if current.low is None else 'of the reference are'} infinite"
     parts = []
     old_sd, new_sd = _spread(reference), _spread(current)
     datetimes = spec.type is ColumnType.DATETIME
@@ -106,7 +109,7 @@ def _level(spec: ColumnSpec, code: int) -> str:
         return ("false", "true", "neither")[code]
     if code == spec.levels:
         return "categories that are not listed"
-    return f"'{spec.categories[code]}'"
+    return shorten(spec.categories[code])
 
 
 def value_text(value: float, spec: ColumnSpec, spread: float = 0.0) -> str:

@@ -62,7 +62,9 @@ def jensen_shannon_divergence_batch(
     p, q = samples.p_counts / samples.n, samples.q_counts / samples.m
     middle = (p + q) / 2
     value = np.maximum((_relative(p, middle) + _relative(q, middle)).sum(axis=-1) / 2, 0.0)
-    return judge(samples, value, _jensen_shannon_slopes, curvature=1 / 8, alpha=alpha)
+    return judge(
+        samples, value, _jensen_shannon_slopes, curvature=1 / 8, alpha=alpha, most=math.log(2)
+    )
 
 
 def jensen_shannon_distance(
@@ -106,7 +108,7 @@ def hellinger_batch(
     samples = two_samples(reference, current)
     p, q = samples.p_counts / samples.n, samples.q_counts / samples.m
     square = ((np.sqrt(p) - np.sqrt(q)) ** 2).sum(axis=-1) / 2
-    return _root(judge(samples, square, _hellinger_slopes, curvature=1 / 8, alpha=alpha))
+    return _root(judge(samples, square, _hellinger_slopes, curvature=1 / 8, alpha=alpha, most=1.0))
 
 
 def total_variation(

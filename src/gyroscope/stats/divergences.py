@@ -9,6 +9,7 @@ both serves for all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -89,7 +90,13 @@ def two_samples(reference: npt.ArrayLike, current: npt.ArrayLike) -> Samples:
 
 
 def judge(
-    samples: Samples, value: FloatArray, slopes: Slopes, *, curvature: float, alpha: float
+    samples: Samples,
+    value: FloatArray,
+    slopes: Slopes,
+    *,
+    curvature: float,
+    alpha: float,
+    most: float = math.inf,
 ) -> DivergenceBatch:
     """Bias, interval and p-value of a divergence.
 
@@ -100,6 +107,7 @@ def judge(
             shares that are above 0.
         curvature: c, see the head of the module.
         alpha: the two-sided error of each interval, in (0, 1).
+        most: the largest value that there is, that of samples with nothing in common.
 
     Returns:
         The result; with an empty sample value 0, interval from 0 to infinity and p-value 1, with a
@@ -115,7 +123,8 @@ def judge(
         value=np.where(said, value, 0.0),
         bias=np.where(said, df * unit, 0.0),
         interval=Intervals(
-            np.where(said, bounds.low * scale, 0.0), np.where(said, bounds.high * scale, unknown)
+            np.where(said, np.minimum(bounds.low * scale, most), 0.0),
+            np.where(said, np.minimum(bounds.high * scale, most), unknown),
         ),
         p_value=np.where(said, p_value, 1.0),
         n_reference=sizes(samples.q_counts.sum(axis=-1), df.shape),

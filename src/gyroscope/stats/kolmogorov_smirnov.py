@@ -14,6 +14,8 @@ from gyroscope.stats.batches import FloatArray, IntArray, Intervals, row, row_bl
 from gyroscope.stats.counts import paired_count_batches, paired_counts, sizes
 from gyroscope.stats.tails import kolmogorov_upper
 
+_FEW_PAIRS = 10_000  # of values, one of each sample, up to which p-values are exact
+
 
 class KolmogorovSmirnovResult(msgspec.Struct, frozen=True, kw_only=True):
     """The largest distance between two distribution functions."""
@@ -37,15 +39,19 @@ def kolmogorov_smirnov(
         alpha: the two-sided error of the interval, in (0, 1).
 
     Returns:
-        The result; with an empty sample D is 0, its interval [0, 1] and the p-value 1.
+        The result; with an empty sample D is 0, its interval [0, 1] and the p-value 1. Up to 10,000
+        pairs of values the p-value is exact, and too large with ties; beyond it is that of the
+        limit.
 
     Raises:
         DataError: a value is missing.
 
     Source:
-        Stephens (1970), Use of the Kolmogorov-Smirnov, Cramer-von Mises and related statistics
-        without extensive tables, JRSS B 32, for the p-value; Massart (1990), The tight constant in
-        the Dvoretzky-Kiefer-Wolfowitz inequality, Annals of Probability 18, for the interval.
+        Hodges (1958), The significance probability of the Smirnov two-sample test, Arkiv for
+        Matematik 3, for the exact p-value; Stephens (1970), Use of the Kolmogorov-Smirnov,
+        Cramer-von Mises and related statistics without extensive tables, JRSS B 32, for that of the
+        limit; Massart (1990), The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality,
+        Annals of Probability 18, for the interval.
     """
     a, b = _sorted(reference, "reference"), _sorted(current, "current")
     distance = 0.0
@@ -55,7 +61,10 @@ def kolmogorov_smirnov(
         below_b = np.searchsorted(b, values, side="right") / b.size
         distance = float(np.abs(below_a - below_b).max())
     found, error, m, n = np.array([distance, 0.0, a.size, b.size])
-    return row(_result(found, error, m, n, alpha), KolmogorovSmirnovResult)
+    result = row(_result(found, error, m, n, alpha), KolmogorovSmirnovResult)
+    if 0 < a.size * b.size <= _FEW_PAIRS:
+        result = msgspec.structs.replace(result, p_value=_exact_p_value(distance, a.size, b.size))
+    return result
 
 
 def kolmogorov_smirnov_from_counts(
@@ -150,3 +159,25 @@ def _p_value(distance: FloatArray, pairs: FloatArray) -> FloatArray:
     """Kolmogorov's limit with the small-sample factor of Stephens (1970)."""
     root = np.sqrt(pairs)
     return kolmogorov_upper((root + 0.12 + 0.11 / root) * distance)
+
+
+def _exact_p_value(distance: float, m: int, n: int) -> float:
+    """The share of all orders of m + n different values in which the samples are so far apart.
+
+    An order is a path from (0, 0) to (m, n), of steps to the right for values of the first sample
+    and up for those of the other. Counted are the paths that have been far enough from the diagonal
+    by the time they are at a point; so nothing is subtracted, and small chances are exact too.
+    """
+    m, n = min(m, n), max(m, n)
+    far = round(distance * m * n)
+    paths = np.ones(n + 1)  # to each point of this row, all and those that have been far
+    been_far = (np.arange(n + 1) * m >= far).astype(np.float64)
+    for i in range(1, m + 1):
+        paths = np.cumsum(paths)
+        low = max(math.floor((i * n - far) / m) + 1, 0)  # the points of this row that are near
+        high = min(math.ceil((i * n + far) / m), n + 1)
+        near = been_far[low:high].copy()
+        near[:1] += paths[low - 1] if low else 0.0
+        been_far = paths.copy()
+        been_far[low:high] = np.cumsum(near)
+    return float(been_far[-1] / paths[-1])
