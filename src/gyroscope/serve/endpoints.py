@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from gyroscope.errors import FieldProblem, RequestError
+from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Label
 from gyroscope.serve.answers import LabelsAccepted, ManyPredictions, OnePrediction
 from gyroscope.serve.arrow_answers import arrow_answer
@@ -42,6 +42,10 @@ from gyroscope.serve.table_reader import TableReader
 _BYTES_AT_ONCE = 100_000
 _ROWS_AT_ONCE = 200
 _THREADS = 2  # they compete with the event loop for the interpreter, so few
+# Work expected to take longer has threads of its own: some versions explain no more than ten rows a
+# second, and nobody is to wait minutes for a thread since two others asked for thousands.
+_VERY_LONG_S = 2.0
+_FIRST_ROWS = 10  # scored apart to learn how long many rows of a version take
 
 BATCH_KINDS = (JSON, ARROW, PARQUET)  # content types of a batch; it is answered in the first two
 
@@ -65,12 +69,14 @@ class Endpoints:
     ) -> None:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
+        self._long = ThreadPoolExecutor(_THREADS, thread_name_prefix="long scoring")
         self._tables = TableReader()
         self.lane, self._pace = Lane(self._threads), Pace()
 
     def close(self) -> None:
         """Give back threads and files."""
         self._threads.shutdown()
+        self._long.shutdown()
         self._tables.close()
         self._claims.close()
 
@@ -169,9 +175,31 @@ class Endpoints:
         work = partial(
             score, asked.serving, request, k, asked.arrival, ids=ids, encode=asked.encode
         )
-        scored, seconds = await self._run(not at_once, partial(_timed, work))
+        if at_once:
+            scored, seconds = _timed(work)
+        else:
+            threads = await self._threads_for(asked, request, k)
+            scored, seconds = await _run_in(threads, partial(_timed, work))
         self._pace.note(bundle, wish, n, seconds)
         return scored
+
+    async def _threads_for(
+        self, asked: _Asked, request: PredictRequest, k: int
+    ) -> ThreadPoolExecutor:
+        """The threads that are for work as long as this."""
+        bundle, wish = asked.serving.champion.bundle, Wish() if k else None
+        most = self._pace.most_rows(bundle, wish, within_s=_VERY_LONG_S)
+        if most is None and len(request.rows) > _FIRST_ROWS:
+            few = msgspec.structs.replace(request, rows=request.rows[:_FIRST_ROWS])
+            try:
+                work = partial(score, asked.serving, few, k, asked.arrival)
+                _, seconds = await _run_in(self._threads, partial(_timed, work))
+            except RowError:  # the request will be refused before anything is scored
+                return self._threads
+            self._pace.note(bundle, wish, _FIRST_ROWS, seconds)
+            most = self._pace.most_rows(bundle, wish, within_s=_VERY_LONG_S)
+        long = most is not None and len(request.rows) > most
+        return self._long if long else self._threads
 
     async def label(self, call: Call) -> Answer:
         """Put labels on record; those for ids that no prediction has are named and not kept."""
@@ -203,7 +231,11 @@ class Endpoints:
     async def _run(self, in_thread: bool, work: Callable[[], _T]) -> _T:
         if not in_thread:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await _run_in(self._threads, work)
+
+
+async def _run_in(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _timed(work: Callable[[], _T]) -> tuple[_T, float]:
