@@ -13,10 +13,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from gyroscope.findings import Interval
 from gyroscope.stats.binary import FloatArray, scores
 from gyroscope.stats.calibration_map import CalibrationMap, Support, support
 from gyroscope.stats.intervals import Estimate, normal_interval, undefined
 from gyroscope.stats.losses import EPSILON, held
+
+_ROUNDING = 1e-12  # of a metric, at most
 
 
 class ExpectedPerformance(msgspec.Struct, frozen=True, kw_only=True):
@@ -226,5 +229,8 @@ def _estimate(metric: _Linear, chance: FloatArray, map_variance: float, alpha: f
         return undefined(high=metric.high)
     labels_variance = float((chance * (1 - chance)) @ metric.slope**2)
     error = math.sqrt(labels_variance + map_variance)
-    interval = normal_interval(metric.value, error, alpha=alpha, low=0.0, high=metric.high)
-    return Estimate(value=metric.value, standard_error=error, interval=interval, n=chance.size)
+    value = min(max(metric.value, 0.0), metric.high)
+    ends = normal_interval(value, error, alpha=alpha)
+    # Where chance has no say, as with scores of 0 and 1, the truth is off by the rounding of sums.
+    interval = Interval(max(ends.low - _ROUNDING, 0.0), min(ends.high + _ROUNDING, metric.high))
+    return Estimate(value=value, standard_error=error, interval=interval, n=chance.size)
