@@ -25,7 +25,12 @@ from gyroscope.serve.lane import Lane
 from gyroscope.serve.logs import ServerLogs
 from gyroscope.serve.numbers import Wish
 from gyroscope.serve.pace import Pace
-from gyroscope.serve.requests import PredictRequest, label_request, predict_request
+from gyroscope.serve.requests import (
+    PredictRequest,
+    label_request,
+    predict_request,
+    table_options,
+)
 from gyroscope.serve.scoring import (
     Encode,
     Scored,
@@ -106,7 +111,7 @@ class Endpoints:
         ``?version=2`` asks that version, which may also be the previous one or the challenger.
         """
         model = self._models[call.model]
-        version = _number_in(call.query, "version", "N, the number of a version")
+        version = _version_in(call.query)
         serving = model.answering() if version is None else model.explaining(version)
         asked = _Asked(call, serving, datetime.now(UTC), _encode_explanation)
         request = await self._json_request(asked)
@@ -120,10 +125,10 @@ class Endpoints:
         return await self._run(large, partial(predict_request, body, self._limits.rows, reader))
 
     async def _table_request(self, call: Call, champion: Champion) -> PredictRequest:
-        explain = _number_in(call.query, "explain", "K, a whole number of contributions")
+        options = table_options(call.query)
         contract = champion.bundle.contract
         rows, problems = await self._tables.read(call.body, call.kind, contract, self._limits)
-        return PredictRequest(rows=rows, single=False, explain=explain, problems=tuple(problems))
+        return PredictRequest(rows=rows, single=False, problems=tuple(problems), **options)
 
     async def _on_record(self, asked: _Asked, request: PredictRequest) -> Answer:
         key = claim_key(asked.call.model, asked.call.headers)
@@ -270,18 +275,17 @@ def _encode_explanation(answer: OnePrediction | ManyPredictions) -> bytes:
     return msgspec.json.encode(explanation_of(answer))
 
 
-def _number_in(query: bytes, name: str, meaning: str) -> int | None:
-    """The whole number of a query such as ``explain=3``; None if the query is empty.
+def _version_in(query: bytes) -> int | None:
+    """The number in a query such as ``version=3``; None if the query is empty.
 
     Raises:
         RequestError: status 422, it asks for anything else.
     """
     number = None
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if key != name or not (value.isdecimal() and value.isascii() and len(value) < 10):
-            problem = FieldProblem(
-                field=key[:40], given="another text", expected=f"{name}={meaning}"
-            )
+        if key != "version" or not (value.isdecimal() and value.isascii() and len(value) < 10):
+            expected = "version=N, the number of a version"
+            problem = FieldProblem(field=key[:40], given="another text", expected=expected)
             raise RequestError(422, "the query is not of the right form", [problem])
         number = int(value)
     return number
