@@ -88,7 +88,8 @@ def test_others_get_their_answers_while_two_requests_take_very_long(
 
 
 def test_rows_at_fault_are_refused_before_it_is_known_how_long_they_take(served: Served) -> None:
-    for rows in ([{}] * 11, [*([ROW] * 20), {}]):
+    bodies: list[list[dict[str, Any]]] = [[{}] * 11, [*([ROW] * 20), {}]]
+    for rows in bodies:
         answer = served.predict({"rows": rows, "explain": 1})
         assert answer.status_code == 422
         assert {problem["row"] for problem in answer.json()["error"]["problems"]} == {
