@@ -100,7 +100,14 @@ class Client:
             raise self._not_ours(response) from None
 
     def predict_table(
-        self, model: str, table: Any, *, explain: int = 0, request_id: str | None = None
+        self,
+        model: str,
+        table: Any,
+        *,
+        explain: int | Literal["all"] = 0,
+        space: Literal["margin", "probability"] = "margin",
+        of_class: str | None = None,
+        request_id: str | None = None,
     ) -> Any:
         """Predictions for the rows of a ``pyarrow.Table``, as another with the same rows.
 
@@ -110,13 +117,15 @@ class Client:
         """
         import pyarrow as pa
 
+        asked: dict[str, str | int] = {"explain": explain, "space": space}
+        asked |= {} if of_class is None else {"class": of_class}
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         response = self._response(
             "POST",
             f"/v1/models/{model}/predict-batch",
-            params={"explain": explain},
+            params=asked,
             content=sink.getvalue().to_pybytes(),
             headers={
                 "Content-Type": _ARROW,

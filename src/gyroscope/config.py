@@ -431,6 +431,19 @@ def metric_of(settings: Settings, task: str) -> str:
     return metric
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, of which YAML would keep only the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        known: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            key, line = key_node.value, key_node.start_mark.line + 1
+            if isinstance(key, str) and key in known:
+                raise yaml.YAMLError(f"{key!r} stands twice, in lines {known[key]} and {line}")
+            known[key if isinstance(key, str) else id(key_node)] = line
+        return super().construct_mapping(node, deep)
+
+
 def load_config(root: Path) -> Config:
     """Read ``gyroscope.yaml`` in the folder ``root``.
 
@@ -443,7 +456,7 @@ def load_config(root: Path) -> Config:
             f"no {FILE} in {root.resolve()}; make one with: gyro init DATA --target COLUMN"
         )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_OnceLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(document, Mapping):

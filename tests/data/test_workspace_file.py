@@ -136,6 +136,13 @@ def test_a_file_that_cannot_be_extended_is_left_alone(
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
 
 
+def test_a_key_that_stands_twice_is_refused_since_only_one_could_be_heeded(tmp_path: Path) -> None:
+    text = "models:\n  a:\n    data: a.csv\n    settings: {seed: 1}\n    settings: {min_rows: 5}\n"
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(ConfigError, match="'settings' stands twice, in lines 4 and 5"):
+        load_config(tmp_path)
+
+
 def test_a_model_that_another_one_refers_to_is_not_replaced(tmp_path: Path) -> None:
     text = "models:\n  a:\n    data: &same a.csv\n  b:\n    data: *same\n"
     (tmp_path / FILE).write_text(text)

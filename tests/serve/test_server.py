@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import http.client
 import json
 import random
 import signal
@@ -182,6 +183,35 @@ def test_champions_change_under_load_without_a_failed_or_mixed_answer(
         bundle = small_bundle(answer["version"])
         expected = bundle.probabilities(bundle.encoder.encode_rows([ROW]))[0]
         assert {p["probability"] for p in predictions_of(answer)} == {expected}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "status"),
+    [
+        (PREDICT, "application/json", 413),
+        (PREDICT, "text/plain", 415),
+        ("/v1/models/none/predict", "x/y", 404),
+    ],
+)
+def test_a_client_that_reads_only_when_it_has_sent_all_is_told_why_it_is_refused(
+    start: Callable[..., Process], path: str, kind: str, status: int
+) -> None:
+    process = start(limits={"body_bytes": 1_000_000})
+    for encoded in (False, True):
+        connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=30)
+        with contextlib.closing(connection):
+            body = (b"x" * 100_000 for _ in range(90)) if encoded else b"x" * 9_000_000
+            connection.request("POST", path, body, {"content-type": kind}, encode_chunked=encoded)
+            assert connection.getresponse().status == status
+
+
+def test_whoever_asks_first_whether_to_send_is_told_at_once(start: Callable[..., Process]) -> None:
+    address = "127.0.0.1", start(limits={"body_bytes": 1_000_000}).port
+    head = f"POST {PREDICT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    head += "Content-Length: 2000000\r\nExpect: 100-continue\r\n\r\n"
+    with socket.create_connection(address, timeout=20) as client:
+        client.sendall(head.encode())
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 413")
 
 
 def test_a_huge_body_is_refused_without_being_kept(start: Callable[..., Process]) -> None:

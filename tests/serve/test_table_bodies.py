@@ -233,7 +233,35 @@ def test_a_time_that_no_text_could_say_is_refused(churn: Served) -> None:
     assert problem["given"] == "a time beyond the years 1 to 9999"
 
 
-@pytest.mark.parametrize("query", ["?explain=-1", "?explain=x", "?rows=3", "?explain=1&explain="])
+@pytest.mark.parametrize("space", ["margin", "probability"])
+def test_all_contributions_in_either_space_add_up_in_tables_too(churn: Served, space: str) -> None:
+    query = f"?explain=all&space={space}"
+    spoken = send(churn, arrow(table()), ARROW, query=query)
+    assert spoken.status_code == 200, spoken.text
+    base, rows = spoken.json()["base"], spoken.json()["predictions"]
+    given = {"rows": json_rows(table()), "explain": "all", "space": space}
+    in_json = churn.post(BATCH, json=given).json()
+    assert base == in_json["base"]
+    for row, same in zip(rows, in_json["predictions"], strict=True):
+        assert row["contributions"] == same["contributions"]
+        total = base + sum(c["contribution"] for c in row["contributions"]) + row["rest"]
+        assert total == pytest.approx(row[space], abs=1e-12)
+    answer = send(churn, arrow(table()), ARROW, query=query, accept=ARROW)
+    assert len(pa.ipc.open_stream(answer.content).read_all()["contributions"][0]) == 6
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?explain=-1",
+        "?explain=x",
+        "?rows=3",
+        "?explain=1&explain=",
+        "?space=x",
+        "?sentence=true",
+        "?class=yes",
+    ],
+)
 def test_a_query_of_another_form_is_refused(churn: Served, query: str) -> None:
     answer = send(churn, arrow(table(1)), ARROW, query=query)
     assert answer.status_code == 422

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from gyroscope.errors import FieldProblem, RequestError
+from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Label
 from gyroscope.serve.answers import LabelsAccepted, ManyPredictions, OnePrediction
 from gyroscope.serve.arrow_answers import arrow_answer
@@ -25,7 +25,12 @@ from gyroscope.serve.lane import Lane
 from gyroscope.serve.logs import ServerLogs
 from gyroscope.serve.numbers import Wish
 from gyroscope.serve.pace import Pace
-from gyroscope.serve.requests import PredictRequest, label_request, predict_request
+from gyroscope.serve.requests import (
+    PredictRequest,
+    label_request,
+    predict_request,
+    table_options,
+)
 from gyroscope.serve.scoring import (
     Encode,
     Scored,
@@ -42,6 +47,10 @@ from gyroscope.serve.table_reader import TableReader
 _BYTES_AT_ONCE = 100_000
 _ROWS_AT_ONCE = 200
 _THREADS = 2  # they compete with the event loop for the interpreter, so few
+# Work expected to take longer has threads of its own: some versions explain no more than ten rows a
+# second, and nobody is to wait minutes for a thread since two others asked for thousands.
+_VERY_LONG_S = 2.0
+_FIRST_ROWS = 10  # scored apart to learn how long many rows of a version take
 
 BATCH_KINDS = (JSON, ARROW, PARQUET)  # content types of a batch; it is answered in the first two
 
@@ -65,12 +74,14 @@ class Endpoints:
     ) -> None:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
+        self._long = ThreadPoolExecutor(_THREADS, thread_name_prefix="long scoring")
         self._tables = TableReader()
         self.lane, self._pace = Lane(self._threads), Pace()
 
     def close(self) -> None:
         """Give back threads and files."""
         self._threads.shutdown()
+        self._long.shutdown()
         self._tables.close()
         self._claims.close()
 
@@ -100,7 +111,7 @@ class Endpoints:
         ``?version=2`` asks that version, which may also be the previous one or the challenger.
         """
         model = self._models[call.model]
-        version = _number_in(call.query, "version", "N, the number of a version")
+        version = _version_in(call.query)
         serving = model.answering() if version is None else model.explaining(version)
         asked = _Asked(call, serving, datetime.now(UTC), _encode_explanation)
         request = await self._json_request(asked)
@@ -114,10 +125,10 @@ class Endpoints:
         return await self._run(large, partial(predict_request, body, self._limits.rows, reader))
 
     async def _table_request(self, call: Call, champion: Champion) -> PredictRequest:
-        explain = _number_in(call.query, "explain", "K, a whole number of contributions")
+        options = table_options(call.query)
         contract = champion.bundle.contract
         rows, problems = await self._tables.read(call.body, call.kind, contract, self._limits)
-        return PredictRequest(rows=rows, single=False, explain=explain, problems=tuple(problems))
+        return PredictRequest(rows=rows, single=False, problems=tuple(problems), **options)
 
     async def _on_record(self, asked: _Asked, request: PredictRequest) -> Answer:
         key = claim_key(asked.call.model, asked.call.headers)
@@ -170,9 +181,31 @@ class Endpoints:
         work = partial(
             score, asked.serving, request, k, asked.arrival, ids=ids, encode=asked.encode
         )
-        scored, seconds = await self._run(not at_once, partial(_timed, work))
+        if at_once:
+            scored, seconds = _timed(work)
+        else:
+            threads = await self._threads_for(asked, request, k)
+            scored, seconds = await _run_in(threads, partial(_timed, work))
         self._pace.note(bundle, wish, n, seconds)
         return scored
+
+    async def _threads_for(
+        self, asked: _Asked, request: PredictRequest, k: int
+    ) -> ThreadPoolExecutor:
+        """The threads that are for work as long as this."""
+        bundle, wish = asked.serving.champion.bundle, Wish() if k else None
+        most = self._pace.most_rows(bundle, wish, within_s=_VERY_LONG_S)
+        if most is None and len(request.rows) > _FIRST_ROWS:
+            few = msgspec.structs.replace(request, rows=request.rows[:_FIRST_ROWS])
+            try:
+                work = partial(score, asked.serving, few, k, asked.arrival)
+                _, seconds = await _run_in(self._threads, partial(_timed, work))
+            except RowError:  # the request will be refused before anything is scored
+                return self._threads
+            self._pace.note(bundle, wish, _FIRST_ROWS, seconds)
+            most = self._pace.most_rows(bundle, wish, within_s=_VERY_LONG_S)
+        long = most is not None and len(request.rows) > most
+        return self._long if long else self._threads
 
     async def label(self, call: Call) -> Answer:
         """Put labels on record; those for ids that no prediction has are named and not kept."""
@@ -204,7 +237,11 @@ class Endpoints:
     async def _run(self, in_thread: bool, work: Callable[[], _T]) -> _T:
         if not in_thread:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await _run_in(self._threads, work)
+
+
+async def _run_in(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _timed(work: Callable[[], _T]) -> tuple[_T, float]:
@@ -241,18 +278,17 @@ def _encode_explanation(answer: OnePrediction | ManyPredictions) -> bytes:
     return msgspec.json.encode(explanation_of(answer))
 
 
-def _number_in(query: bytes, name: str, meaning: str) -> int | None:
-    """The whole number of a query such as ``explain=3``; None if the query is empty.
+def _version_in(query: bytes) -> int | None:
+    """The number in a query such as ``version=3``; None if the query is empty.
 
     Raises:
         RequestError: status 422, it asks for anything else.
     """
     number = None
     for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-        if key != name or not (value.isdecimal() and value.isascii() and len(value) < 10):
-            problem = FieldProblem(
-                field=key[:40], given="another text", expected=f"{name}={meaning}"
-            )
+        if key != "version" or not (value.isdecimal() and value.isascii() and len(value) < 10):
+            expected = "version=N, the number of a version"
+            problem = FieldProblem(field=key[:40], given="another text", expected=expected)
             raise RequestError(422, "the query is not of the right form", [problem])
         number = int(value)
     return number

@@ -175,19 +175,28 @@ def _batch(champion: Champion, limits: Limits) -> Json:
     body["content"] |= {ARROW: table, PARQUET: table}
     answered = responses(_ON_RECORD, _MANY)
     answered["200"]["content"] |= {ARROW: table}
-    explain = {
-        "name": "explain",
-        "in": "query",
-        "description": "As in a body of JSON; for tables.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": _most_explained(champion)},
-    }
+    options = _explain_options(champion, "0")
+    number = {"type": "integer", "minimum": 0, "maximum": _most_explained(champion)}
+    every = [{"const": "all"}] if champion.bundle.explains else []
+    schemas = {"explain": {"oneOf": [number, *every]}, "space": {"enum": options["space"]["enum"]}}
+    if "class" in options:
+        schemas["class"] = {"enum": options["class"]["enum"]}
+    asked = [
+        {
+            "name": name,
+            "in": "query",
+            "description": "As in a body of JSON; for tables.",
+            "schema": schema,
+        }
+        for name, schema in schemas.items()
+    ]
     return _operation(
         "predict_batch",
         champion,
         "Predict many rows with {model}",
         description="Rows in JSON, or the columns of a table in Arrow's stream format or in "
         "Parquet; answered in JSON or as an Arrow stream, as the Accept header says.",
-        parameters=[_KEY, explain],
+        parameters=[_KEY, *asked],
         requestBody=body,
         responses=answered,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, get_args
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -38,6 +40,11 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True):
 
 # Of a prediction request, beside its rows: names in JSON, and here.
 _OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
+_IN_QUERY = {  # those that can be asked for in a query, and how
+    "explain": re.compile("[0-9]{1,9}|all"),
+    "space": re.compile("|".join(get_args(Space))),
+    "class": re.compile(".+"),
+}
 
 _MOST_COLUMNS = 128  # a name that comes out of order is looked for among all of them
 
@@ -159,6 +166,28 @@ def _check_options(reader: ExactReader, options: dict[str, Any]) -> None:
         reader.fault("sentence", sentence, "true or false")
     if not isinstance(options.get("of_class", ""), str):
         reader.fault("class", options["of_class"], "a class of the target, as a text")
+
+
+def table_options(query: bytes) -> dict[str, Any]:
+    """How to explain the rows of a table: what the query says, by the names of PredictRequest.
+
+    ``explain=all&space=probability&class=yew`` says all that can be said.
+
+    Raises:
+        RequestError: status 422, it asks for anything else, or for something twice.
+    """
+    options: dict[str, Any] = {}
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        known = _IN_QUERY.get(name)
+        if known is None or known.fullmatch(value) is None or _OPTIONS[name] in options:
+            expected = (
+                "explain=K, a whole number of contributions, or all; space=margin or "
+                "probability; class=NAME, one of several classes; each once"
+            )
+            problem = FieldProblem(field=name[:40], given="another text", expected=expected)
+            raise RequestError(422, "the query is not of the right form", [problem])
+        options[_OPTIONS[name]] = int(value) if value.isdecimal() and name == "explain" else value
+    return options
 
 
 def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[GivenLabel]:
