@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import msgspec
@@ -30,6 +31,7 @@ from gyroscope.serve.http import (
     Reply,
     check_content_type,
     has_body,
+    pass_over_body,
     read_body,
     request_id_of,
 )
@@ -159,6 +161,8 @@ class Application:
             )
         except (RequestError, RowError, LogError, NotFoundError) as error:
             answer = answer_for(error, request_id)
+            if unread and answer.status != HTTPStatus.REQUEST_TIMEOUT:
+                await pass_over_body(receive, headers, self._limits)
         await reply.answer(answer, close=unread)
 
     async def _health(self, scope: Scope) -> Answer:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -297,8 +299,7 @@ async def read_body(
         RequestError: status 413 or 408.
         ClientGoneError: the connection was closed first.
     """
-    declared = headers.get(b"content-length", b"0")
-    if len(declared) > 18 or not declared.isdigit() or int(declared) > limits.body_bytes:
+    if _announced(headers) > limits.body_bytes:
         raise _too_large(limits)
     body = None if exchange is None else exchange.body()
     if body is not None:
@@ -312,6 +313,31 @@ async def read_body(
         raise RequestError(
             408, f"the body did not arrive within {limits.body_timeout_s:g} seconds"
         ) from None
+
+
+def _announced(headers: dict[bytes, bytes]) -> float:
+    """The bytes of the body as its headers say, 0 if they do not; infinite if that is no number."""
+    declared = headers.get(b"content-length", b"0")
+    return int(declared) if len(declared) <= 18 and declared.isdigit() else math.inf
+
+
+async def pass_over_body(receive: Receive, headers: dict[bytes, bytes], limits: Limits) -> None:
+    """Read what is still to come of the body of a refused request, and keep nothing.
+
+    Many clients read no answer before they have sent all: one that is hung up on meanwhile is told
+    by its system that the connection was reset, and not why. Whoever waits to be asked for the body
+    is not asked, and what is far too large, or too slow, is not waited for.
+    """
+    left = limits.unpacked_bytes
+    if headers.get(b"expect", b"").lower() == b"100-continue" or _announced(headers) > left:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(limits.body_timeout_s):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):  # the end, or the client has gone
+                    return
+                left -= len(message.get("body", b""))
 
 
 async def _received(receive: Receive, limits: Limits) -> bytes:
