@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import overload
 
 import msgspec
 
@@ -57,6 +60,52 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     # value predicted.
     score: float | tuple[float, ...]
     entity: str | None = None  # value of the id column: whom the prediction is about
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PredictionBatch(Sequence[Prediction]):
+    """Predictions of one version that arrived together, in columns.
+
+    Nearly all that is done with the rows of a large request is done with all of them at once. Each
+    is a :class:`Prediction`, made when it is asked for.
+    """
+
+    ids: Sequence[str]
+    version: int
+    times: Sequence[datetime]
+    arrival: datetime
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[Value, ...]]
+    scores: Sequence[float | tuple[float, ...]]
+    entities: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, i: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, i: slice) -> PredictionBatch: ...
+    def __getitem__(self, i: int | slice) -> Prediction | PredictionBatch:
+        if isinstance(i, slice):
+            return replace(
+                self,
+                ids=self.ids[i],
+                times=self.times[i],
+                rows=self.rows[i],
+                scores=self.scores[i],
+                entities=self.entities[i],
+            )
+        return Prediction(
+            id=self.ids[i],
+            version=self.version,
+            time=self.times[i],
+            arrival=self.arrival,
+            columns=self.columns,
+            row=self.rows[i],
+            score=self.scores[i],
+            entity=self.entities[i],
+        )
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,8 +13,12 @@ from gyroscope.model import Value
 Time = Annotated[datetime, Meta(tz=True)]
 
 
-class FeatureContribution(Struct, frozen=True, kw_only=True):
-    """What one feature adds to the margin of a row, its exact Shapley value, or to its score."""
+class FeatureContribution(Struct, frozen=True, gc=False):
+    """What one feature adds to the margin of a row, its exact Shapley value, or to its score.
+
+    By position, and without a place on the lists of the garbage collector, since a large answer has
+    hundreds of them.
+    """
 
     feature: str
     value: Value  # as sent

@@ -47,5 +47,9 @@ def _ids(n: int, time_ms: int, bits: bytes) -> list[str]:
     if n == 1:
         return [f"{prefix}8{random[3:6]}-{random[6:]}"]
     first = int("8" + random[3:], 16)
-    tails = [f"{first + i:016x}" for i in range(n)]
-    return [f"{prefix}{tail[:4]}-{tail[4:]}" for tail in tails]
+    high, low = divmod(first, 1 << 48)
+    if low + n > 1 << 48:  # the digits before the last dash count up, too
+        tails = [f"{first + i:016x}" for i in range(n)]
+        return [f"{prefix}{tail[:4]}-{tail[4:]}" for tail in tails]
+    form = f"{prefix}{high:04x}-%012x"
+    return [form % number for number in range(low, low + n)]
