@@ -62,7 +62,7 @@ def numbers_of(bundle: Bundle, X: Matrix, wish: Wish | None) -> Numbers:
         margins=margins.tolist(),
         contributions=contributions,
         bases=[shown.base] * len(X),
-        values=shown.values[_rows_of(X), order].tolist(),
+        values=_in_order(shown.values, order),
         order=order.tolist(),
     )
 
@@ -87,7 +87,7 @@ def _numbers_of_classes(
         contributions=found,
         bases=found.base.tolist(),
         classes=classes.tolist(),
-        values=found.values[_rows_of(X), order].tolist(),
+        values=_in_order(found.values, order),
         order=order.tolist(),
     )
 
@@ -98,9 +98,14 @@ def _by_size(values: Matrix) -> Integers:
     return order
 
 
-def _rows_of(X: Matrix) -> Integers:
-    """The numbers of the rows, as a column."""
-    return np.arange(len(X))[:, None]
+def _in_order(values: Matrix, order: Integers) -> list[list[float]]:
+    """The values of each row in the order of its own."""
+    if len(values) == 1:
+        sorted_values: Matrix = values.take(order)
+    else:
+        sorted_values = values[np.arange(len(values))[:, None], order]
+    in_order: list[list[float]] = sorted_values.tolist()
+    return in_order
 
 
 def _overflow(finite: NDArray[np.bool_]) -> tuple[int, ...]:

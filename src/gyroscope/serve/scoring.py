@@ -529,9 +529,12 @@ def _listed(
     ``rows`` have the values of the features first, as they were sent.
     """
     sizes, order = found.numbers.values[found.places], found.numbers.order[found.places]
-    named = [features[j] for of_row in order for j in of_row[:k]]
-    values = [row[j] for row, of_row in zip(rows, order, strict=True) for j in of_row[:k]]
-    largest = [size for of_row in sizes for size in of_row[:k]]
-    made = map(FeatureContribution, named, values, largest)
+    made = iter(
+        [
+            FeatureContribution(features[j], row[j], size)
+            for row, of_row, by_size in zip(rows, order, sizes, strict=True)
+            for j, size in zip(of_row[:k], by_size, strict=False)
+        ]
+    )
     listed = list(zip(*[made] * k, strict=True))  # the same iterator: k at a time
     return listed, [math.fsum(of_row[k:]) for of_row in sizes]
