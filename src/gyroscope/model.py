@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import overload
@@ -96,16 +96,22 @@ class PredictionBatch(Sequence[Prediction]):
                 scores=self.scores[i],
                 entities=self.entities[i],
             )
-        return Prediction(
-            id=self.ids[i],
-            version=self.version,
-            time=self.times[i],
-            arrival=self.arrival,
-            columns=self.columns,
-            row=self.rows[i],
-            score=self.scores[i],
-            entity=self.entities[i],
-        )
+        place = range(len(self))[i]  # raises IndexError
+        return next(iter(self[place : place + 1]))
+
+    def __iter__(self) -> Iterator[Prediction]:
+        of_rows = zip(self.ids, self.times, self.rows, self.scores, self.entities, strict=True)
+        for prediction_id, time, row, score, entity in of_rows:
+            yield Prediction(
+                id=prediction_id,
+                version=self.version,
+                time=time,
+                arrival=self.arrival,
+                columns=self.columns,
+                row=row,
+                score=score,
+                entity=entity,
+            )
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import time
 import uuid
 
+import pytest
+
 from gyroscope.serve.ids import _ids, time_sorted_ids
 
 
@@ -26,10 +28,11 @@ def test_ids_of_many_calls_do_not_collide() -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_ids_go_on_counting_where_their_last_part_is_full() -> None:
-    """48 bits stand behind the last dash; a count that began near their end goes on before it."""
-    for bits in (b"\0\0\0" + b"\xff" * 6, b"\0\0\0" + b"\xff" * 5 + b"\xfd"):
-        made = _ids(4, 1_700_000_000_000, bits)
-        numbers = [uuid.UUID(one).int for one in made]
-        assert [str(uuid.UUID(one)) for one in made] == made
-        assert numbers == list(range(numbers[0], numbers[0] + 4))
+@pytest.mark.parametrize("end", ["ffffffffffff", "fffffffffffd", "0000000000ff", "00000000ff00"])
+@pytest.mark.parametrize("n", [2, 4, 600])
+def test_ids_count_up_by_one_whatever_their_last_digits(end: str, n: int) -> None:
+    made = _ids(n, 1_700_000_000_000, bytes.fromhex("000000" + end))
+    numbers = [uuid.UUID(one).int for one in made]
+    assert [str(uuid.UUID(one)) for one in made] == made
+    assert made[0].endswith(end)
+    assert numbers == list(range(numbers[0], numbers[0] + n))

@@ -72,8 +72,8 @@ class Encoder:
         required = {
             c.column.name: c.plain_type() if c.plain else PlainValue for c in self._features
         }
-        carried = [codec.column.name for codec in self._carried]
-        others = sorted(self._optional.difference(carried, required))
+        carried = [codec.column.name for codec in self._carried]  # logged, so before the others
+        others = [c.name for c in self.contract.columns if c.name in self._optional]
         try:
             return PlainForm(required, dict.fromkeys([*carried, *others], PlainValue))
         except ValueError:
