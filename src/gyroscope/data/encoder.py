@@ -203,12 +203,13 @@ class Encoder:
         if not isinstance(rows, PlainRows) or rows.form is not self.plain_form:
             return list(map(self.logged, rows))
         values: list[Any] = rows.values
-        width = len(self.logged_columns)
-        if width < len(rows.form.names):
-            values = [row[:width] for row in values]
+        p, width = len(self._features), len(self.logged_columns)
         if self._carried:
-            values = [tuple([None if v is UNSET else v for v in row]) for row in values]
-        return values
+            return [
+                (*row[:p], *[None if value is UNSET else value for value in row[p:width]])
+                for row in values
+            ]
+        return values if width == len(rows.form.names) else [row[:p] for row in values]
 
     # -- rows, as the prediction log gives them back --------------------------------------------
 
