@@ -8,7 +8,7 @@ are written apart, as a :class:`Schema` that records refer to by a digest of the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
@@ -133,15 +133,21 @@ def encode_predictions(predictions: Sequence[Prediction]) -> list[Encoded]:
     Raises:
         LogError: names the first prediction with a value that a log cannot hold.
     """
-    runs: Iterable[Sequence[Prediction]] = [predictions]
-    if not isinstance(predictions, PredictionBatch):
-        runs = (list(run) for _, run in groupby(predictions, lambda p: (p.version, p.columns)))
     encoded = []
-    for run in runs:
+    for run in _runs(predictions):
         for some in _pieces(run):
             payload = _payload(some, _prediction_record, _check_predictions)
             encoded.append(Encoded(payload=payload, columns=some[0].columns))
     return encoded
+
+
+def _runs(predictions: Sequence[Prediction]) -> Iterator[Sequence[Prediction]]:
+    """Those in a row that have the same version and columns."""
+    if type(predictions) is PredictionBatch:  # isinstance takes long for classes with ABCs
+        yield predictions
+    else:
+        for _, run in groupby(predictions, lambda p: (p.version, p.columns)):
+            yield list(run)
 
 
 def encode_labels(labels: Sequence[Label]) -> list[Encoded]:
@@ -204,7 +210,7 @@ def _check_predictions(payload: bytes) -> None:
 
 
 def _prediction_record(predictions: Sequence[Prediction]) -> PredictionRecord:
-    if isinstance(predictions, PredictionBatch):
+    if type(predictions) is PredictionBatch:
         return _batch_record(predictions)
     if not all(isinstance(p.row, tuple) for p in predictions):
         raise TypeError("Expected `tuple` as row")
