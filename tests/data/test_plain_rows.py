@@ -39,7 +39,8 @@ def test_rows_are_the_mappings_that_were_sent(rows: list[dict[str, Any]]) -> Non
     assert plain == rows
     assert plain[1:] == rows[1:]
     assert plain.take([0] * len(rows)) == rows[:1] * len(rows)
-    assert plain.column("day") == [row.get("day") for row in rows]
+    for name in ("size", "day", "no such field"):
+        assert plain.column(name) == [row.get(name) for row in rows]
 
 
 @given(rows=ROWS)

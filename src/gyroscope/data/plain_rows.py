@@ -29,16 +29,15 @@ class PlainForm:
         self.names = (*required, *optional)
         self.n_required = len(required)
         self.place = {name: j for j, name in enumerate(self.names)}
-        kinds: list[Any] = [*required.values()]
-        given: list[Any] = [(f"f{j}", kind) for j, kind in enumerate(kinds)]
-        given += [
-            (f"f{self.n_required + j}", kind | UnsetType, UNSET)
-            for j, kind in enumerate(optional.values())
+        fields: list[Any] = [(f"f{j}", kind) for j, kind in enumerate(required.values())]
+        fields += [
+            (f"f{j}", kind | UnsetType, UNSET)
+            for j, kind in enumerate(optional.values(), start=len(required))
         ]
         # For msgspec to decode; names are free, those of attributes are not.
         self.type: Any = msgspec.defstruct(
             "PlainRow",
-            given,
+            fields,
             rename={f"f{j}": name for j, name in enumerate(self.names)},
             forbid_unknown_fields=True,
             gc=False,  # there is nothing in a row that could refer to it
@@ -81,7 +80,9 @@ class PlainRows(Sequence[Row]):
 
     def column(self, name: str) -> list[Value]:
         """The values of a field; None where it was not sent."""
-        j = self.form.place[name]
+        j = self.form.place.get(name)
+        if j is None:  # the form of another version
+            return [None] * len(self.values)
         return [None if row[j] is UNSET else row[j] for row in self.values]  # type: ignore[misc]
 
     @property
