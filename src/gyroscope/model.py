@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import overload
 
@@ -62,22 +61,30 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     entity: str | None = None  # value of the id column: whom the prediction is about
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PredictionBatch(Sequence[Prediction]):
     """Predictions of one version that arrived together, in columns.
 
     Nearly all that is done with the rows of a large request is done with all of them at once. Each
-    is a :class:`Prediction`, made when it is asked for.
+    is a :class:`Prediction`, made when it is asked for. The arguments are its fields, in the plural
+    where they differ.
     """
 
-    ids: Sequence[str]
-    version: int
-    times: Sequence[datetime]
-    arrival: datetime
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[Value, ...]]
-    scores: Sequence[float | tuple[float, ...]]
-    entities: Sequence[str | None]
+    __slots__ = ("arrival", "columns", "entities", "ids", "rows", "scores", "times", "version")
+
+    def __init__(
+        self,
+        *,
+        ids: Sequence[str],
+        version: int,
+        times: Sequence[datetime],
+        arrival: datetime,
+        columns: tuple[str, ...],
+        rows: Sequence[tuple[Value, ...]],
+        scores: Sequence[float | tuple[float, ...]],
+        entities: Sequence[str | None],
+    ) -> None:
+        self.ids, self.version, self.times, self.arrival = ids, version, times, arrival
+        self.columns, self.rows, self.scores, self.entities = columns, rows, scores, entities
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,10 +95,12 @@ class PredictionBatch(Sequence[Prediction]):
     def __getitem__(self, i: slice) -> PredictionBatch: ...
     def __getitem__(self, i: int | slice) -> Prediction | PredictionBatch:
         if isinstance(i, slice):
-            return replace(
-                self,
+            return PredictionBatch(
                 ids=self.ids[i],
+                version=self.version,
                 times=self.times[i],
+                arrival=self.arrival,
+                columns=self.columns,
                 rows=self.rows[i],
                 scores=self.scores[i],
                 entities=self.entities[i],

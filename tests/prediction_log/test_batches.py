@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,18 @@ from gyroscope.prediction_log.records import ROWS_PER_RECORD, encode_predictions
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def batch(n: int) -> PredictionBatch:
-    return PredictionBatch(
-        ids=[f"p{i:05d}" for i in range(n)],
-        version=3,
-        times=[NOW + timedelta(seconds=i) for i in range(n)],
-        arrival=NOW,
-        columns=("x", "town"),
-        rows=[(i / 7, None if i % 5 == 0 else "Ulm") for i in range(n)],
-        scores=[i / n for i in range(n)],
-        entities=[None if i % 3 else f"e{i}" for i in range(n)],
-    )
+def batch(n: int, **changed: Any) -> PredictionBatch:
+    fields: dict[str, Any] = {
+        "ids": [f"p{i:05d}" for i in range(n)],
+        "version": 3,
+        "times": [NOW + timedelta(seconds=i) for i in range(n)],
+        "arrival": NOW,
+        "columns": ("x", "town"),
+        "rows": [(i / 7, None if i % 5 == 0 else "Ulm") for i in range(n)],
+        "scores": [i / n for i in range(n)],
+        "entities": [None if i % 3 else f"e{i}" for i in range(n)],
+    }
+    return PredictionBatch(**{**fields, **changed})
 
 
 @pytest.mark.parametrize("n", [0, 1, 7, ROWS_PER_RECORD, 2 * ROWS_PER_RECORD + 1])
@@ -60,4 +60,4 @@ def test_a_log_gives_a_batch_back(tmp_path: Path) -> None:
 )
 def test_the_prediction_that_cannot_be_logged_is_named(wrong: dict[str, Any]) -> None:
     with pytest.raises(LogError, match="prediction 'p00002' cannot be logged"):
-        encode_predictions(replace(batch(4), **wrong))
+        encode_predictions(batch(4, **wrong))
