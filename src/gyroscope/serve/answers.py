@@ -13,12 +13,9 @@ from gyroscope.model import Value
 Time = Annotated[datetime, Meta(tz=True)]
 
 
+# By position, and of no concern to the garbage collector: a large answer has hundreds of them.
 class FeatureContribution(Struct, frozen=True, gc=False):
-    """What one feature adds to the margin of a row, its exact Shapley value, or to its score.
-
-    By position, and without a place on the lists of the garbage collector, since a large answer has
-    hundreds of them.
-    """
+    """What one feature adds to the margin of a row, its exact Shapley value, or to its score."""
 
     feature: str
     value: Value  # as sent
