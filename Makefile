@@ -68,7 +68,8 @@ install: .venv/dev.stamp ## Make .venv with all that development needs
 constraints: .venv/dev.stamp ## Pin all dependencies anew; with ARGS=--upgrade to newer versions
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 \
-		--extra demo --extra dev --extra xgboost --extra catboost --no-annotate --no-header --quiet \
+		--extra demo --extra dev --extra xgboost --extra catboost --extra openssf \
+		--no-annotate --no-header --quiet \
 		--output-file constraints.txt $(ARGS)
 	@{ echo "# Pinned versions for Python 3.11 and newer on Linux and macOS, of the extras too"; \
 		echo "# (mlflow excepted: it needs an older PyArrow). Written by: make constraints"; \

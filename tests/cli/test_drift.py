@@ -132,6 +132,15 @@ def test_columns_that_are_gone_or_new_are_told() -> None:
     assert "Not in the reference, and not compared: calls." in done.stdout
 
 
+def test_a_file_of_one_row_lacks_a_column_all_the_same() -> None:
+    pyarrow.csv.write_csv(people(2024).drop_columns("visits").slice(0, 1), "one.csv")
+    done = drift("2023.csv", "one.csv")
+    assert done.exit_code == 1
+    assert "There is no column visits" in done.stdout
+    assert "1 row with a value is too few" in done.stdout
+    assert "1 row against 1,000 in 3 columns: alarm for visits." in done.stdout
+
+
 def test_values_that_cannot_be_read_are_counted() -> None:
     rows = Path("2024.csv").read_text().splitlines()
     rows[7] = f'"n/k",{rows[7].split(",", 1)[1]}'

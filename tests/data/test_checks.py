@@ -134,9 +134,7 @@ def test_target_values_in_neither_class_are_an_alarm() -> None:
     left = with_change(rows().column("left").to_pylist(), {7: "perhaps"})
     finding = only(rows(left=left), contract())
     assert (finding.check, finding.verdict) == ("known_classes", "alarm")
-    assert finding.detail.startswith(
-        "1 row have 'perhaps', first row 8, but the contract lists only"
-    )
+    assert finding.detail.startswith("'perhaps' in 1 row, first row 8, but the contract lists only")
 
 
 def test_classes_are_known_in_any_spelling() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,8 @@ def test_labels_follow_the_classes_and_missing_is_nan() -> None:
     np.testing.assert_array_equal(made.y, [1, 0, 1, np.nan, np.nan, np.nan, 0])
     assert (made.positive, made.negative) == (("yes",), ("NO",))
     assert (made.column.missing, made.column.nullable) == (("NA",), True)
-    assert [r.kind for r in made.remarks] == ["positive", "missing-target"]
-    assert made.remarks[1].message.startswith("3 rows (43 %) have no value of the target")
+    assert [r.kind for r in made.remarks] == ["positive", "spelling", "missing-target"]
+    assert made.remarks[2].message.startswith("3 rows (43 %) have no value of the target")
 
 
 def test_given_values_are_positive_and_all_others_negative() -> None:
@@ -119,6 +120,18 @@ def test_a_class_may_be_called_like_a_number_that_is_none(
     assert np.isnan(made.y).tolist() == [False] * (len(values) - 1) + [True]
     assert target(values[::-1]).classes == classes
     assert made.remarks[1].advice.startswith("If 'NaN' is a class, take it out of `missing`")
+
+
+@pytest.mark.parametrize(
+    "values", [["1e5", "100000", "b", "c"], ["Yes", "yes", "no"], ["1", "1.0", "b", "c"]]
+)
+def test_two_spellings_that_are_taken_for_one_class_are_told(values: list[str]) -> None:
+    (told,) = [remark for remark in target(values).remarks if remark.kind == "spelling"]
+    assert told.level == "warning"
+    assert sorted(values[:2]) == sorted(re.findall("'(.*?)'", told.message))
+    assert "are taken for one class" in told.message
+    other_names = ["one", *values[1:]]
+    assert not [remark for remark in target(other_names).remarks if remark.kind == "spelling"]
 
 
 def test_amounts_with_an_infinite_one_are_no_classes() -> None:

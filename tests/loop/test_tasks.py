@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ TASKS: tuple[Task, ...] = ("multiclass", "regression")
 def day(task: Task, number: int, *, changed: bool = False, moved: float = 0.0) -> pa.Table:
     """The rows of a day with what became of them; ``changed`` is another world, ``moved`` other
     rows of the same."""
-    random = np.random.default_rng([TASKS.index(task), number + 100])
+    random = np.random.default_rng([(*TASKS, "binary").index(task), number + 100])
     x, z = moved + random.normal(size=ROWS), random.uniform(0, 10, ROWS)
     region = random.choice(["north", "south"], ROWS)
     effect = x + 0.3 * (z - 5) * np.where(region == "north", 1, -1) * (-1 if changed else 1)
@@ -58,6 +59,8 @@ def day(task: Task, number: int, *, changed: bool = False, moved: float = 0.0) -
 def outcome(task: Task, effect: NDArray[np.float64], random: np.random.Generator) -> Any:
     if task == "regression":
         return 1000 + 50 * effect + 20 * random.normal(size=len(effect))
+    if task == "binary":
+        return (effect + 0.5 * random.normal(size=len(effect)) > 0).astype(int)
     margins = np.column_stack([effect, -effect, 0.5 * effect**2 - 1, np.zeros(len(effect))])
     return np.array(CLASSES)[(2 * margins + random.gumbel(size=margins.shape)).argmax(axis=1)]
 
@@ -70,9 +73,15 @@ def task(request: pytest.FixtureRequest) -> Task:
 
 @pytest.fixture
 def world(task: Task, tmp_path: Path) -> Iterator[World]:
+    space = trained(task, tmp_path)
+    yield inline_world(space)
+    space.close()
+
+
+def trained(task: Task, folder: Path) -> Workspace:
     """A workspace whose model is trained on forty days before day 0 and is the champion."""
     table = pa.concat_tables([day(task, number) for number in range(-40, 0)])
-    csv.write_csv(table, tmp_path / "data.csv")
+    csv.write_csv(table, folder / "data.csv")
     contract = infer_contract(table, target="outcome", time="at").contract
     assert contract.task == task
     given = msgspec.to_builtins(contract)
@@ -81,14 +90,16 @@ def world(task: Task, tmp_path: Path) -> Iterator[World]:
     settings["candidates"] = ["base_rate", "lightgbm"]
     model = {"data": "data.csv", "contract": given, "settings": settings}
     document = {"workspace": {"clock": "log"}, "models": {MODEL: model}}
-    (tmp_path / FILE).write_text(yaml.safe_dump(document), encoding="utf-8")
-    space = Workspace(tmp_path)
-    made = inline_world(space)
-    trained = train_first(made, MODEL, lambda step, detail: None)
-    assert trained.passed
-    promote(made, MODEL, trained.version.version, actor="test", reason="the first")
-    yield made
-    space.close()
+    (folder / FILE).write_text(yaml.safe_dump(document), encoding="utf-8")
+    space = Workspace(folder)
+    train_and_promote(inline_world(space))
+    return space
+
+
+def train_and_promote(world: World) -> None:
+    made = train_first(world, MODEL, lambda step, detail: None)
+    assert made.passed
+    promote(world, MODEL, made.version.version, actor="test", reason="by hand")
 
 
 def serve_days(world: World, task: Task, first: int, last: int, **of_day: Any) -> None:
@@ -189,3 +200,45 @@ def test_lost_performance_is_alarmed_at_and_a_better_version_takes_over(
     assert replay_scores(world, MODEL) == Replayed(rows=14 * ROWS, different=0)
     (trial, *_) = findings(world, Kind.TRIAL)
     assert trial.check == "paired_log_loss"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "then"),
+    [
+        ("binary", {"task": "regression"}),
+        ("multiclass", {"positive": ["ash"], "negative": ["elm", "oak", "yew"]}),
+        ("multiclass", {"task": "multiclass", "classes": ["ash", "elm", "oak"]}),
+    ],
+)
+def test_probation_after_a_version_that_predicts_something_else_just_ends(
+    task: Task, then: dict[str, Any], tmp_path: Path
+) -> None:
+    with closing(trained(task, tmp_path)) as space:
+        world = inline_world(space)
+        serve_days(world, task, 0, 3)
+        fly(world)
+    document = yaml.safe_load((tmp_path / FILE).read_text())
+    contract = document["models"][MODEL]["contract"]
+    for name in ("task", "positive", "negative", "classes"):
+        contract.pop(name, None)
+    contract |= then
+    if "classes" in then:
+        contract["columns"]["outcome"] |= {"nullable": True, "missing": ["yew"]}
+    (tmp_path / FILE).write_text(yaml.safe_dump(document), encoding="utf-8")
+    with closing(Workspace(tmp_path)) as space:
+        world = inline_world(space)
+        train_and_promote(world)
+        fly(world)
+        care = world.store.care(MODEL)
+        assert care.probation is not None
+        assert (care.probation.incumbent, care.probation.candidate) in ((1, 2), (2, 1))
+        serve_days(world, task, 3, 20)
+        fly(world)
+        assert champion_of(world.registry, MODEL) == 2
+        care = world.store.care(MODEL)
+        assert care.probation is None
+        done = [r.decision.action for r in world.store.decisions(MODEL)]
+        assert done.count(Action.PROMOTE) == 2
+        assert Action.ROLL_BACK not in done
+        assert {f.verdict for f in findings(world, Kind.PROBATION)} <= {Verdict.NOT_ENOUGH_DATA}

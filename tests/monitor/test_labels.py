@@ -46,7 +46,7 @@ def test_a_label_rate_has_moved_only_if_materially_and_surely(
 
 def test_the_sentence_has_the_rates_and_the_interval(day: Window) -> None:
     assert rates(0.1, 0.2, 1000, day).detail == (
-        "Share of positive labels up from 10 % to 20 % (1000 labels, 95 % interval of the "
+        "Share of positive labels up from 10 % to 20 % (1,000 labels, 95 % interval of the "
         "difference +7.56 to +12.7 points)."
     )
     assert rates(0.1, 0.11, 500, day).detail.startswith(

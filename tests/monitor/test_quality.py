@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import pytest
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
 from gyroscope.data.profile import Profile, profile
 from gyroscope.data.profile_spec import profile_spec, score_spec
+from gyroscope.data.table_profile import reference_profile, table_profile
 from gyroscope.errors import DataError
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.quality import constant_score_finding, quality_findings
@@ -65,6 +66,44 @@ def assert_fine(findings: list[Finding]) -> None:
 
 def normal(n: int = N, mean: float = 0.0, sd: float = 1.0, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).normal(mean, sd, n)
+
+
+# -- facts ---------------------------------------------------------------------------------------
+
+
+def reference_of(table: dict[str, list[Any]]) -> Profile:
+    return reference_profile(pd.DataFrame(table))[1]
+
+
+def test_a_missing_column_and_one_of_another_type_are_told_of_a_single_row(day: Window) -> None:
+    reference = reference_of({"age": [31.0, 44.0], "visits": [1, 2], "paid": [True, False]})
+    current = table_profile({"age": ["soon"], "paid": [True]}, reference.spec)
+    other, absent, few = quality_findings(reference, current, day, min_rows=100)
+    assert [f.verdict for f in (other, absent)] == [Verdict.ALARM] * 2
+    assert other.detail == "No value of age is of type number; all in the reference are."
+    assert absent.detail == "There is no column visits, in all of the rows or some."
+    assert few.verdict is Verdict.NOT_ENOUGH_DATA
+    assert few.detail == (
+        "all columns: 1 row with a value is too few to tell a change from chance; "
+        "100 would be enough."
+    )
+
+
+def test_a_value_that_the_reference_could_not_read_either_is_no_other_type(
+    tmp_path: Path, day: Window
+) -> None:
+    (tmp_path / "people.csv").write_text("\n".join(["age", *map(str, range(99)), "soon"]))
+    _, reference = reference_profile(tmp_path / "people.csv")
+    assert reference.columns[0].unreadable == 1
+    current = table_profile({"age": ["soon"]}, reference.spec)
+    (few,) = quality_findings(reference, current, day, min_rows=100)
+    assert few.verdict is Verdict.NOT_ENOUGH_DATA
+
+
+def test_a_window_without_rows_lacks_no_column(day: Window) -> None:
+    (few,) = checked(normal(), np.empty(0), day)
+    assert few.verdict is Verdict.NOT_ENOUGH_DATA
+    assert "0 rows with a value are too few" in few.detail
 
 
 # -- unit ----------------------------------------------------------------------------------------

@@ -165,6 +165,7 @@ BODIES = [
         "known: class, explain, row, rows, sentence, space",
     ),
     (b'{"rows": [%s]}' % b", ".join([b"{}"] * 21), 413, "at most 20 are accepted"),
+    (b'{"rows": [%s]}' % b", ".join([b"[]"] * 21), 413, "at most 20 are accepted"),
     (b'{"row": {"note": "%s"}}' % (b"x" * 2_000_000), 413, "at most 2,000,000 bytes"),
 ]
 

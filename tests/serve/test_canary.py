@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,10 @@ def start(served: Served, percent: float) -> None:
         return canary is not None and canary.canary.percent == percent
 
     served.wait_until(serves)
+
+
+def is_champion(served: Served, version: int) -> bool:
+    return served.model("churn").current().version == version
 
 
 def versions(answer: dict[str, Any]) -> list[int]:
@@ -263,7 +267,12 @@ def test_a_repeated_request_is_answered_by_the_versions_that_answered_it_first(
     assert served.post(path, json=asked, headers=headers).json() == first
     split(served.state, None)
     served.wait_until(lambda: served.model("churn").answering().canary is None)
-    assert served.post(path, json=asked, headers=headers).status_code == 409
+    assert served.post(path, json=asked, headers=headers).json() == first
+    for version in (3, 4):  # the champion that answered leaves memory too
+        split(served.state, None, champion=version)
+        served.wait_until(partial(is_champion, served, version))
+    assert served.post(path, json=asked, headers=headers).json() == first
+    assert len(records(served.state)) == len(ROWS)
 
 
 def test_arrow_answers_say_who_served_each_row(served: Served) -> None:

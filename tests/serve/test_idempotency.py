@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import signal
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -31,6 +34,10 @@ BEFORE_CANARIES = """CREATE TABLE claims (
 
 def ask(served: Served, key: str, body: Any = None, *, path: str = PREDICT) -> httpx.Response:
     return served.post(path, json=body or {"row": ROW}, headers={"idempotency-key": key})
+
+
+def serves(served: Served, version: int) -> bool:
+    return served.model("churn").current().version == version
 
 
 def on_record(state: Path) -> list[Any]:
@@ -118,9 +125,23 @@ def test_the_version_that_answered_answers_again(served: Served) -> None:
     assert ask(served, "a").content == first.content
     deploy(served.state, 3)
     served.wait_until(lambda: served.model("churn").current().version == 3)
-    answer = ask(served, "a")
+    assert ask(served, "a").content == first.content
+    assert len(on_record(served.state)) == 2
+
+
+def test_an_answer_whose_version_is_gone_cannot_be_made_again(state: Path) -> None:
+    with Served(create_app(state)) as server:
+        ask(server, "a")
+    for version in (2, 3):
+        deploy(state, version)
+    shutil.rmtree(state / "bundles" / "churn-1")
+    with Served(create_app(state)) as server:
+        answer = ask(server, "a")
     assert answer.status_code == 409
-    assert "version 1" in answer.json()["error"]["message"]
+    assert re.search(
+        r"version 1, .* serves no longer and cannot be loaded: .*churn-1",
+        answer.json()["error"]["message"],
+    )
 
 
 @pytest.mark.parametrize("key", ["", "a b", "ä".encode().decode("latin-1"), "x" * 256])
@@ -158,6 +179,10 @@ def test_claims_made_before_there_were_canaries_hold_on(state: Path) -> None:
     with Served(create_app(state)) as one, Served(create_app(state)) as other:
         assert ask(one, "a").content == first.content
         assert ask(other, "b").content == ask(one, "b").content
+        for version in (2, 3):
+            deploy(state, version)
+            one.wait_until(partial(serves, one, version))
+        assert "was not noted then" in ask(one, "a").json()["error"]["message"]
     assert len(on_record(state)) == 2
 
 

@@ -97,10 +97,50 @@ def test_who_waits_too_long_is_told_to_come_again(
         async with Turns(path).of(KEY):
             pass
 
-    with pytest.raises(RequestError, match="another server still answers") as refused:
+    with pytest.raises(RequestError, match="is not done yet") as refused:
         asyncio.run(take())
     end(other)
     assert refused.value.status == 503
+
+
+def test_nobody_waits_longer_because_others_wait_for_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_PATIENCE_S", 0.05)
+
+    async def wait_for_the_stuck() -> list[object]:
+        mine, gives_up = Turns(tmp_path / "requests.lock"), asyncio.Event()
+
+        async def stuck() -> None:
+            async with mine.of(KEY):
+                await gives_up.wait()
+
+        async def take() -> None:
+            async with mine.of(KEY):
+                raise AssertionError("it is not free")
+
+        holding = asyncio.create_task(stuck())
+        await asyncio.sleep(0)
+        told = await asyncio.gather(*(take() for _ in range(3)), return_exceptions=True)
+        gives_up.set()
+        await holding
+        async with mine.of(KEY):
+            mine_again = True
+        mine.close()
+        return [*told, mine_again]
+
+    *told, free_again = asyncio.run(wait_for_the_stuck())
+    assert [getattr(error, "status", None) for error in told] == [503] * 3
+    assert free_again
+
+
+def test_what_times_out_within_a_turn_is_no_lack_of_patience(tmp_path: Path) -> None:
+    async def take() -> None:
+        async with Turns(tmp_path / "requests.lock").of(KEY):
+            raise TimeoutError("of the block")
+
+    with pytest.raises(TimeoutError, match="of the block"):
+        asyncio.run(take())
 
 
 def test_a_file_that_cannot_be_made_is_an_error_of_the_log(tmp_path: Path) -> None:

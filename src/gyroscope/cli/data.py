@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from gyroscope.cli.options import HERE, WorkspaceOption, console, opened
+from gyroscope.data.remarks import counted
 from gyroscope.errors import (
     DataError,
     FieldProblem,
@@ -72,9 +73,9 @@ def label(
             rows, numbers = [row for _, row in part], [number for number, _ in part]
             answers += sent(send, rows, numbers, data)
     console().print(
-        f"{sum(answer['accepted'] for answer in answers):,} labels accepted, "
+        f"{counted(sum(answer['accepted'] for answer in answers), 'label')} accepted, "
         f"{sum(len(answer['unknown']) for answer in answers):,} for unknown predictions, "
-        f"{table.num_rows - len(labels):,} rows without a label"
+        f"{counted(table.num_rows - len(labels), 'row')} without a label"
     )
 
 

@@ -20,6 +20,7 @@ from gyroscope.cli.options import (
     visible,
 )
 from gyroscope.data.contract import Task
+from gyroscope.data.remarks import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,7 +82,7 @@ def init(
         print_json({**_summary(name, file, rows.num_rows, inferred), "key": key})
         return
     out = console()
-    out.print(f"{data}: {rows.num_rows:,} rows, {rows.num_columns} columns")
+    out.print(f"{data}: {counted(rows.num_rows, 'row')}, {counted(rows.num_columns, 'column')}")
     _tell(out, inferred)
     train = ["gyro", "train", name, *(() if workspace == HERE else ("--workspace", str(workspace)))]
     out.print(f"\nModels of this workspace will be signed; the public key is {keys.public}.")

@@ -19,6 +19,7 @@ from gyroscope.cli.options import (
     table,
     visible,
 )
+from gyroscope.data.remarks import are, counted
 from gyroscope.errors import GyroscopeError
 
 if TYPE_CHECKING:
@@ -68,13 +69,13 @@ def compact(
 def _tell(done: dict[str, Compacted]) -> None:
     for name, one in done.items():
         told = (
-            f"{name}: {one.rows:,} records of {one.segments} segments are in "
-            f"{one.files} Parquet files now"
+            f"{name}: {counted(one.rows, 'record')} of {counted(one.segments, 'segment')} "
+            f"{are(one.rows)} in {counted(one.files, 'Parquet file')} now"
         )
         if one.left:
-            told += f"; {one.left} segments stay, damaged or in use: see gyro verify"
+            told += f"; {counted(one.left, 'segment')} left, damaged or in use: see gyro verify"
         if one.expired_files:
-            told += f"; {one.expired_files} files of old days removed"
+            told += f"; {counted(one.expired_files, 'file')} of old days removed"
         console().print(f"{told}.")
 
 
@@ -96,7 +97,8 @@ def erase(
         print_json(erased)
         return
     console().print(
-        f"{name}: {erased.predictions:,} predictions and {erased.labels:,} labels erased; "
+        f"{name}: {counted(erased.predictions, 'prediction')} and "
+        f"{counted(erased.labels, 'label')} erased; "
         "on record is that it was done, not whose they were."
     )
 
@@ -126,7 +128,7 @@ def show(
         out.print(fields)
         for label in record.labels:
             out.print(f"Label {label.label} of {label.time}, arrived {label.arrival}")
-    out.print(f"{len(found)} predictions")
+    out.print(counted(len(found), "prediction"))
 
 
 def _score(score: float | tuple[float, ...]) -> str:

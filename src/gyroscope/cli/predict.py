@@ -15,6 +15,7 @@ import typer
 from gyroscope.cli import data as files
 from gyroscope.cli.data import ModelOption, Row, UrlOption
 from gyroscope.cli.options import HERE, WorkspaceOption, console, opened
+from gyroscope.data.remarks import are, counted
 from gyroscope.errors import DataError, RequestError, UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def predict(
                 n = _by_bundle(data, output, bundle, None if unsigned else trust_in(workspace))
         finally:
             lock.unlink()
-    console().print(f"{n:,} predictions are in {output}")
+    console().print(f"{counted(n, 'prediction')} {are(n)} in {output}")
 
 
 def _check_output(data: Path, output: Path) -> None:

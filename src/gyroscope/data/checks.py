@@ -169,7 +169,7 @@ def _without_weight(column: Column, weights: NDArray[np.float64]) -> Iterator[Fi
             "positive_weight",
             column.name,
             Verdict.WARNING,
-            f"{counted(count, 'row')} have a weight that is not positive; training leaves them out",
+            f"the weight of {counted(count, 'row')} is not positive; training leaves such rows out",
             n=weights.size,
             value=count / weights.size,
         )
@@ -225,7 +225,7 @@ def _unknown_classes(contract: Contract, values: Distinct, rows: Mask) -> Iterat
         "known_classes",
         values.name,
         Verdict.ALARM,
-        f"{counted(int(rows.sum()), 'row')} have {strange}, first row {int(rows.argmax()) + 1}, "
+        f"{strange} in {counted(int(rows.sum()), 'row')}, first row {int(rows.argmax()) + 1}, "
         f"but the contract lists only {listed}; add them to {into}, or to `missing` of the target",
         n=rows.size,
         value=float(rows.mean()),

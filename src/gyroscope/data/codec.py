@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Union
 
@@ -290,6 +290,14 @@ def label_text(value: object) -> str:
     if number is None:
         return text.casefold()
     return str(int(number)) if number.is_integer() else repr(number)
+
+
+def spelt_differently(texts: Iterable[str]) -> list[list[str]]:
+    """Texts that stand for one class though they differ, those of each class together."""
+    of_class: dict[str, list[str]] = {}
+    for text in texts:
+        of_class.setdefault(label_text(text), []).append(text)
+    return [spellings for spellings in of_class.values() if len(spellings) > 1]
 
 
 def shorten(value: object) -> str:

@@ -152,7 +152,7 @@ class Encoder:
         problems = []
         if not row.keys() <= self._known:
             for name in row.keys() - self._known:
-                target = name == self.contract.target.name
+                target = name == self._target.column.name
                 expected = (
                     "not to be sent: it is what the model predicts"
                     if target

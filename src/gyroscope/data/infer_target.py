@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gyroscope.data.codec import label_text, plain_number
+from gyroscope.data.codec import label_text, plain_number, spelt_differently
 from gyroscope.data.contract import Column, ColumnType, Role, Task
 from gyroscope.data.distinct import Distinct
 from gyroscope.data.infer_types import MARKERS
@@ -192,7 +192,7 @@ def _multiclass(
         task="multiclass",
         classes=tuple(classes[label][0] for label in ordered),
         y=np.array([*of_value, np.nan])[values.codes],
-        remarks=(remark, *_missing_remark(values, markers)),
+        remarks=(remark, *_spelling_remarks(values), *_missing_remark(values, markers)),
     )
 
 
@@ -219,7 +219,7 @@ def _binary(
         positive=tuple(spelling for label, spelling in spellings.items() if label in chosen),
         negative=tuple(spelling for label, spelling in spellings.items() if label not in chosen),
         y=lookup[values.codes],
-        remarks=(*guessed, *_missing_remark(values, markers)),
+        remarks=(*guessed, *_spelling_remarks(values), *_missing_remark(values, markers)),
     )
 
 
@@ -255,6 +255,20 @@ def _classes(values: Distinct) -> dict[str, tuple[str, int]]:
         spelling, before = classes.get(label_text(text), (_plain(text, values), 0))
         classes[label_text(text)] = (spelling, before + rows)
     return dict(sorted(classes.items(), key=lambda item: -item[1][1]))
+
+
+def _spelling_remarks(values: Distinct) -> list[Remark]:
+    return [
+        Remark(
+            column=values.name,
+            level="warning",
+            kind="spelling",
+            message=f"{quoted(spellings)} are taken for one class: equal numbers, or texts but for "
+            "their case.",
+            advice="If they are different classes, give them other names in the data.",
+        )
+        for spellings in spelt_differently(values.texts())
+    ]
 
 
 def _plain(text: str, values: Distinct) -> str:

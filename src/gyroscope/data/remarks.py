@@ -31,6 +31,11 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
+def are(n: int) -> str:
+    """The verb after :func:`counted`."""
+    return "is" if n == 1 else "are"
+
+
 def percent(share: float) -> str:
     """A share in [0, 1] as a percentage, with decimals where they tell it from 0 and 100."""
     near = min(share, 1 - share)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from gyroscope.data.remarks import are, counted
 from gyroscope.decide.states import drift_key
 from gyroscope.decisions import (
     Action,
@@ -255,7 +256,8 @@ def _obstacle(care: Care, settings: PolicySettings, now: datetime) -> str | None
         ),
         (
             rows < needed,
-            f"{needed:,} labelled rows since the change are needed, there are {rows:,}",
+            f"{counted(needed, 'labelled row')} since the change {are(needed)} needed, "
+            f"there {are(rows)} {rows:,}",
         ),
         (now < free, f"the cooldown lasts until {free:%Y-%m-%d %H:%M}"),
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from gyroscope.data.profile import Profile
-from gyroscope.data.remarks import counted
+from gyroscope.data.remarks import are, counted
 from gyroscope.findings import SEVERITY, Finding, Verdict, worst
 from gyroscope.monitor.changes import DriftRules
 from gyroscope.monitor.drift import drift_findings
@@ -153,6 +153,5 @@ def _named(opening: str, names: Iterable[str]) -> str:
 def _unreadable(profile: Profile, where: str) -> Iterator[str]:
     for spec, column in zip(profile.spec.columns, profile.columns, strict=True):
         if column.unreadable:
-            verb = "is" if column.unreadable == 1 else "are"
             values = f"{counted(column.unreadable, 'value')} of {spec.name} in {where}"
-            yield f"{values} {verb} no {spec.type}, and not compared."
+            yield f"{values} {are(column.unreadable)} no {spec.type}, and not compared."

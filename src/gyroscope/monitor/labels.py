@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gyroscope.data.remarks import counted
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.changes import ALPHA, sure_size
 from gyroscope.monitor.design_effects import effective
@@ -70,8 +71,9 @@ def label_drift_finding(
         check="positive_rate",
         subject="label",
         verdict=verdict,
-        detail=f"{opening}{moved if opening else moved.capitalize()} ({n} labels, 95 % interval of "
-        f"the difference {_points(rates.interval.low)} to {_points(rates.interval.high)} points).",
+        detail=f"{opening}{moved if opening else moved.capitalize()} "
+        f"({counted(n, 'label')}, 95 % interval of the difference "
+        f"{_points(rates.interval.low)} to {_points(rates.interval.high)} points).",
         window=window,
         n=n,
         value=rates.value,
@@ -126,7 +128,7 @@ def label_coverage_finding(
         check="label_coverage",
         subject="label",
         verdict=(Verdict.WARNING if material else Verdict.NOTICE) if fallen else Verdict.OK,
-        detail=f"{percent(shares.current)} of {n} predictions have a label, "
+        detail=f"{percent(shares.current)} of {counted(n, 'prediction')} have a label, "
         f"usually {percent(shares.reference)} do.",
         window=window,
         n=n,

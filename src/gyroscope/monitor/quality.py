@@ -11,6 +11,7 @@ import msgspec
 
 from gyroscope.data.cells import SCORE, ColumnSpec
 from gyroscope.data.profile import ColumnProfile, Profile, magnitude_bounds
+from gyroscope.data.remarks import counted
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.agreement import check_agreement
 from gyroscope.monitor.scarcity import too_few
@@ -53,19 +54,18 @@ def quality_findings(
         certain: the p-value below which one check rules chance out.
 
     Returns:
-        One finding for each thing wrong, or a single one that nothing is, or that there are too few
-        rows to say.
+        One finding for each thing wrong, or a single one that nothing is. With too few rows one
+        that says so, after columns that are not there or of another type, for which none is needed.
 
     Raises:
         DataError: the profiles were counted on different cells.
     """
     check_agreement(reference, current)
     if current.n < min_rows:
-        return [
-            too_few(
-                Kind.DATA_QUALITY, "columns", "all columns", window, n=current.n, needed=min_rows
-            )
-        ]
+        few = too_few(
+            Kind.DATA_QUALITY, "columns", "all columns", window, n=current.n, needed=min_rows
+        )
+        return [*_facts(reference, current, window), few]
     found: list[Finding] = []
     for spec, old, new in zip(
         current.spec.columns, reference.columns, current.columns, strict=True
@@ -89,11 +89,37 @@ def quality_findings(
             check="columns",
             subject="all columns",
             verdict=Verdict.OK,
-            detail=f"Nothing is broken in the {len(current.columns)} columns of {current.n} rows.",
+            detail=f"Nothing is broken in {counted(len(current.columns), 'column')} of "
+            f"{counted(current.n, 'row')}.",
             window=window,
             n=current.n,
         )
     ]
+
+
+def _facts(reference: Profile, current: Profile, window: Window | None) -> list[Finding]:
+    """What is wrong with columns as a whole, and no matter of chance."""
+    found = []
+    for spec, old, new in zip(
+        current.spec.columns, reference.columns, current.columns, strict=True
+    ):
+        if spec.name in current.absent:
+            found.append(_absent(spec, current.n, window))
+        elif new.unreadable and not new.n and not old.unreadable:
+            found.append(_of_another_type(spec, new, window))
+    return found
+
+
+def _of_another_type(spec: ColumnSpec, new: ColumnProfile, window: Window | None) -> Finding:
+    return Finding(
+        kind=Kind.DATA_QUALITY,
+        check="type_change",
+        subject=spec.name,
+        verdict=Verdict.ALARM,
+        detail=f"No value of {spec.name} is of type {spec.type}; all in the reference are.",
+        window=window,
+        n=new.unreadable,
+    )
 
 
 def _absent(spec: ColumnSpec, n: int, window: Window | None) -> Finding:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gyroscope.data.remarks import are, counted
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import percent
@@ -42,8 +43,8 @@ def duplicate_rows_finding(
         check="duplicate_rows",
         subject="rows",
         verdict=Verdict.WARNING if suspect else Verdict.OK,
-        detail=f"{percent(share)} of {n} rows repeat another row exactly; in the reference "
-        f"{percent(reference_share)} do.",
+        detail=f"{percent(share)} of {counted(n, 'row')} repeat another row exactly; "
+        f"in the reference {percent(reference_share)} do.",
         window=window,
         n=n,
         value=share,
@@ -64,12 +65,14 @@ def row_count_finding(n: int, history: Sequence[int], window: Window) -> Finding
     """
     if len(history) < MIN_HISTORY:
         verdict, quiet = Verdict.NOT_ENOUGH_DATA, math.nan
-        detail = f"{len(history)} past windows are too few to tell whether {n} rows are usual."
+        past = counted(len(history), "past window")
+        rows = counted(n, "row")
+        detail = f"{past} {are(len(history))} too few to tell whether {rows} {are(n)} usual."
     else:
         quiet = float(np.quantile(np.asarray(history), QUIET, method="inverted_cdf"))
         collapsed = n < COLLAPSED_TO * quiet and _poisson_below(n, quiet) < CERTAIN
         verdict = Verdict.ALARM if collapsed else Verdict.OK
-        detail = f"{n} rows came; quiet windows have had {quiet:g}."
+        detail = f"{counted(n, 'row')} came; quiet windows have had {quiet:g}."
     return Finding(
         kind=Kind.DATA_QUALITY,
         check="row_count" if n else "stale_feed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gyroscope.data.remarks import are, counted
 from gyroscope.findings import Finding, Kind, Verdict, Window
 
 
@@ -22,8 +23,8 @@ def too_few(
         check=check,
         subject=subject,
         verdict=Verdict.NOT_ENOUGH_DATA,
-        detail=f"{subject}: {n} rows with a value are too few to tell a change from chance; "
-        f"{remedy}.",
+        detail=f"{subject}: {counted(n, 'row')} with a value {are(n)} too few to "
+        f"tell a change from chance; {remedy}.",
         window=window,
         n=n,
         n_needed=needed,

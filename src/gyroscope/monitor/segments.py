@@ -6,6 +6,7 @@ import numpy as np
 
 from gyroscope.data.cells import ColumnSpec, FloatArray, ProfileSpec, bin_edges
 from gyroscope.data.outcomes import coarse_cells, coarse_codes
+from gyroscope.data.remarks import counted
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.monitor.scarcity import too_few
 from gyroscope.monitor.wording import value_text
@@ -79,7 +80,7 @@ def _finding(segment: Segment, spec: ProfileSpec, window: Window | None, alpha: 
         subject=where,
         verdict=Verdict.WARNING if low > MATERIAL_EXCESS else Verdict.NOTICE,
         detail=f"Where {where}, predictions lose {segment.difference:.3f} nats each more than "
-        f"elsewhere, beyond what their scores promised ({segment.n} rows, 95 % interval "
+        f"elsewhere, beyond what their scores promised ({counted(segment.n, 'row')}, 95 % interval "
         f"{low:+.3f} to {high:+.3f}, p {segment.p_value:.2g}).",
         window=window,
         n=segment.n,

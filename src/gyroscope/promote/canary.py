@@ -10,6 +10,7 @@ import numpy as np
 
 from gyroscope.data.contract import Task
 from gyroscope.data.performance import losses_in_nats
+from gyroscope.data.remarks import counted
 from gyroscope.findings import Finding, Interval, Kind, Verdict, Window
 from gyroscope.stats.binary import FloatArray
 from gyroscope.stats.clustered import ClusteredMean, clustered_mean
@@ -58,7 +59,10 @@ def compare_canary(
         DataError: labels or scores that cannot be used.
     """
     subject = f"version {canary.version} against {champion.version}"
-    counts = f"{len(canary.y):,} labelled rows of the canary, {len(champion.y):,} of the champion"
+    counts = (
+        f"{counted(len(canary.y), 'labelled row')} of the canary, "
+        f"{len(champion.y):,} of the champion"
+    )
     of_each = f" with {_RARER_ROWS} of each class" if champion.task == "binary" else ""
     ours, its = _loss(champion), _loss(canary)
     if ours is None or its is None or not all(_enough(s, min_rows) for s in (champion, canary)):

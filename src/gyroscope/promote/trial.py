@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gyroscope.data.contract import Task
 from gyroscope.data.performance import losses_in_nats
+from gyroscope.data.remarks import counted
 from gyroscope.decisions import Trial, TrialOutcome, TrialVerdict
 from gyroscope.findings import Finding, Kind, Verdict, Window
 from gyroscope.stats.auc import PairedAuc, paired_auc
@@ -150,7 +151,9 @@ def _undecided(
     n, binary = len(rows.y), rows.task == "binary"
     positives = f", {int(rows.y.sum()):,} of them positive" if binary else ""
     of_each = f" with {_RARER_ROWS} of each class" if binary else ""
-    reason = f"{n:,} labelled rows so far{positives}; needed are {rules.min_rows:,}{of_each}"
+    reason = (
+        f"{counted(n, 'labelled row')} so far{positives}; needed are {rules.min_rows:,}{of_each}"
+    )
     finding = Finding(
         kind=kind,
         check="paired_log_loss",
@@ -227,7 +230,8 @@ def _reason(trial: Trial, found: _Compared) -> str:
         else ""
     )
     return (
-        f"{found.subject} on {loss.n:,} labelled rows of {trial.windows} windows: log-loss lower "
+        f"{found.subject} on {counted(loss.n, 'labelled row')} of "
+        f"{counted(trial.windows, 'window')}: log-loss lower "
         f"by {loss.improvement:.4f} nats (95 % interval {loss.interval.low:.4f} to "
         f"{loss.interval.high:.4f}), evidence "
         f"{min(evidence, _LARGEST_SHOWN):,.{0 if evidence >= 10 else 2}f}"
@@ -270,7 +274,7 @@ def _mcnemar_finding(trial: Trial, found: _Compared, counts: McNemar) -> Finding
         check="mcnemar",
         subject=found.subject,
         verdict=Verdict.OK,
-        detail=f"{counts.only_second_right:,} rows only version {trial.candidate} decides "
+        detail=f"{counted(counts.only_second_right, 'row')} only version {trial.candidate} decides "
         f"rightly, {counts.only_first_right:,} only version {trial.incumbent} "
         f"(mid-p {counts.mid_p:.3g}).",
         window=found.window,

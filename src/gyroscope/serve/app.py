@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -119,8 +120,8 @@ class Application:
         reply = Reply(send, request_id, scope.get("extensions", {}).get(EXCHANGE))
         try:
             await self._answer(scope, headers, request_id, receive, reply)
-        except ClientGoneError:
-            pass  # nobody is left to answer
+        except (ClientGoneError, asyncio.CancelledError):
+            pass  # nobody is left to answer: the server ended it and has told the client
         except Exception as error:  # noqa: BLE001  the edge: every client gets an answer in shape
             answer = answer_for(error, request_id)
             if reply.status == 0:

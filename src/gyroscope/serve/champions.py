@@ -24,6 +24,7 @@ from gyroscope.serve.claims import Claim
 from gyroscope.serve.requests import RequestReader
 
 _RETRY_S = 5.0  # until a refused bundle is looked at again
+_RECALLED = 2  # versions that serve no longer, kept to answer as they did: champion and canary
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class ServedModel:
         self.serving: Serving | None = None
         self._previous = _Beside(name, "no version to roll back to", self._loaded)
         self._challenger = _Beside(name, "challenger not loaded", self._loaded)
+        self._recalled: tuple[Champion, ...] = ()
         self.refused = ""  # why the deployed version does not serve; empty if it does
         self.canary_refused = ""  # the same of the canary
         self._deployment = Deployment(folder)
@@ -106,17 +108,33 @@ class ServedModel:
         return serving
 
     def answering_as(self, claim: Claim) -> Serving:
-        """What served when a request was claimed.
+        """What served when a request was claimed; loads what is not in memory any more.
 
         Raises:
-            RequestError: status 409, it is in memory no longer.
+            RequestError: status 409, it cannot be loaded.
         """
-        champion = self._of_version(claim.version)
+        champion = self._recall(claim.version, claim.bundle)
         if claim.canary is None or claim.percent is None:
             return Serving(champion=champion)
-        return Serving(
-            champion=champion, canary=_beside(self._of_version(claim.canary), claim.percent)
-        )
+        canary = self._recall(claim.canary, claim.canary_bundle)
+        return Serving(champion=champion, canary=_beside(canary, claim.percent))
+
+    def _recall(self, version: int, bundle: str | None) -> Champion:
+        for known in (*self._in_memory(), *self._recalled):
+            if known.version == version:
+                return known
+        try:
+            if bundle is None:
+                raise BundleError("where its bundle lies was not noted then")
+            found = self._loaded(Deployed(model=self.name, version=version, bundle=bundle))
+        except (GyroscopeError, OSError) as error:
+            raise RequestError(
+                409,
+                f"version {version}, which answered this request first, serves no longer and "
+                f"cannot be loaded: {error}; send the request with a new Idempotency-Key",
+            ) from None
+        self._recalled = (found, *self._recalled)[:_RECALLED]
+        return found
 
     def explaining(self, version: int) -> Serving:
         """One version for all rows, whether it serves or not.
@@ -125,24 +143,14 @@ class ServedModel:
             NotFoundError: it is not in memory.
         """
         self.answering()
-        numbers = sorted({known.version for known in self._in_memory()})
-        if version not in numbers:
-            kept = ", ".join(map(str, numbers))
+        known = {one.version: one for one in self._in_memory()}
+        if version not in known:
+            kept = ", ".join(map(str, sorted(known)))
             raise NotFoundError(
                 f"version {version} of {self.name} is neither champion, previous, canary nor "
                 f"challenger; this server can explain by: {kept}"
             )
-        return Serving(champion=self._of_version(version))
-
-    def _of_version(self, version: int) -> Champion:
-        for known in self._in_memory():
-            if known.version == version:
-                return known
-        raise RequestError(
-            409,
-            f"version {version}, which answered this request first, serves no longer: "
-            "send it with a new Idempotency-Key",
-        )
+        return Serving(champion=known[version])
 
     def written(self) -> tuple[int, int] | None:
         """What changes with every write of its deployment file."""

@@ -38,14 +38,20 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS claims (
     arrival_us INTEGER NOT NULL,
     version INTEGER NOT NULL,
     canary INTEGER,
-    percent REAL
+    percent REAL,
+    bundle TEXT,
+    canary_bundle TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_arrival ON claims (arrival_us)"""
-_ADDED = (
+_ADDED = (  # columns that files of earlier releases lack
     ("canary", "INTEGER"),
     ("percent", "REAL"),
-)  # columns that files from before canaries lack
-_HELD = "SELECT key, request, arrival_us, version, canary, percent FROM claims WHERE key = ?"
+    ("bundle", "TEXT"),
+    ("canary_bundle", "TEXT"),
+)
+_COLUMNS = "key, request, arrival_us, version, canary, percent, bundle, canary_bundle"
+_HELD = f"SELECT {_COLUMNS} FROM claims WHERE key = ?"
+_MADE = f"INSERT INTO claims ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _OLDEST = """DELETE FROM claims WHERE key IN (
     SELECT key FROM claims WHERE arrival_us < ? ORDER BY arrival_us LIMIT ?
 )"""
@@ -65,6 +71,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     version: int  # the champion that answers
     canary: int | None = None  # version that answers its share
     percent: float | None = None  # that share
+    bundle: str | None = None  # absolute path of the champion's; of claims made earlier not known
+    canary_bundle: str | None = None
 
     def ids(self, n: int) -> list[str]:
         """The identifiers of its predictions, the same each time."""
@@ -135,7 +143,7 @@ class Claims:
         found = connection.execute(_HELD, (key,)).fetchone()
         if found is None:
             return None
-        key, request, arrival_us, version, canary, percent = found
+        key, request, arrival_us, version, canary, percent, bundle, canary_bundle = found
         return Claim(
             key=key,
             request=request,
@@ -143,13 +151,14 @@ class Claims:
             version=version,
             canary=canary,
             percent=percent,
+            bundle=bundle,
+            canary_bundle=canary_bundle,
         )
 
     def _insert(self, claim: Claim, connection: sqlite3.Connection) -> None:
         self._forget(connection, claim.arrival)
-        served_by = (claim.version, claim.canary, claim.percent)
-        values = (claim.key, claim.request, _us(claim.arrival), *served_by)
-        connection.execute("INSERT INTO claims VALUES (?, ?, ?, ?, ?, ?)", values)
+        served_by = (claim.version, claim.canary, claim.percent, claim.bundle, claim.canary_bundle)
+        connection.execute(_MADE, (claim.key, claim.request, _us(claim.arrival), *served_by))
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -197,7 +206,7 @@ def _inode(path: Path) -> int | None:
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
-    """Add what a file from before canaries lacks; its claims hold on."""
+    """Add what a file of an earlier release lacks; its claims hold on."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")  # one server at a time
         there = {column[1] for column in connection.execute("PRAGMA table_info(claims)")}

@@ -139,7 +139,8 @@ class Endpoints:
         else:
             if held.request != digest:
                 raise RequestError(409, "this Idempotency-Key was used for another request")
-            serving = self._models[asked.call.model].answering_as(held)
+            model = self._models[asked.call.model]
+            serving = await self._run(True, partial(model.answering_as, held))
             asked = _Asked(asked.call, serving, held.arrival, asked.encode)
             scored = await self._score(asked, request, held.ids(len(request.rows)))
             if await log.known([scored.predictions[0].id]):
@@ -218,14 +219,16 @@ def _answer(scored: Scored) -> Answer:
 
 def _claim(key: bytes, digest: bytes, asked: _Asked) -> Claim:
     """The claim of a request that is answered for the first time."""
-    canary = asked.serving.canary
+    champion, canary = asked.serving.champion, asked.serving.canary
     return Claim(
         key=key,
         request=digest,
         arrival=asked.arrival,
-        version=asked.serving.champion.version,
+        version=champion.version,
         canary=None if canary is None else canary.loaded.version,
         percent=None if canary is None else canary.canary.percent,
+        bundle=champion.deployed.bundle,
+        canary_bundle=None if canary is None else canary.loaded.deployed.bundle,
     )
 
 

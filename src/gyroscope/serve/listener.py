@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import uvicorn
@@ -19,6 +21,7 @@ from gyroscope.serve.protocol import BoundedProtocol
 
 _GC_AFTER = 50_000  # objects, net, between two looks for cycles among the youngest
 _GRACE_S = 10  # given to requests under way when the server is told to stop
+_LEAVE_S = 1  # given to their clients, who are told that it ends, to take that
 
 
 class Listener(uvicorn.Server):
@@ -37,7 +40,7 @@ class Listener(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=_GRACE_S,
+            timeout_graceful_shutdown=_GRACE_S + _LEAVE_S,
         )
         super().__init__(config)
         self._address_file = address_file
@@ -61,4 +64,11 @@ class Listener(uvicorn.Server):
         address = read_address(self._address_file.parent)
         if address is not None and address.pid == os.getpid():
             self._address_file.unlink(missing_ok=True)
+        giving_up = asyncio.get_running_loop().call_later(_GRACE_S, self._give_up)
         await super().shutdown(sockets)
+        giving_up.cancel()
+
+    def _give_up(self) -> None:
+        """Tell the clients that are still waiting, because the log stalls, to try again."""
+        for connection in list(self.server_state.connections):
+            cast(BoundedProtocol, connection).give_up()

@@ -8,12 +8,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
 import httptools
-import msgspec
 from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from gyroscope.serve.direct import Admitted, Direct, KnownHead
-from gyroscope.serve.http import EXCHANGE, ErrorBody, ErrorDetail
+from gyroscope.serve.http import EXCHANGE, error_of_status
 from gyroscope.serve.ids import time_sorted_ids
 
 if TYPE_CHECKING:
@@ -332,13 +331,38 @@ class BoundedProtocol(HttpToolsProtocol):
         elif cycle.response_started or self.pipeline:  # the body of a request
             self._hang_up()
             return
+        self._answer_last(status, message)
+
+    def give_up(self) -> None:
+        """Wait no longer for the answer that is due: say so, and hang up.
+
+        Should it come all the same, there is nobody left to send it to.
+        """
+        cycle = self._under_way
+        if self.transport.is_closing():
+            return
+        if cycle is None or cycle.response_started:
+            self._hang_up()
+            return
+        cycle.disconnected = True
+        cycle.message_event.set()
+        self._answer_last(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the server is stopping, and it is not known whether this was stored: try again",
+        )
+
+    def _answer_last(self, status: HTTPStatus, message: str) -> None:
         (request_id,) = time_sorted_ids(1)
-        code = status.phrase.lower().replace(" ", "_")
-        detail = ErrorDetail(code=code, message=message, request_id=request_id)
-        body = msgspec.json.encode(ErrorBody(error=detail))
-        head = f"HTTP/1.1 {status} {status.phrase}\r\ncontent-type: application/json\r\n"
-        head += f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        answer = error_of_status(status, message, request_id)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(answer.body)),
+            *answer.headers,
+            (b"connection", b"close"),
+        ]
+        lines = [b"HTTP/1.1 %d %b" % (status, status.phrase.encode())]
+        lines += [b"%b: %b" % header for header in headers]
+        self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
         self._hang_up()
 
     def _hang_up(self) -> None:

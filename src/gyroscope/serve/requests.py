@@ -105,7 +105,7 @@ def predict_request(
     Raises:
         RequestError: 400 not JSON, 413 too many rows, 422 not a prediction request.
     """
-    request = reader.read(body) or _any_rows.read(body) or _exact_predict(body)
+    request = reader.read(body) or _any_rows.read(body) or _exact_predict(body, most_rows)
     check_count(len(request.rows), most_rows, "rows")
     return request
 
@@ -134,7 +134,7 @@ def _colons_within(row: Row) -> int:
     return sum(text.count(":") for text in texts)
 
 
-def _exact_predict(body: bytes) -> PredictRequest:
+def _exact_predict(body: bytes, most_rows: int) -> PredictRequest:
     reader = ExactReader()
     fields = reader.fields_of(parse_json(body), {"row", "rows", *_OPTIONS}, 'with "row" or "rows"')
     reader.refuse()
@@ -142,6 +142,7 @@ def _exact_predict(body: bytes) -> PredictRequest:
         raise RequestError(422, 'give either "row", an object, or "rows", a list of objects')
     single = "row" in fields
     given = [fields["row"]] if single else reader.items_of(fields["rows"], "rows")
+    check_count(max(len(given), 1), most_rows, "rows")  # before each of them is gone through
     options = {ours: fields[name] for name, ours in _OPTIONS.items() if name in fields}
     _check_options(reader, options)
     rows = [reader.row(i, row) for i, row in enumerate(given)]

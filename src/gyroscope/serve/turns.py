@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,20 +33,28 @@ class Turns:
         """Be alone with a key, a digest, among the tasks of all servers, for the block.
 
         Raises:
-            RequestError: status 503, another server had the turn for too long.
+            RequestError: status 503, others had their turns for too long.
             LogError: the file cannot be opened or locked.
         """
         place = int.from_bytes(key[:_PLACE], "big")
-        async with self._here.setdefault(key[:_PLACE], asyncio.Lock()):
-            file, deadline = self._opened(), time.monotonic() + _PATIENCE_S
-            while not self._taken(file, place):
-                if time.monotonic() >= deadline:
-                    raise RequestError(503, "another server still answers this Idempotency-Key")
-                await asyncio.sleep(_LOOK_S)
-            try:
-                yield
-            finally:
-                fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+        try:
+            async with (
+                asyncio.timeout(_PATIENCE_S) as patience,
+                self._here.setdefault(key[:_PLACE], asyncio.Lock()),
+            ):
+                file = self._opened()
+                while not self._taken(file, place):
+                    await asyncio.sleep(_LOOK_S)
+                patience.reschedule(None)
+                try:
+                    yield
+                finally:
+                    fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+        except TimeoutError:
+            if not patience.expired():  # of the block
+                raise
+            message = "another request with this Idempotency-Key is not done yet"
+            raise RequestError(503, message) from None
 
     def close(self) -> None:
         """Give back the file, and with it all turns."""

@@ -17,6 +17,7 @@ from gyroscope.bundle.environment import build_environment
 from gyroscope.config import Settings, metric_of
 from gyroscope.data.contract import Contract
 from gyroscope.data.performance import performance
+from gyroscope.data.remarks import counted
 from gyroscope.data.splits import Split, split_recent, split_rows
 from gyroscope.data.training_set import TrainingSet, save_snapshot
 from gyroscope.errors import DataError
@@ -121,7 +122,7 @@ class Pipeline:
             yield child
 
     def _validate(self, task: Task, run: Run) -> None:
-        with self._step(run, "validate data", f"{len(task.rows):,} rows") as step:
+        with self._step(run, "validate data", counted(len(task.rows), "row")) as step:
             step.json("findings.json", msgspec.to_builtins(list(task.checks)))
             positives = {"positives": float(task.rows.y.sum())}
             binary = task.contract.task == "binary"

@@ -8,6 +8,7 @@ import numpy as np
 
 from gyroscope.data.contract import Task
 from gyroscope.data.performance import losses, promises
+from gyroscope.data.remarks import counted
 from gyroscope.findings import Finding, Kind, Verdict
 from gyroscope.stats.calibration_error import calibration_error
 from gyroscope.stats.paired import paired_loss
@@ -27,14 +28,12 @@ class EnoughRows:
 
     def check(self, evaluation: Evaluation) -> Finding:
         n = len(evaluation.y)
-        passed, detail = n >= self._rows, f"{n:,} test rows; needed are {self._rows}."
+        tested = counted(n, "test row")
+        passed, detail = n >= self._rows, f"{tested}; needed are {self._rows}."
         if evaluation.task != "regression":
             rarer, of_what = _rarer(evaluation)
             passed = passed and rarer >= self._rarer
-            detail = (
-                f"{n:,} test rows, {rarer:,} of {of_what}; needed are {self._rows} and "
-                f"{self._rarer}."
-            )
+            detail = f"{tested}, {rarer:,} of {of_what}; needed are {self._rows} and {self._rarer}."
         return Finding(
             kind=Kind.GATE,
             check=self.name,
@@ -178,6 +177,6 @@ def _too_few(name: str, n: int) -> Finding:
         check=name,
         subject=_SUBJECT,
         verdict=Verdict.ALARM,
-        detail=f"{n} test rows do not determine it.",
+        detail=f"{counted(n, 'test row')} cannot determine it.",
         n=n,
     )
