@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import overload
 
 import msgspec
 
@@ -57,6 +59,68 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     # value predicted.
     score: float | tuple[float, ...]
     entity: str | None = None  # value of the id column: whom the prediction is about
+
+
+class PredictionBatch(Sequence[Prediction]):
+    """Predictions of one version that arrived together, in columns.
+
+    Nearly all that is done with the rows of a large request is done with all of them at once. Each
+    is a :class:`Prediction`, made when it is asked for. The arguments are its fields, in the plural
+    where they differ.
+    """
+
+    __slots__ = ("arrival", "columns", "entities", "ids", "rows", "scores", "times", "version")
+
+    def __init__(
+        self,
+        *,
+        ids: Sequence[str],
+        version: int,
+        times: Sequence[datetime],
+        arrival: datetime,
+        columns: tuple[str, ...],
+        rows: Sequence[tuple[Value, ...]],
+        scores: Sequence[float | tuple[float, ...]],
+        entities: Sequence[str | None],
+    ) -> None:
+        self.ids, self.version, self.times, self.arrival = ids, version, times, arrival
+        self.columns, self.rows, self.scores, self.entities = columns, rows, scores, entities
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, i: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, i: slice) -> PredictionBatch: ...
+    def __getitem__(self, i: int | slice) -> Prediction | PredictionBatch:
+        if isinstance(i, slice):
+            return PredictionBatch(
+                ids=self.ids[i],
+                version=self.version,
+                times=self.times[i],
+                arrival=self.arrival,
+                columns=self.columns,
+                rows=self.rows[i],
+                scores=self.scores[i],
+                entities=self.entities[i],
+            )
+        place = range(len(self))[i]  # raises IndexError
+        return next(iter(self[place : place + 1]))
+
+    def __iter__(self) -> Iterator[Prediction]:
+        of_rows = zip(self.ids, self.times, self.rows, self.scores, self.entities, strict=True)
+        for prediction_id, time, row, score, entity in of_rows:
+            yield Prediction(
+                id=prediction_id,
+                version=self.version,
+                time=time,
+                arrival=self.arrival,
+                columns=self.columns,
+                row=row,
+                score=score,
+                entity=entity,
+            )
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,9 @@ from __future__ import annotations
 import time
 import uuid
 
-from gyroscope.serve.ids import time_sorted_ids
+import pytest
+
+from gyroscope.serve.ids import _ids, time_sorted_ids
 
 
 def test_ids_are_uuids_of_version_7_with_the_time_in_front() -> None:
@@ -24,3 +26,13 @@ def test_ids_are_unique_and_ascend_within_a_call() -> None:
 def test_ids_of_many_calls_do_not_collide() -> None:
     ids = [made for _ in range(10_000) for made in time_sorted_ids(2)]
     assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("end", ["ffffffffffff", "fffffffffffd", "0000000000ff", "00000000ff00"])
+@pytest.mark.parametrize("n", [2, 4, 600])
+def test_ids_count_up_by_one_whatever_their_last_digits(end: str, n: int) -> None:
+    made = _ids(n, 1_700_000_000_000, bytes.fromhex("000000" + end))
+    numbers = [uuid.UUID(one).int for one in made]
+    assert [str(uuid.UUID(one)) for one in made] == made
+    assert made[0].endswith(end)
+    assert numbers == list(range(numbers[0], numbers[0] + n))

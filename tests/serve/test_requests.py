@@ -103,6 +103,11 @@ ANY_ROW = st.fixed_dictionaries(
 )
 
 
+def described(row: Any) -> dict[str, Any]:
+    """The fields of a row, with what tells apart 1, 1.0 and true, and the signs of zeros."""
+    return {name: (type(value), repr(value)) for name, value in row.items()}
+
+
 @given(rows=st.lists(ANY_ROW, min_size=1, max_size=12), whole=st.booleans())
 @example(rows=[{**ROW, "balance": -0.0}], whole=True)
 @example(rows=[{**ROW, "balance": 1e17, "age": 120}] * 9, whole=True)
@@ -116,9 +121,8 @@ def test_rows_that_a_contract_finds_plain_become_the_same_bits_or_the_same_probl
     if request is None:
         return
     assert request.plain_for is encoder
-    assert [list(row.items()) for row in request.rows] == [
-        list(row.items()) for row in _exact_predict(body, 100).rows
-    ]
+    exact = _exact_predict(body, 100).rows
+    assert list(map(described, request.rows)) == list(map(described, exact))
 
     def outcome(encode: Any) -> Any:
         try:

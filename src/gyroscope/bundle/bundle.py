@@ -149,6 +149,11 @@ class Bundle:
             return (contract.positive if score >= self.threshold else contract.negative)[0]
         return contract.classes[max(range(len(score)), key=score.__getitem__)]
 
+    def labels(self, scores: Sequence[float]) -> list[str]:
+        """What :meth:`label` says of each of many scores of a binary model."""
+        yes, no, threshold = self.contract.positive[0], self.contract.negative[0], self.threshold
+        return [yes if score >= threshold else no for score in scores]
+
     def contributions(self, X: Matrix, *, space: Space = "margin") -> Contributions:
         """Exact Shapley values of the margins, or their share of the probabilities.
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import cached_property
 from operator import itemgetter
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from numpy.typing import NDArray
 
 from gyroscope.data.arrow import EncodedColumn, encode_column
 from gyroscope.data.codec import MISSING, Codec, PlainValue, kind_of, label_text, shorten
 from gyroscope.data.contract import Column, Contract, Role
+from gyroscope.data.plain_rows import PlainForm, PlainRows, Row
 from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
 
@@ -22,7 +25,6 @@ LARGEST_AMOUNT = 1e100  # of a target; squares of errors must be numbers
 _FEW = 8  # rows that are encoded one by one: whole columns cost less from about here on
 
 Matrix = NDArray[np.float64]
-Row = Mapping[str, Value]
 
 
 class EncodedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,44 +63,48 @@ class Encoder:
 
     # -- rows, as a client sends them -----------------------------------------------------------
 
-    def plain_row(self) -> Any:
-        """The type for msgspec of rows of which most is already known to fit: a ``TypedDict``.
+    @cached_property
+    def plain_form(self) -> PlainForm | None:
+        """The form of rows of which most is already known to fit once they are decoded.
 
-        It lets unknown names pass, and all values of columns that are not plain.
+        It leaves open the values of columns that are not plain. None if a name is too odd for it.
         """
-        plain = {c.column.name: c.plain_type() for c in self._features if c.plain}
-        others = dict.fromkeys(self._known - plain.keys(), PlainValue)
-        optional = dict.fromkeys(self._optional, NotRequired[PlainValue])
-        columns = {**others, **plain, **optional}
-        # msgspec knows a name by the UTF-8 that CPython keeps with it from its first use on; until
-        # then it takes each name that is not ASCII for an empty one.
-        msgspec.json.encode(list(columns))
-        return TypedDict("PlainRow", columns)  # type: ignore[operator]
+        required = {
+            c.column.name: c.plain_type() if c.plain else PlainValue for c in self._features
+        }
+        carried = [codec.column.name for codec in self._carried]  # logged, so before the others
+        others = [c.name for c in self.contract.columns if c.name in self._optional]
+        try:
+            return PlainForm(required, dict.fromkeys([*carried, *others], PlainValue))
+        except ValueError:
+            return None
 
     def encode_plain_rows(self, rows: Sequence[Row]) -> Matrix:
-        """What :meth:`encode_rows` says of rows of :meth:`plain_row` without unknown names."""
-        X = np.empty((len(rows), len(self._features)))
+        """What :meth:`encode_rows` says of :class:`PlainRows` of :attr:`plain_form`."""
+        assert isinstance(rows, PlainRows)
+        p = len(self._features)
+        X = np.empty((len(rows), p))
         try:
             if len(rows) < _FEW:
-                for i, row in enumerate(rows):
-                    values = list(self._values_of(row))
+                for i, row in enumerate(rows.values):
+                    values: list[Any] = list(row[:p])
                     for j, codes, codec in self._coded:
                         code = codes.get(values[j])
                         values[j] = codec.number(values[j]) if code is None else code
                     X[i] = values
             else:
-                columns: list[Any] = list(zip(*map(self._values_of, rows), strict=True))
+                columns: list[Any] = list(zip(*rows.values, strict=True))[:p]
                 for j, codes, codec in self._coded:
                     found = list(map(codes.get, columns[j]))
                     columns[j] = codec.numbers_of(columns[j]) if None in found else found
                 for j, column in enumerate(columns):
                     X[:, j] = column
+            for codec in self._checked:
+                for value in rows.column(codec.column.name):
+                    if value is not None:
+                        codec.number(value)
         except ValueError:
-            return self.encode_rows(rows)
-        if self._checked:
-            problems = [p for i, row in enumerate(rows) for p in self._other_problems(i, row)]
-            if problems:
-                raise RowError(problems)
+            return self.encode_rows(list(rows))  # which says what is wrong
         X += 0.0  # -0.0 becomes 0.0: as an integer it has no sign
         return X
 
@@ -170,7 +176,7 @@ class Encoder:
         codec = self._time
         if codec is None:
             return [None] * len(rows)
-        given = [row.get(codec.column.name) for row in rows]
+        given = _given(rows, codec)
         return [None if codec.is_missing(value) else codec.moment(value) for value in given]
 
     def entities(self, rows: Sequence[Row]) -> list[str | None]:
@@ -178,11 +184,12 @@ class Encoder:
         codec = self._id
         if codec is None:
             return [None] * len(rows)
-        given = [row.get(codec.column.name) for row in rows]
+        given = _given(rows, codec)
         return [None if codec.is_missing(value) else str(value).strip() for value in given]
 
     def logged(self, row: Row) -> tuple[Value, ...]:
-        """The values of a row that the prediction log keeps, in the order of logged_columns.
+        """The values of a row that the prediction log keeps, in the order of logged_columns: first
+        the features.
 
         The row must have passed encoding.
         """
@@ -190,6 +197,19 @@ class Encoder:
         if not self._carried:
             return values
         return (*values, *[row.get(codec.column.name) for codec in self._carried])
+
+    def logged_rows(self, rows: Sequence[Row]) -> list[tuple[Value, ...]]:
+        """What :meth:`logged` says of each of many rows."""
+        if not isinstance(rows, PlainRows) or rows.form is not self.plain_form:
+            return list(map(self.logged, rows))
+        values: list[Any] = rows.values
+        p, width = len(self._features), len(self.logged_columns)
+        if self._carried:
+            return [
+                (*row[:p], *[None if value is UNSET else value for value in row[p:width]])
+                for row in values
+            ]
+        return values if width == len(rows.form.names) else [row[:p] for row in values]
 
     # -- rows, as the prediction log gives them back --------------------------------------------
 
@@ -321,6 +341,12 @@ class Encoder:
         if abs(number) > LARGEST_AMOUNT:
             raise ValueError(f"expected a number of at most {LARGEST_AMOUNT:g}")
         return number
+
+
+def _given(rows: Sequence[Row], codec: Codec) -> list[Value]:
+    """The values of a column that rows need not have; None where they have not."""
+    name = codec.column.name
+    return rows.column(name) if isinstance(rows, PlainRows) else [row.get(name) for row in rows]
 
 
 def _getter(names: list[str]) -> Callable[[Row], tuple[Value, ...]]:

@@ -109,8 +109,11 @@ class _Gatherer(Generic[_Row]):
     def _write_group(self, group: _Group[_Row]) -> None:
         with self._lock:
             self._gathering = None  # whoever comes now joins the next
-        outcome = self._attempt([row for rows in group.appends for row in rows])
-        if isinstance(outcome, LogError) and len(group.appends) > 1:
+        alone = len(group.appends) == 1
+        outcome = self._attempt(
+            group.appends[0] if alone else [row for rows in group.appends for row in rows]
+        )
+        if isinstance(outcome, LogError) and not alone:
             # One append may have spoilt it for all; alone, each has the outcome that is its own.
             outcomes = [self._attempt(rows) for rows in group.appends]
         else:

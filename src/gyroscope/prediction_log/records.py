@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from gyroscope.errors import LogError
-from gyroscope.model import Label, Prediction, Value
+from gyroscope.model import Label, Prediction, PredictionBatch, Value
 
 ROWS_PER_RECORD = 1024  # a window is read by whole records, so they may not grow without bound
 _BIG_INTEGER = 1  # MessagePack extension type of an integer beyond 64 bits: two's complement
@@ -134,18 +134,26 @@ def encode_predictions(predictions: Sequence[Prediction]) -> list[Encoded]:
         LogError: names the first prediction with a value that a log cannot hold.
     """
     encoded = []
-    for (_, columns), run in groupby(predictions, lambda p: (p.version, p.columns)):
-        for some in _pieces(list(run)):
+    for run in _runs(predictions):
+        for some in _pieces(run):
             payload = _payload(some, _prediction_record, _check_predictions)
-            encoded.append(Encoded(payload=payload, columns=columns))
+            encoded.append(Encoded(payload=payload, columns=some[0].columns))
     return encoded
+
+
+def _runs(predictions: Sequence[Prediction]) -> Iterator[Sequence[Prediction]]:
+    """Those in a row that have the same version and columns."""
+    if type(predictions) is PredictionBatch:  # isinstance takes long for classes with ABCs
+        yield predictions
+    else:
+        for _, run in groupby(predictions, lambda p: (p.version, p.columns)):
+            yield list(run)
 
 
 def encode_labels(labels: Sequence[Label]) -> list[Encoded]:
     """The records of labels, in order; raises like :func:`encode_predictions`."""
     return [
-        Encoded(payload=_payload(some, _label_record, _labels.decode))
-        for some in _pieces(list(labels))
+        Encoded(payload=_payload(some, _label_record, _labels.decode)) for some in _pieces(labels)
     ]
 
 
@@ -191,7 +199,7 @@ def labels_at(record: LabelRecord, positions: Sequence[int]) -> list[Label]:
     ]
 
 
-def _pieces(rows: list[_Row]) -> Iterator[list[_Row]]:
+def _pieces(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
     for start in range(0, len(rows), ROWS_PER_RECORD):
         yield rows[start : start + ROWS_PER_RECORD]
 
@@ -201,7 +209,9 @@ def _check_predictions(payload: bytes) -> None:
     _checks.decode(payload)
 
 
-def _prediction_record(predictions: list[Prediction]) -> PredictionRecord:
+def _prediction_record(predictions: Sequence[Prediction]) -> PredictionRecord:
+    if type(predictions) is PredictionBatch:
+        return _batch_record(predictions)
     if not all(isinstance(p.row, tuple) for p in predictions):
         raise TypeError("Expected `tuple` as row")
     return PredictionRecord(
@@ -216,7 +226,20 @@ def _prediction_record(predictions: list[Prediction]) -> PredictionRecord:
     )
 
 
-def _label_record(labels: list[Label]) -> LabelRecord:
+def _batch_record(batch: PredictionBatch) -> PredictionRecord:
+    return PredictionRecord(
+        ids=list(batch.ids),
+        times=list(batch.times),
+        arrivals=[batch.arrival] * len(batch),
+        version=batch.version,
+        schema=schema_key(batch.columns),
+        scores=list(batch.scores),
+        entities=list(batch.entities),
+        rows=list(batch.rows),
+    )
+
+
+def _label_record(labels: Sequence[Label]) -> LabelRecord:
     return LabelRecord(
         ids=[label.prediction_id for label in labels],
         times=[label.time for label in labels],
@@ -226,8 +249,8 @@ def _label_record(labels: list[Label]) -> LabelRecord:
 
 
 def _payload(
-    rows: list[_Row],
-    record_of: Callable[[list[_Row]], _Record],
+    rows: Sequence[_Row],
+    record_of: Callable[[Sequence[_Row]], _Record],
     check: Callable[[bytes], object],
 ) -> bytes:
     """Encode and read back: one value of a wrong type would make all its record unreadable."""

@@ -13,7 +13,8 @@ from gyroscope.model import Value
 Time = Annotated[datetime, Meta(tz=True)]
 
 
-class FeatureContribution(Struct, frozen=True, kw_only=True):
+# By position, and of no concern to the garbage collector: a large answer has hundreds of them.
+class FeatureContribution(Struct, frozen=True, gc=False):
     """What one feature adds to the margin of a row, its exact Shapley value, or to its score."""
 
     feature: str

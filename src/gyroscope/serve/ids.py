@@ -8,6 +8,7 @@ import time
 from datetime import datetime
 
 _DRAWN_AT_ONCE = 256
+_BYTES = [f"{byte:02x}" for byte in range(256)]
 _random_bits: list[bytes] = []  # 9 bytes for each identifier to come; pop and extend are atomic
 os.register_at_fork(after_in_child=_random_bits.clear)
 
@@ -47,5 +48,10 @@ def _ids(n: int, time_ms: int, bits: bytes) -> list[str]:
     if n == 1:
         return [f"{prefix}8{random[3:6]}-{random[6:]}"]
     first = int("8" + random[3:], 16)
-    tails = [f"{first + i:016x}" for i in range(n)]
-    return [f"{prefix}{tail[:4]}-{tail[4:]}" for tail in tails]
+    ids: list[str] = []
+    while len(ids) < n:  # up to 256 that differ in their last byte alone
+        number = first + len(ids)
+        digits, last = f"{number >> 8:014x}", number & 0xFF
+        head = f"{prefix}{digits[:4]}-{digits[4:]}"
+        ids += [head + byte for byte in _BYTES[last : last + n - len(ids)]]
+    return ids

@@ -32,8 +32,8 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     contributions: Contributions | ClassContributions | None = None
     bases: Sequence[float] = ()  # of the values of each row
     classes: list[int] = []  # that each row is explained for, if there are several
-    values: list[list[float]] = []  # contributions of each row, in the space asked for
-    order: list[list[int]] = []  # features of each row by absolute contribution, largest first
+    values: list[list[float]] = []  # contributions of each row, in the space asked for: by size
+    order: list[list[int]] = []  # whose they are: features by absolute contribution, largest first
 
 
 def numbers_of(bundle: Bundle, X: Matrix, wish: Wish | None) -> Numbers:
@@ -55,14 +55,15 @@ def numbers_of(bundle: Bundle, X: Matrix, wish: Wish | None) -> Numbers:
         if wish.space == "probability":
             assert isinstance(bundle.link, Link)
             shown = in_probability(contributions, margins, bundle.link)
+        order = _by_size(shown.values)
     return Numbers(
         scores=scores.tolist(),
         overflow=_overflow(finite),
         margins=margins.tolist(),
         contributions=contributions,
         bases=[shown.base] * len(X),
-        values=shown.values.tolist(),
-        order=_by_size(shown.values).tolist(),
+        values=_in_order(shown.values, order),
+        order=order.tolist(),
     )
 
 
@@ -78,6 +79,7 @@ def _numbers_of_classes(
         classes = np.full(len(X), wish.of_class)
     found = bundle.class_contributions(X, classes, space=wish.space)
     finite &= np.isfinite(found.values).all(axis=1)
+    order = _by_size(found.values)
     return Numbers(
         scores=of_rows,
         overflow=_overflow(finite),
@@ -85,8 +87,8 @@ def _numbers_of_classes(
         contributions=found,
         bases=found.base.tolist(),
         classes=classes.tolist(),
-        values=found.values.tolist(),
-        order=_by_size(found.values).tolist(),
+        values=_in_order(found.values, order),
+        order=order.tolist(),
     )
 
 
@@ -94,6 +96,16 @@ def _by_size(values: Matrix) -> Integers:
     """The features of each row by absolute contribution, largest first."""
     order: Integers = np.argsort(-np.abs(values), axis=1, kind="stable")
     return order
+
+
+def _in_order(values: Matrix, order: Integers) -> list[list[float]]:
+    """The values of each row in the order of its own."""
+    if len(values) == 1:
+        sorted_values: Matrix = values.take(order)
+    else:
+        sorted_values = values[np.arange(len(values))[:, None], order]
+    in_order: list[list[float]] = sorted_values.tolist()
+    return in_order
 
 
 def _overflow(finite: NDArray[np.bool_]) -> tuple[int, ...]:

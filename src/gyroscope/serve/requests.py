@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 from urllib.parse import parse_qsl
 
@@ -12,8 +13,8 @@ from msgspec import UNSET, UnsetType
 from gyroscope.bundle.explanation import Space
 from gyroscope.data.codec import PlainValue
 from gyroscope.data.encoder import Encoder
+from gyroscope.data.plain_rows import PlainRows, Row
 from gyroscope.errors import FieldProblem, RequestError
-from gyroscope.model import Value
 from gyroscope.serve.exact_reader import ClassOf, ExactReader, GivenLabel
 from gyroscope.serve.strict_json import parse_json
 
@@ -21,7 +22,7 @@ from gyroscope.serve.strict_json import parse_json
 class PredictRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asks to have scored."""
 
-    rows: list[dict[str, Value]]
+    rows: Sequence[Row]
     single: bool  # given as "row", so answered without a list
     explain: int | Literal["all"] | None = None  # contributions wanted of a row; None: the default
     space: Space = "margin"  # what the contributions add up to
@@ -53,14 +54,14 @@ class RequestReader:
     """Reads most prediction requests fast: those that are beyond doubt, nothing else.
 
     With an encoder it takes only rows that mostly fit its contract, see
-    :meth:`~gyroscope.data.encoder.Encoder.plain_row`; without one, or with very many columns, any.
+    :attr:`~gyroscope.data.encoder.Encoder.plain_form`; without one, or with very many columns, any.
     """
 
     def __init__(self, encoder: Encoder | None = None) -> None:
-        if encoder is not None and len(encoder.contract.columns) > _MOST_COLUMNS:
-            encoder = None
+        many = encoder is not None and len(encoder.contract.columns) > _MOST_COLUMNS
         self._encoder = encoder
-        row = dict[str, PlainValue] if encoder is None else encoder.plain_row()
+        self._form = None if encoder is None or many else encoder.plain_form
+        row = dict[str, PlainValue] if self._form is None else self._form.type
         body = msgspec.defstruct(
             "Body",
             [("row", row | UnsetType, UNSET), ("rows", list[row] | UnsetType, UNSET)],  # type: ignore[valid-type]
@@ -78,7 +79,9 @@ class RequestReader:
         if (given.row is UNSET) == (given.rows is UNSET):
             return None
         single = given.row is not UNSET
-        rows = [given.row] if single else given.rows
+        rows: Sequence[Row] = [given.row] if single else given.rows
+        if self._form is not None:
+            rows = self._form.rows(rows)
         explain, space, sentence = given.explain, given.space, given.sentence
         n_options = (explain is not UNSET) + (space is not UNSET) + (sentence is not UNSET)
         n_options += given.of_class is not UNSET
@@ -91,7 +94,7 @@ class RequestReader:
             space="margin" if space is UNSET else space,
             sentence=False if sentence is UNSET else sentence,
             of_class=None if given.of_class is UNSET else given.of_class,
-            plain_for=self._encoder,
+            plain_for=None if self._form is None else self._encoder,
         )
 
 
@@ -114,24 +117,28 @@ def predict_request(
     return request
 
 
-def _names_are_unique(body: bytes, rows: list[dict[str, Value]], outer_names: int) -> bool:
+def _names_are_unique(body: bytes, rows: Sequence[Row], outer_names: int) -> bool:
     """Whether surely no object of the body names a field twice, or one that was passed over.
 
-    The decoders silently keep the last of two equal names, and some leave out unknown ones. Every
-    name is followed by a colon, so there are such only if the body has more colons than the names
-    that were kept, not counting those in texts.
+    The decoders silently keep the last of two equal names. Every name is followed by a colon, so
+    there are such only if the body has more colons than the names that were kept, not counting
+    those in texts.
     """
-    unexplained = body.count(b":") - outer_names - sum(map(len, rows))
+    n_names = rows.n_fields if isinstance(rows, PlainRows) else sum(map(len, rows))
+    unexplained = body.count(b":") - outer_names - n_names
     if unexplained == 0:
         return True
     if b"\\" in body:  # a colon may be hidden in an escape
         return False
-    for row in rows:
-        for name, value in row.items():
-            unexplained -= name.count(":")
-            if isinstance(value, str):
-                unexplained -= value.count(":")
-    return unexplained == 0
+    if isinstance(rows, PlainRows):
+        return unexplained == rows.n_colons
+    return unexplained == sum(map(_colons_within, rows))
+
+
+def _colons_within(row: Row) -> int:
+    """Colons in the names and texts of a row."""
+    texts = [*row, *(value for value in row.values() if isinstance(value, str))]
+    return sum(text.count(":") for text in texts)
 
 
 def _exact_predict(body: bytes, most_rows: int) -> PredictRequest:

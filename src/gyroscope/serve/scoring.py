@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -15,8 +15,9 @@ from gyroscope.bundle.base import Contributions, Matrix
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.class_scorers import ClassContributions
 from gyroscope.data.codec import label_text
+from gyroscope.data.plain_rows import PlainRows
 from gyroscope.errors import FieldProblem, RequestError, RowError
-from gyroscope.model import Prediction
+from gyroscope.model import Prediction, PredictionBatch, Value
 from gyroscope.serve.answers import (
     FeatureContribution,
     ManyPredictions,
@@ -36,7 +37,7 @@ CONTRIBUTIONS_OF_ONE_ROW = 3  # given unless the request says otherwise
 class Scored(msgspec.Struct, frozen=True, kw_only=True):
     """Predictions to put on record, and the answer to send once they are."""
 
-    predictions: list[Prediction]
+    predictions: Sequence[Prediction]
     answer: bytes
 
 
@@ -58,10 +59,11 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 
     def at(self, places: Sequence[int]) -> _Asked:
         """Only some of the rows."""
-        rows = [self.request.rows[i] for i in places]
+        rows = self.request.rows
+        some = rows.take(places) if isinstance(rows, PlainRows) else [rows[i] for i in places]
         return msgspec.structs.replace(
             self,
-            request=msgspec.structs.replace(self.request, rows=rows),
+            request=msgspec.structs.replace(self.request, rows=some),
             ids=[self.ids[i] for i in places],
         )
 
@@ -69,16 +71,15 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
 class _Part(msgspec.Struct, frozen=True, kw_only=True):
     """What one version predicted for some rows of a request."""
 
-    predictions: list[Prediction]
+    predictions: Sequence[Prediction]
     answer: OnePrediction | ManyPredictions
 
 
 class _Found(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer tells of."""
 
-    predictions: list[Prediction]
     numbers: Numbers
-    first: int  # row of the numbers that is the first of the answer
+    places: slice  # of the numbers: rows of the answer
     sentences: list[str]  # on each row; empty if not asked for
 
 
@@ -282,13 +283,17 @@ def _part(champion: Champion, asked: _Asked, X: Matrix, numbers: Numbers, first:
     if numbers.overflow:
         _check_finite(range(first, first + len(X)), numbers.overflow)
     found = _Found(
-        predictions=_predictions(champion, asked, numbers, first),
         numbers=numbers,
-        first=first,
+        places=slice(first, first + len(X)),
         sentences=_sentences(champion.bundle, asked.request, X, numbers, first),
     )
-    build = _one_answer if asked.request.single else _many_answers
-    return _Part(predictions=found.predictions, answer=build(champion, asked, found))
+    if asked.request.single:
+        prediction = _prediction(champion, asked, numbers.scores[first])
+        answer = _one_answer(champion, asked.k, prediction, found)
+        return _Part(predictions=[prediction], answer=answer)
+    predictions = _predictions(champion, asked, numbers.scores[found.places])
+    answers = _many_answers(champion, asked.k, predictions, found)
+    return _Part(predictions=predictions, answer=answers)
 
 
 def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | ManyPredictions:
@@ -301,10 +306,12 @@ def explanation_of(answer: OnePrediction | ManyPredictions) -> OnePrediction | M
 
 def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
     """The rows as the model sees them; raises RowError with all that is wrong with any of them."""
-    encoder = bundle.encoder
-    encode = encoder.encode_plain_rows if request.plain_for is encoder else encoder.encode_rows
+    encoder, rows = bundle.encoder, request.rows
     try:
-        X = encode(request.rows)
+        if request.plain_for is encoder:
+            X = encoder.encode_plain_rows(rows)
+        else:
+            X = encoder.encode_rows(list(rows))
     except RowError as error:
         named = {(problem.row, problem.field) for problem in request.problems}
         more = [
@@ -334,25 +341,34 @@ def _check_finite(rows: range, overflow: Sequence[int]) -> None:
         raise RowError(problems)
 
 
-def _predictions(
-    champion: Champion, asked: _Asked, numbers: Numbers, first: int
-) -> list[Prediction]:
+def _prediction(champion: Champion, asked: _Asked, score: float | tuple[float, ...]) -> Prediction:
     encoder, rows = champion.bundle.encoder, asked.request.rows
-    return [
-        Prediction(
-            id=prediction_id,
-            version=champion.version,
-            time=time or asked.arrival,
-            arrival=asked.arrival,
-            columns=encoder.logged_columns,
-            row=encoder.logged(row),
-            score=numbers.scores[first + i],
-            entity=entity,
-        )
-        for i, (prediction_id, row, time, entity) in enumerate(
-            zip(asked.ids, rows, encoder.event_times(rows), encoder.entities(rows), strict=True)
-        )
-    ]
+    return Prediction(
+        id=asked.ids[0],
+        version=champion.version,
+        time=encoder.event_times(rows)[0] or asked.arrival,
+        arrival=asked.arrival,
+        columns=encoder.logged_columns,
+        row=encoder.logged_rows(rows)[0],
+        score=score,
+        entity=encoder.entities(rows)[0],
+    )
+
+
+def _predictions(
+    champion: Champion, asked: _Asked, scores: Sequence[float | tuple[float, ...]]
+) -> PredictionBatch:
+    encoder, rows = champion.bundle.encoder, asked.request.rows
+    return PredictionBatch(
+        ids=asked.ids,
+        version=champion.version,
+        times=[time or asked.arrival for time in encoder.event_times(rows)],
+        arrival=asked.arrival,
+        columns=encoder.logged_columns,
+        rows=encoder.logged_rows(rows),
+        scores=scores,
+        entities=encoder.entities(rows),
+    )
 
 
 def _sentences(
@@ -388,9 +404,12 @@ def _worded(
     return float(bundle.link.probability(np.array([contributions.base]))[0]), score, None
 
 
-def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePrediction:
-    bundle, prediction, numbers = champion.bundle, found.predictions[0], found.numbers
-    listed, rest = _listed(champion.features, asked, found, 0)
+def _one_answer(champion: Champion, k: int, prediction: Prediction, found: _Found) -> OnePrediction:
+    bundle, numbers, i = champion.bundle, found.numbers, found.places.start
+    listed: list[Any] = [UNSET]
+    rests: list[Any] = [UNSET]
+    if k:
+        listed, rests = _listed(champion.features, k, [prediction.row], found)
     return OnePrediction(
         model=champion.deployed.model,
         version=champion.version,
@@ -398,38 +417,71 @@ def _one_answer(champion: Champion, asked: _Asked, found: _Found) -> OnePredicti
         time=prediction.time,
         **_outcome(bundle, prediction.score),
         threshold=_threshold(bundle),
-        explained=_explained(bundle, numbers, found.first),
-        margin=numbers.margins[found.first] if asked.k else UNSET,
-        base=numbers.bases[found.first] if asked.k else UNSET,
-        contributions=listed,
-        rest=rest,
+        explained=_explained(bundle, numbers, i),
+        margin=numbers.margins[i] if k else UNSET,
+        base=numbers.bases[i] if k else UNSET,
+        contributions=listed[0],
+        rest=rests[0],
         sentence=found.sentences[0] if found.sentences else UNSET,
     )
 
 
-def _many_answers(champion: Champion, asked: _Asked, found: _Found) -> ManyPredictions:
-    bundle, numbers = champion.bundle, found.numbers
-    said: list[dict[str, Any]] = [_outcome(bundle, p.score) for p in found.predictions]
-    if asked.k:
-        for i, outcome in enumerate(said):
-            listed, rest = _listed(champion.features, asked, found, i)
-            outcome |= {
-                "explained": _explained(bundle, numbers, found.first + i),
-                "margin": numbers.margins[found.first + i],
-                "base": numbers.bases[found.first + i] if numbers.classes else UNSET,
-                "contributions": listed,
-                "rest": rest,
-                "sentence": found.sentences[i] if found.sentences else UNSET,
-            }
+def _many_answers(
+    champion: Champion, k: int, made: PredictionBatch, found: _Found
+) -> ManyPredictions:
+    """The answer to many rows, put together from columns; those that none has are unset."""
+    bundle, numbers, places = champion.bundle, found.numbers, found.places
+    unset: list[Any] = [UNSET] * len(made)
+    classes = bundle.contract.classes
+    listed, rests = _listed(champion.features, k, made.rows, found) if k else (unset, unset)
+    of_rows = zip(
+        made.ids,
+        made.times,
+        *_outcomes(bundle, made.scores),
+        [classes[c] for c in numbers.classes[places]] or unset,
+        numbers.margins[places] if k else unset,
+        numbers.bases[places] if numbers.classes else unset,
+        listed,
+        rests,
+        found.sentences or unset,
+        strict=True,
+    )
+    predictions = tuple(
+        RowPrediction(
+            prediction_id=prediction_id,
+            time=time,
+            probability=probability,
+            label=label,
+            probabilities=probabilities,
+            value=value,
+            explained=explained,
+            margin=margin,
+            base=base,
+            contributions=contributions,
+            rest=rest,
+            sentence=sentence,
+        )
+        for (
+            prediction_id,
+            time,
+            probability,
+            label,
+            probabilities,
+            value,
+            explained,
+            margin,
+            base,
+            contributions,
+            rest,
+            sentence,
+        ) in of_rows
+    )
     return ManyPredictions(
         model=champion.deployed.model,
         version=champion.version,
         threshold=_threshold(bundle),
-        base=numbers.bases[found.first] if asked.k and not numbers.classes else UNSET,
-        predictions=tuple(
-            RowPrediction(prediction_id=prediction.id, time=prediction.time, **outcome)
-            for prediction, outcome in zip(found.predictions, said, strict=True)
-        ),
+        base=numbers.bases[places.start] if k and not numbers.classes else UNSET,
+        predictions=predictions,
     )
 
 
@@ -448,6 +500,17 @@ def _outcome(bundle: Bundle, score: float | tuple[float, ...]) -> dict[str, Any]
     return {"probability": score, "label": bundle.label(score)}
 
 
+def _outcomes(bundle: Bundle, scores: Sequence[float | tuple[float, ...]]) -> list[Sequence[Any]]:
+    """The same of many scores in columns: probability, label, probabilities and value."""
+    unset = [UNSET] * len(scores)
+    if bundle.contract.task == "binary":
+        probabilities = cast(Sequence[float], scores)
+        return [scores, bundle.labels(probabilities), unset, unset]
+    outcomes = [_outcome(bundle, score) for score in scores]
+    names = ("probability", "label", "probabilities", "value")
+    return [[outcome.get(name, UNSET) for outcome in outcomes] for name in names]
+
+
 def _threshold(bundle: Bundle) -> float | UnsetType:
     threshold = bundle.manifest.threshold
     return UNSET if threshold is None else threshold
@@ -459,15 +522,19 @@ def _explained(bundle: Bundle, numbers: Numbers, i: int) -> str | UnsetType:
 
 
 def _listed(
-    features: Sequence[str], asked: _Asked, found: _Found, i: int
-) -> tuple[tuple[FeatureContribution, ...] | UnsetType, float | UnsetType]:
-    """The largest contributions to row ``i`` of the answer, and the sum of the others."""
-    if not asked.k:
-        return UNSET, UNSET
-    row, place = asked.request.rows[i], found.first + i
-    values, order = found.numbers.values[place], found.numbers.order[place]
-    listed = tuple(
-        FeatureContribution(feature=features[j], value=row[features[j]], contribution=values[j])
-        for j in order[: asked.k]
+    features: Sequence[str], k: int, rows: Sequence[Sequence[Value]], found: _Found
+) -> tuple[list[tuple[FeatureContribution, ...]], list[float]]:
+    """The ``k`` largest contributions to each row of an answer, and the sums of the others.
+
+    ``rows`` have the values of the features first, as they were sent.
+    """
+    sizes, order = found.numbers.values[found.places], found.numbers.order[found.places]
+    made = iter(
+        [
+            FeatureContribution(features[j], row[j], size)
+            for row, of_row, by_size in zip(rows, order, sizes, strict=True)
+            for j, size in zip(of_row[:k], by_size, strict=False)
+        ]
     )
-    return listed, math.fsum([values[j] for j in order[asked.k :]])
+    listed = list(zip(*[made] * k, strict=True))  # the same iterator: k at a time
+    return listed, [math.fsum(of_row[k:]) for of_row in sizes]
