@@ -207,7 +207,7 @@ def test_forty_quiet_years_keep_the_budget_of_false_alarms(restlessness: float) 
 def test_raised_evidence_keeps_the_promise_and_no_more_than_it(mix: float) -> None:
     """A false alarm in 50 windows of 80 rows, of which a third, a tenth or most are positive."""
     rng = np.random.default_rng(9)
-    lengths, runs = [], 120
+    lengths, runs = [], 60
     for _ in range(runs):
         parts, k = np.zeros(len(SLOPE_TILTS) + 2 * len(SHIFT_TILTS)), 0
         while np.mean(np.exp(parts)) < 1 + 50:
