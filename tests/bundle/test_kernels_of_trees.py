@@ -131,15 +131,19 @@ def test_a_row_gets_the_same_bits_in_any_company(
 
 
 def wide(columns: int) -> Nodes:
-    """One path down that splits on every column once, so that it needs many quadrature points."""
     table = NodeTable()
+    add_wide(table, columns)
+    return table.nodes()
+
+
+def add_wide(table: NodeTable, columns: int) -> None:
+    """One path down that splits on every column once, so that it needs many quadrature points."""
     at = table.add_root()
     for j in range(columns):
         cover = 2.0 ** (columns - j)
         at, other = table.split(at, feature=j, threshold=0.0, missing_left=True, cover=cover)
         table.leaf(other, value=-float(j), cover=cover / 2)
     table.leaf(at, value=1.0, cover=1.0)
-    return table.nodes()
 
 
 @needs_compiler
@@ -148,6 +152,41 @@ def test_paths_over_many_features_are_exact(columns: int) -> None:
     X = np.where(np.eye(columns + 1, columns) > 0, 1.0, -1.0)  # the last row goes all the way
     ours, theirs = (made(wide(columns), base=0.0, single=False) for made in (in_c, in_numpy))
     np.testing.assert_allclose(ours.shapley_values(X), theirs.shapley_values(X), atol=1e-12)
+
+
+@needs_compiler
+def test_trees_that_are_explained_together_add_up() -> None:
+    """Some with many paths, some that are one leaf, some for rules of other lengths."""
+    rows = np.random.default_rng(0).normal(size=(3, 30))
+    columns = [2, 30, 1, 9, 30, 9, 2] * 5
+    table, alone = NodeTable(), np.zeros(rows.shape)
+    for n in columns:
+        add_wide(table, n)
+        table.leaf(table.add_root(), value=7.0, cover=1.0)
+        alone[:, :n] += in_c(wide(n), base=0.0, single=False).shapley_values(rows[:, :n])
+    together = in_c(table.nodes(), base=0.0, single=False)
+    np.testing.assert_allclose(together.shapley_values(rows), alone, atol=1e-11)
+
+
+@needs_compiler
+def test_rows_of_billions_of_bytes_are_not_explained() -> None:
+    table = NodeTable()
+    at, other = table.split(
+        table.add_root(), feature=2**28, threshold=0.0, missing_left=True, cover=2.0
+    )
+    for leaf in (at, other):
+        table.leaf(leaf, value=1.0, cover=1.0)
+    with pytest.raises(OverflowError, match="to explain a row of these trees takes 4294967328"):
+        in_c(table.nodes(), base=0.0, single=False)
+
+
+@needs_compiler
+def test_an_ensemble_without_trees_says_nothing() -> None:
+    nodes = msgspec.structs.replace(wide(2), roots=np.array([], dtype=np.int32))
+    kernel = in_c(nodes, base=0.5, single=False)
+    rows = np.zeros((3, 2))
+    assert kernel.margins(rows).tolist() == [0.5] * 3
+    assert kernel.shapley_values(rows).tolist() == [[0.0, 0.0]] * 3
 
 
 @both

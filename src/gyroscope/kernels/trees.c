@@ -15,6 +15,11 @@
 
 #define LANES 8  /* walks at once: each waits for its own loads */
 #define BLOCK 64 /* rows that share the loads of a tree; a multiple of LANES */
+#define CACHE_LINE 64
+#define NEAR (1 << 17) /* bytes of rows that are explained at once: all find room in a cache */
+
+/* Two numbers, wherever they lie. */
+typedef double pair __attribute__((vector_size(16), aligned(8)));
 
 /* What decides a split. */
 struct test {
@@ -29,14 +34,67 @@ struct node {
     int32_t child[2]; /* right, left */
 };
 
-/* A split as the paths see it. Its feature may have been split on before, on the way to it. */
+/* What the factors of a split are made of, by the side that a row takes. Shares are of training
+ * rows, of all splits on the feature on the way here together. */
+struct way {
+    double rest; /* 1 - the share of that side */
+    double cold; /* the share of the other */
+};
+
+/* Shapley values are worked out tree by tree; several that are for the same outputs, and need as
+ * many quadrature points, are a grove and count as one tree. A processor waits less if neighbours
+ * have nothing to do with one another, and nothing that a row decides should be a branch. So
+ * splits are put by kind: first those above other splits, level by level, and within a level as
+ * long as possible only splits, or only splits ``again``; then those above leaves only: twigs, and
+ * twigs again. The leaves of the first follow. Positions and columns are in bytes. */
+
+/* A split on a feature that is new on the way. */
 struct split {
-    struct test test;
-    double ratio[2];  /* share of its training rows that each child got: right, left */
-    double share;     /* product of the ratios of earlier splits on the feature, on the way here */
-    int32_t child[2]; /* in its tree: splits come first, then leaves */
-    int32_t before;   /* the last earlier split on the feature; -1 if there is none */
-    int32_t side;     /* of that split, on which this one lies */
+    struct way way[2]; /* right, left */
+    uint32_t child[3]; /* right, left, right: the other one of each is the next */
+    uint32_t column;
+};
+
+/* A split on a feature that was split on before. Its third way is that of a row that took the
+ * other side there, and has that factor whatever it does here: shares are of this split alone. */
+struct again {
+    struct way way[3];
+    double lost[2];      /* 1 - the share of the earlier splits; 0 on the third way */
+    uint32_t inverse[2]; /* of the factor of these; ones on the third way */
+    int32_t before;      /* the last one, and its side that leads here */
+    int32_t side;
+    uint32_t child[4];
+    uint32_t column[2]; /* on the third way one that nobody reads */
+};
+
+/* A split above leaves only. */
+struct twig {
+    uint32_t column;
+};
+
+struct twig_again {
+    double lost[2];
+    uint32_t inverse[2];
+    int32_t before, side;
+    uint32_t column;
+};
+
+/* What is below a twig, by way: value - (1 - t) gain. */
+struct end {
+    double value, gain;
+};
+
+/* A split on codes. */
+struct coded {
+    int32_t place, column, set;
+};
+
+/* Where the first of each lies; the grove that follows says where they end. */
+struct grove {
+    int32_t tests, coded, runs, splits, agains, twigs, twigs_again, leaves;
+    int32_t n_roots; /* these come first */
+    int32_t pairs;   /* half of the quadrature points, rounded up */
+    int32_t first_output;
 };
 
 /* A row has one margin or, with several classes, one for each. The leaves of a tree hold values for
@@ -47,20 +105,25 @@ struct trees {
     const double *values; /* of leaves, by node: width of them */
     const int32_t *roots;
     const int32_t *first_output; /* of each tree */
-    const struct split *splits; /* tree by tree, each after those above it */
-    const double *leaves;       /* values, tree by tree: the first of each leaf, then the second */
-    const int32_t *first_split; /* of each tree, and the end */
-    const int32_t *first_leaf;
-    const int32_t *quads;       /* a quarter of the quadrature points of each tree, rounded up */
-    const double *points;       /* Gauss-Legendre on [0, 1]: for k quads from 2 * k * (k - 1) on */
-    const double *weights;
+    const struct grove *groves;
+    const struct test *tests; /* of all splits, grove by grove, as are all that follow */
+    const struct coded *coded_splits;
+    const int32_t *runs; /* the place where each ends: of splits, of those again, of splits ... */
+    const struct split *splits;
+    const struct again *agains;
+    const struct twig *twigs;
+    const struct twig_again *twigs_again;
+    const struct end *ends, *ends_again; /* of twigs, two and three each, output by output */
+    const double *leaves;                /* of splits above other splits; output by output */
+    const pair *inverses;
+    const pair *points; /* Gauss-Legendre on [0, 1]: for k pairs from k * (k - 1) / 2 on */
+    const pair *weights;
     const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
     const int32_t *coded;       /* columns with splits on codes */
     const double *bases;        /* of each margin */
-    int32_t n_outputs, width, n_trees, n_coded, n_codes, single, most_splits, most_quads;
+    int32_t n_outputs, width, n_trees, n_groves, n_coded, n_codes, single;
+    int32_t most_places, most_splits; /* of a grove, places times its pairs */
 };
-
-typedef double quad __attribute__((vector_size(32)));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -218,16 +281,19 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
     return status;
 }
 
-/* Where the numbers of one tree are worked out: one element, or one row of quads, a node. */
+/* Where the numbers of one grove are worked out. Each place has two rows of pairs:
+ * - the product of the factors of all features on the way to it, but of its own split; times the
+ *   weights;
+ * - the value of the game of the leaves below, relative to that product. */
 struct scratch {
-    quad *t, *w;       /* points and weights */
-    quad *outside;     /* product of the factors of all features on the way to a node, but of its own */
-    quad *below;       /* value of the game of the leaves below a node, relative to that product */
-    quad *inverse;     /* of the factor that the feature of a split has on the way to it */
-    int8_t *hot;       /* the side of a split that the row takes; 2 if the row does not get so far */
+    pair *places;
+    const pair *u[2]; /* 1 - t at the points; on the third way 1 */
+    uint8_t *ways;    /* which each split goes: right, left, or away from both */
 };
 
-/* The Shapley values of one tree, in two passes.
+#define AT(BASE, BYTES) ((pair *)((char *)(BASE) + (BYTES)))
+
+/* The Shapley values of one grove, in two passes.
  *
  * For each distinct feature j on the path to a leaf let o_j in {0, 1} say whether the row follows
  * the path on j, and p_j be the product of the ratios of j's splits. The path-dependent game of
@@ -238,190 +304,245 @@ struct scratch {
  *
  * Let p be the share of the side that the row takes of a split on j, if it took the sides of the
  * earlier ones too, and q that of the other; A and B the values below, R the product of the factors
- * of all other features. The derivative is R ((1 - p) A - q B) without the earlier splits on j; for
- * these the same leaves were counted with the factor share + t (1 - share), which is taken back.
+ * of all other features, u = 1 - t. The factors are 1 - u (1 - p) and u q. The derivative is R
+ * times gain = (1 - p) A - q B without the earlier splits on j, and A - u gain the value here; for
+ * these the same leaves were counted with the factor 1 - u (1 - share), which is taken back.
  *
  * The pass down is one for all classes that share the splits; the pass up is for one of them.
  */
-INLINE void go_down(const struct split *splits, int32_t n, int quads,
-                    const struct scratch *s, const double *seen, const int32_t *codes,
-                    const uint8_t *sets, int by_code)
-{
-    const quad *t = s->t;
-    for (int k = 0; k < quads; k++)
-        s->outside[k] = s->w[k];
-    for (int32_t i = 0; i < n; i++) {
-        const struct split *split = &splits[i];
-        int hot = goes_left(&split->test, seen, codes, sets, by_code);
-        quad *own = s->outside + (int64_t)i * quads;
-        quad *taken = s->outside + (int64_t)split->child[hot] * quads;
-        quad *other = s->outside + (int64_t)split->child[!hot] * quads;
-        double p = split->ratio[hot], q = split->ratio[!hot], share = split->share;
-        if (split->before >= 0) {
-            if (s->hot[split->before] != split->side) { /* one factor whatever lies below */
-                s->hot[i] = 2;
-                for (int k = 0; k < quads; k++) {
-                    taken[k] = own[k] * p;
-                    other[k] = own[k] * q;
-                }
-                continue;
-            }
-            const quad *inverse = s->inverse + (int64_t)i * quads;
-            for (int k = 0; k < quads; k++)
-                own[k] *= inverse[k];
-            p *= share;
-            q *= share;
-        }
-        s->hot[i] = (int8_t)hot;
-        for (int k = 0; k < quads; k++) {
-            taken[k] = own[k] * (p + t[k] * (1.0 - p));
-            other[k] = own[k] * (q - t[k] * q);
-        }
-    }
-}
 
-INLINE void go_up(const struct split *splits, int32_t n, int quads, const struct scratch *s,
-                  quad *phi)
+INLINE void decide(const struct trees *m, const struct grove *grove, uint8_t *ways,
+                   const double *seen, const int32_t *codes, int by_code)
 {
-    const quad *t = s->t;
-    for (int32_t i = n - 1; i >= 0; i--) {
-        const struct split *split = &splits[i];
-        int hot = s->hot[i];
-        quad *own = s->below + (int64_t)i * quads;
-        const quad *outside = s->outside + (int64_t)i * quads;
-        quad derivative = {0.0};
-        if (hot == 2) {
-            const quad *right = s->below + (int64_t)split->child[0] * quads;
-            const quad *left = s->below + (int64_t)split->child[1] * quads;
-            for (int k = 0; k < quads; k++)
-                own[k] = right[k] * split->ratio[0] + left[k] * split->ratio[1];
-            continue;
-        }
-        const quad *taken = s->below + (int64_t)split->child[hot] * quads;
-        const quad *other = s->below + (int64_t)split->child[!hot] * quads;
-        double share = split->share, p = share * split->ratio[hot], q = share * split->ratio[!hot];
-        if (split->before < 0) {
-            for (int k = 0; k < quads; k++) {
-                quad unknown = taken[k] * p + other[k] * q;
-                quad gain = taken[k] - unknown;
-                own[k] = unknown + t[k] * gain;
-                derivative += outside[k] * gain;
-            }
-        } else {
-            const quad *inverse = s->inverse + (int64_t)i * quads;
-            for (int k = 0; k < quads; k++) {
-                quad unknown = taken[k] * p + other[k] * q;
-                quad gain = taken[k] - unknown;
-                own[k] = (unknown + t[k] * gain) * inverse[k];
-                derivative += outside[k] * (gain - own[k] * (1.0 - share));
-            }
-        }
-        phi[split->test.slot >> 1] += derivative;
-    }
-}
-
-INLINE void set_points(const struct trees *m, int quads, const struct scratch *s)
-{
-    for (int k = 0; k < quads; k++) {
-        int64_t at = 2 * (int64_t)quads * (quads - 1) + 4 * k;
-        for (int i = 0; i < 4; i++) {
-            s->t[k][i] = m->points[at + i];
-            s->w[k][i] = m->weights[at + i];
-        }
-    }
-}
-
-INLINE void set_inverses(const struct split *splits, int32_t n, int quads, const struct scratch *s)
-{
+    const struct test *tests = m->tests + grove->tests;
+    int32_t n = grove[1].tests - grove->tests;
     for (int32_t i = 0; i < n; i++)
-        if (splits[i].before >= 0)
-            for (int k = 0; k < quads; k++) {
-                double share = splits[i].share;
-                s->inverse[(int64_t)i * quads + k] = 1.0 / (share + s->t[k] * (1.0 - share));
+        ways[i] = seen[tests[i].slot] <= tests[i].threshold;
+    if (!by_code)
+        return;
+    const struct coded *end = m->coded_splits + grove[1].coded;
+    for (const struct coded *coded = m->coded_splits + grove->coded; coded < end; coded++)
+        ways[coded->place] = m->sets[coded->set + codes[coded->column]];
+}
+
+/* Whether a row took the other side at the split before. */
+INLINE int is_off(const uint8_t *ways, int32_t before, int32_t side)
+{
+    return ways[before] != side;
+}
+
+/* The third way if so, or else the side taken here; worked out, for a branch would be a guess. */
+INLINE int way_of(int side, int off)
+{
+    return (side & (off - 1)) | off << 1;
+}
+
+INLINE void go_down(const struct trees *m, const struct grove *grove, const struct scratch *s,
+                    const pair *weights, int pairs)
+{
+    const struct split *split = m->splits + grove->splits;
+    const struct again *again = m->agains + grove->agains;
+    const int32_t *end = m->runs + grove->runs, *last = m->runs + grove[1].runs;
+    const pair *u = s->u[0];
+    uint8_t *ways = s->ways;
+    pair *own = s->places;
+    for (int32_t i = 0; i < grove->n_roots; i++)
+        for (int k = 0; k < pairs; k++)
+            own[2 * (int64_t)i * pairs + k] = weights[k];
+    for (int32_t i = 0; end < last; end++) { /* a run of splits */
+        for (; i < *end; i++, split++, own += 2 * pairs) {
+            size_t way = ways[i];
+            pair *taken = AT(s->places, split->child[way]);
+            pair *other = AT(s->places, split->child[way + 1]);
+            double rest = split->way[way].rest, cold = split->way[way].cold;
+            for (int k = 0; k < pairs; k++) {
+                pair part = own[k] * u[k];
+                taken[k] = own[k] - part * rest;
+                other[k] = part * cold;
             }
+        }
+        if (++end == last)
+            break;
+        for (; i < *end; i++, again++, own += 2 * pairs) { /* and one of those again */
+            int off = is_off(ways, again->before, again->side), way = way_of(ways[i], off);
+            const pair *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
+            pair *taken = AT(s->places, again->child[way]);
+            pair *other = AT(s->places, again->child[way + 1]);
+            double rest = again->way[way].rest, cold = again->way[way].cold;
+            ways[i] = (uint8_t)way;
+            for (int k = 0; k < pairs; k++) {
+                own[k] *= inverse[k];
+                pair part = own[k] * v[k];
+                taken[k] = own[k] - part * rest;
+                other[k] = part * cold;
+            }
+        }
+    }
 }
 
-/* Puts one of the values of each leaf where the pass up begins. */
-INLINE void set_leaves(const struct trees *m, int32_t tree, int32_t which, int quads,
-                       const struct scratch *s)
+/* Puts the values of one output at leaves, where no row changes them. */
+INLINE void set_leaves(const struct trees *m, const struct grove *grove, const struct scratch *s,
+                       int32_t which, int pairs)
 {
-    int32_t n_splits = m->first_split[tree + 1] - m->first_split[tree];
-    int32_t n_leaves = m->first_leaf[tree + 1] - m->first_leaf[tree];
-    const double *leaves = m->leaves + (int64_t)which * m->first_leaf[m->n_trees]
-                           + m->first_leaf[tree];
-    const quad nought = {0.0};
-    quad *below = s->below + (int64_t)n_splits * quads;
-    for (int32_t i = 0; i < n_leaves; i++)
-        for (int k = 0; k < quads; k++)
-            *below++ = leaves[i] + nought;
+    int64_t n_splits = grove[1].tests - grove->tests, n = grove[1].leaves - grove->leaves;
+    int64_t all = m->groves[m->n_groves].leaves;
+    const double *leaves = m->leaves + which * all + grove->leaves;
+    pair *own = s->places + 2 * n_splits * pairs;
+    for (int64_t i = 0; i < n; i++, own += 2 * pairs)
+        for (int k = 0; k < pairs; k++)
+            own[pairs + k] = leaves[i] + (pair){0.0};
 }
 
-/* Adds the Shapley values of one tree to those of some rows: of the output that is wanted of each,
- * phi[n][p], or of all, phi[n][outputs][p]; by column, in four parts. */
-INLINE void explain(const struct trees *m, int32_t tree, const struct scratch *s, int n,
-                    int32_t p, const double *seen, const int32_t *codes,
-                    const int32_t *wanted, quad *phi, int quads, int by_code)
+/* Sums over the points are begun with the first, not with nought. */
+#define ADD(SUM, PART, K) SUM = (K) == 0 ? (PART) : (SUM) + (PART)
+
+INLINE void go_up_from_twigs(const struct trees *m, const struct grove *grove,
+                             const struct scratch *s, int32_t which, pair *phi, int pairs)
 {
-    const struct split *splits = m->splits + m->first_split[tree];
-    int32_t n_splits = m->first_split[tree + 1] - m->first_split[tree];
-    int32_t first = m->first_output[tree], loaded = -1;
-    set_points(m, quads, s);
-    set_inverses(splits, n_splits, quads, s);
+    const struct grove *last = m->groves + m->n_groves;
+    const struct twig *twig = m->twigs + grove->twigs, *twigs = m->twigs + grove[1].twigs;
+    const struct twig_again *again = m->twigs_again + grove->twigs_again;
+    const struct twig_again *agains = m->twigs_again + grove[1].twigs_again;
+    const struct end *end = m->ends + 2 * ((int64_t)which * last->twigs + grove->twigs);
+    const pair *u = s->u[0];
+    int64_t n = grove[1].tests - grove->tests;
+    const uint8_t *ways = s->ways, *side = ways + (n - (twigs - twig) - (agains - again));
+    pair *own = s->places + 2 * pairs * (side - ways);
+    for (; twig < twigs; twig++, side++, end += 2, own += 2 * pairs) {
+        double value = end[*side].value, gain = end[*side].gain;
+        pair sum = own[0];
+        for (int k = 0; k < pairs; k++) {
+            ADD(sum, own[k], k);
+            own[pairs + k] = value - u[k] * gain;
+        }
+        *AT(phi, twig->column) += sum * gain;
+    }
+    end = m->ends_again + 3 * ((int64_t)which * last->twigs_again + grove->twigs_again);
+    for (; again < agains; again++, side++, end += 3, own += 2 * pairs) {
+        int off = is_off(ways, again->before, again->side), way = way_of(*side, off);
+        const pair *inverse = AT(m->inverses, again->inverse[off]);
+        double value = end[way].value, gain = end[way].gain, lost = again->lost[off];
+        pair sum = own[0];
+        for (int k = 0; k < pairs; k++) {
+            pair below = (value - u[k] * gain) * inverse[k];
+            ADD(sum, own[k] * inverse[k] * (gain - below * lost), k);
+            own[pairs + k] = below;
+        }
+        *AT(phi, again->column) += sum;
+    }
+}
+
+INLINE void go_up(const struct trees *m, const struct grove *grove, const struct scratch *s,
+                  pair *phi, int pairs)
+{
+    const struct split *split = m->splits + grove[1].splits;
+    const struct again *again = m->agains + grove[1].agains;
+    const int32_t *ends = m->runs + grove->runs;
+    int32_t run = grove[1].runs - grove->runs, i = run ? ends[run - 1] : 0;
+    const pair *u = s->u[0];
+    pair *own = s->places + 2 * (int64_t)i * pairs;
+    while (run--) {
+        int32_t first = run ? ends[run - 1] : 0;
+        while (run % 2 && i > first) {
+            i--, again--, own -= 2 * pairs;
+            size_t way = s->ways[i], off = way >> 1;
+            const pair *v = s->u[off], *inverse = AT(m->inverses, again->inverse[off]);
+            const pair *taken = AT(s->places, again->child[way]) + pairs;
+            const pair *other = AT(s->places, again->child[way + 1]) + pairs;
+            double rest = again->way[way].rest, cold = again->way[way].cold;
+            double lost = again->lost[off];
+            pair sum = own[0];
+            for (int k = 0; k < pairs; k++) {
+                pair gain = taken[k] * rest - other[k] * cold;
+                pair below = (taken[k] - v[k] * gain) * inverse[k];
+                ADD(sum, own[k] * (gain - below * lost), k);
+                own[pairs + k] = below;
+            }
+            *AT(phi, again->column[off]) += sum;
+        }
+        while (i > first) {
+            i--, split--, own -= 2 * pairs;
+            size_t way = s->ways[i];
+            const pair *taken = AT(s->places, split->child[way]) + pairs;
+            const pair *other = AT(s->places, split->child[way + 1]) + pairs;
+            double rest = split->way[way].rest, cold = split->way[way].cold;
+            pair sum = own[0];
+            for (int k = 0; k < pairs; k++) {
+                pair gain = taken[k] * rest - other[k] * cold;
+                ADD(sum, own[k] * gain, k);
+                own[pairs + k] = taken[k] - u[k] * gain;
+            }
+            *AT(phi, split->column) += sum;
+        }
+    }
+}
+
+/* Adds the Shapley values of one grove to those of some rows: of the output that is wanted of each,
+ * phi[n][1 + p], or of all, phi[n][outputs][1 + p]; by column, the first of which is nobody's, in
+ * two parts. */
+INLINE void explain(const struct trees *m, const struct grove *grove, struct scratch *s, int n,
+                    int32_t p, const double *seen, const int32_t *codes, const int32_t *wanted,
+                    pair *phi, int pairs, int by_code)
+{
+    int64_t rule = (int64_t)pairs * (pairs - 1) / 2;
+    int32_t put = -1;
+    s->u[0] = m->points + rule; /* they are the same from both ends */
     for (int i = 0; i < n; i++) {
-        int32_t which = wanted == NULL ? 0 : wanted[i] - first;
+        int32_t first = grove->first_output, which = wanted == NULL ? 0 : wanted[i] - first;
         int32_t end = wanted == NULL ? m->width : which + 1;
         if (which < 0 || end > m->width)
             continue;
-        go_down(splits, n_splits, quads, s, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p,
-                m->sets, by_code);
+        decide(m, grove, s->ways, seen + (int64_t)i * 2 * p, codes + (int64_t)i * p, by_code);
+        go_down(m, grove, s, m->weights + rule, pairs);
         for (; which < end; which++) {
-            if (which != loaded)
-                set_leaves(m, tree, which, quads, s);
-            loaded = which;
             int64_t at = wanted == NULL ? (int64_t)i * m->n_outputs + first + which : i;
-            go_up(splits, n_splits, quads, s, phi + at * p);
+            if (which != put)
+                set_leaves(m, grove, s, which, pairs);
+            put = which;
+            go_up_from_twigs(m, grove, s, which, phi + at * (1 + p), pairs);
+            go_up(m, grove, s, phi + at * (1 + p), pairs);
         }
     }
 }
 
-/* The usual numbers of quads are unrolled. */
-INLINE void explain_tree(const struct trees *m, int32_t tree, const struct scratch *s, int n,
-                         int32_t p, const double *seen, const int32_t *codes,
-                         const int32_t *wanted, quad *phi)
+/* The usual numbers of pairs are unrolled. */
+INLINE void explain_grove(const struct trees *m, const struct grove *grove, struct scratch *s,
+                          int n, int32_t p, const double *seen, const int32_t *codes,
+                          const int32_t *wanted, pair *phi)
 {
-#define EXPLAIN(QUADS)                                                    \
+#define EXPLAIN(PAIRS)                                                    \
     if (m->n_coded)                                                       \
-        explain(m, tree, s, n, p, seen, codes, wanted, phi, QUADS, 1);    \
+        explain(m, grove, s, n, p, seen, codes, wanted, phi, PAIRS, 1);   \
     else                                                                  \
-        explain(m, tree, s, n, p, seen, codes, wanted, phi, QUADS, 0);    \
+        explain(m, grove, s, n, p, seen, codes, wanted, phi, PAIRS, 0);   \
     break
-    switch (m->quads[tree]) {
+    switch (grove->pairs) {
     case 1: EXPLAIN(1);
     case 2: EXPLAIN(2);
-    default: EXPLAIN(m->quads[tree]);
+    case 3: EXPLAIN(3);
+    default: EXPLAIN(grove->pairs);
     }
 }
 
 INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t p,
                    const int32_t *wanted, double *values)
 {
-    int block = n < BLOCK ? n : BLOCK, status = 0;
-    int64_t nodes = 2 * (int64_t)m->most_splits + 1;
-    int64_t quads = m->most_quads, per_tree = nodes * quads;
-    int64_t per_row = wanted == NULL ? (int64_t)m->n_outputs * p : p;
-    size_t bytes = (size_t)(2 * quads + 3 * per_tree + block * per_row) * sizeof(quad)
-                   + (size_t)((int64_t)block * p) * (2 * sizeof(double) + sizeof(int32_t))
-                   + (size_t)nodes;
-    quad *memory = aligned_alloc(sizeof(quad), (bytes / sizeof(quad) + 1) * sizeof(quad));
+    int status = 0;
+    int64_t per_row = wanted == NULL ? m->n_outputs : 1, places = m->most_places;
+    size_t row = (size_t)(per_row * (1 + p)) * sizeof(pair)
+                 + (size_t)p * (2 * sizeof(double) + sizeof(int32_t));
+    int64_t fit = (int64_t)(NEAR / row) + 1, most = fit < BLOCK ? fit : BLOCK;
+    int block = (int)(n < most ? n : most);
+    size_t bytes = (size_t)(2 * places) * sizeof(pair) + (size_t)block * row
+                   + (size_t)m->most_splits;
+    pair *memory = aligned_alloc(CACHE_LINE, (bytes / CACHE_LINE + 1) * CACHE_LINE);
     if (memory == NULL)
         return 2;
-    struct scratch s = {.t = memory, .w = memory + quads, .outside = memory + 2 * quads};
-    s.below = s.outside + per_tree;
-    s.inverse = s.below + per_tree;
-    quad *phi = s.inverse + per_tree;
-    double *seen = (double *)(phi + block * per_row);
+    struct scratch s = {.places = memory, .u = {NULL, m->inverses}};
+    pair *phi = memory + 2 * places;
+    double *seen = (double *)(phi + block * per_row * (1 + p));
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
-    s.hot = (int8_t *)(codes + (int64_t)block * p);
+    s.ways = (uint8_t *)(codes + (int64_t)block * p);
     for (int32_t first = 0; first < n && !status; first += block) {
         int taken = n - first < block ? n - first : block;
         for (int i = 0; i < taken && !status; i++)
@@ -429,14 +550,16 @@ INLINE int shapley(const struct trees *m, const double *rows, int32_t n, int32_t
                          codes + (int64_t)i * p);
         if (status)
             break;
-        for (int64_t j = 0; j < taken * per_row; j++)
-            phi[j] = (quad){0.0};
-        for (int32_t tree = 0; tree < m->n_trees; tree++)
-            if (m->first_split[tree] != m->first_split[tree + 1])
-                explain_tree(m, tree, &s, taken, p, seen, codes,
-                             wanted == NULL ? NULL : wanted + first, phi);
-        for (int64_t j = 0; j < taken * per_row; j++)
-            values[first * per_row + j] = (phi[j][0] + phi[j][1]) + (phi[j][2] + phi[j][3]);
+        for (int64_t j = 0; j < taken * per_row * (1 + p); j++)
+            phi[j] = (pair){0.0};
+        for (int32_t grove = 0; grove < m->n_groves; grove++)
+            explain_grove(m, &m->groves[grove], &s, taken, p, seen, codes,
+                          wanted == NULL ? NULL : wanted + first, phi);
+        for (int64_t i = 0; i < taken * per_row; i++)
+            for (int32_t j = 0; j < p; j++) {
+                pair parts = phi[i * (1 + p) + 1 + j];
+                *values++ = parts[0] + parts[1];
+            }
     }
     free(memory);
     return status;
