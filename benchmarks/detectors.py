@@ -196,10 +196,10 @@ def log_es(counts: Counts, positives: Counts, normal: Known) -> Array:
     error = np.maximum(error, 1e-9)  # where it is 0 nothing is staked
     effect = 1 + normal.ranking.between / error**2
     for k in TILTS:
-        tilt = k * np.sqrt(effect) / error
-        tilted = -tilt[:, None] * slope
+        stakes = k * np.sqrt(effect) / error
+        tilted = -stakes[:, None] * slope
         cumulant = (counts * (np.log1p(Q * np.expm1(tilted)) - Q * tilted)).sum(1)
-        of_ranks = (tilt * (promised - realised - margin(normal.ranking)) - cumulant) / effect
+        of_ranks = (stakes * (promised - realised - margin(normal.ranking)) - cumulant) / effect
         found.append(np.where(rarer < FEWEST_OF_A_CLASS, 0.0, of_ranks))
         tilts_of.append(np.zeros((rows.size, 2)))
     tilts_of = [np.where((skewness <= SKEWEST)[:, None], tilt, 0.0) for tilt in tilts_of]
