@@ -57,7 +57,7 @@ bench: .venv/dev.stamp ## Measure what docs and README claim about speed
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python -m benchmarks.$$(basename "$$script" .py) $(ARGS); done
 
 .PHONY: bench-drift
-bench-drift: .venv/dev.stamp ## Compare column drift with other tools; installs them, takes hours
+bench-drift: .venv/dev.stamp ## Compare column drift with other tools; installs them, takes an hour or two
 	@$(BIN)/python -m benchmarks.drift $(ARGS)
 
 .PHONY: install

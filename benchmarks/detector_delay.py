@@ -32,6 +32,7 @@ from benchmarks.detectors import (
     draw,
     label_rate,
     log_es,
+    next_parts,
     offset,
     relation,
 )
@@ -102,11 +103,11 @@ def bounded(null_mean: float, promise: float) -> Watch:
     return Watch(new=new, step=step)
 
 
-def mixture(kinds: int) -> Watch:
-    """What :func:`gyroscope.monitor.performance.update_detector` does with the log e-values."""
+def mixture(kinds: int, promise: float) -> Watch:
+    """The detector of the monitor, fed with what is known of a window, and a ratio last."""
 
     def step(state: Array, x: Array) -> tuple[Array, Array]:
-        parts = np.logaddexp(0, state + x[:, :kinds])
+        parts = next_parts(state, x[:, :-1].reshape(len(x), kinds, 3), promise)
         return parts, mean_of(parts)
 
     return Watch(new=lambda n: np.zeros((n, kinds)), step=step)
@@ -183,7 +184,8 @@ def monitored(change: Change, rows: int) -> World:
 
     def judged(counts: Counts, positives: Counts) -> Array:
         ratio = positives @ up + (counts - positives) @ down
-        return np.column_stack([log_es(counts, positives, Known()), ratio])
+        known = log_es(counts, positives, Known())
+        return np.column_stack([known.reshape(len(known), -1), ratio])
 
     pools = [judged(*draw(rng, law, rows, POOL)) for law in (CALM, change)]
 
@@ -195,7 +197,7 @@ def monitored(change: Change, rows: int) -> World:
         promise=WINDOWS,
         draw=draw_windows,
         ratio=lambda x: x[:, -1],
-        ours=mixture(pools[0].shape[1] - 1),
+        ours=mixture(pools[0].shape[1] // 3, WINDOWS),
     )
 
 

@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from gyroscope.errors import MissingExtraError
 from gyroscope.monitor.comparisons import COMPARISONS, first_alarm
-from gyroscope.stats.e_detector import alarm_limit
+from gyroscope.stats.e_detector import alarm_limit, log_boosts
 from gyroscope.stats.excess_loss import (
     BOLDEST,
     SHIFT_TILTS,
+    SKEWEST,
     SLOPE_TILTS,
     ExcessReference,
     excess_evidence,
@@ -132,7 +133,7 @@ def known(rng: np.random.Generator, rows: int, restless: float) -> Known:
         RandomEffects(between=float((((p - Q) @ w) / CELLS).var()))
         for w in (-LOG_ODDS, np.ones(CELLS), centred)
     )
-    _, promised, _ = ranks(counts, counts * Q)
+    _, promised, _, _ = ranks(counts, counts * Q)
     moved = promised - ranks(counts, counts * p)[0]
     return Known(
         excess=ExcessReference(excess=excess, residual=residual, slope=slope),
@@ -143,8 +144,8 @@ def known(rng: np.random.Generator, rows: int, restless: float) -> Known:
 # -- our evidence, for many windows at once ---------------------------------------------------
 
 
-def ranks(counts: Array, positives: Array) -> tuple[Array, Array, Array]:
-    """Realised AUC, promised AUC and its standard error of each window."""
+def ranks(counts: Array, positives: Array) -> tuple[Array, Array, Array, Array]:
+    """Of each window the realised AUC, the promised one, its slope by cell and standard error."""
     negatives = counts - positives
     below = np.cumsum(negatives, axis=1) - negatives / 2
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -157,25 +158,31 @@ def ranks(counts: Array, positives: Array) -> tuple[Array, Array, Array]:
     promised = (up * below).sum(1, keepdims=True) / pairs
     slope = (below - above - promised * ((all_down - 1 + Q) - (all_up - Q))) / pairs
     error = np.sqrt((counts * Q * (1 - Q) * slope**2).sum(1))
-    return realised, promised[:, 0], error
+    return realised, promised[:, 0], slope, error
 
 
 def log_es(counts: Counts, positives: Counts, normal: Known) -> Array:
-    """The e-values of each window, float64[windows, kinds of change]; see monitor.performance."""
+    """The e-values of each window, and the two tilts of each; see monitor.performance.
+
+    float64[windows, kinds of change, 3].
+    """
     rows = counts.sum(1)
-    found = []
+    found, tilts_of = [], []
+    skewness = np.zeros(rows.size)
     spread = Q * (1 - Q)
     centre = (counts @ (spread * LOG_ODDS) / (counts @ spread))[:, None]
     residual = normal.excess.residual
     fewer = msgspec.structs.replace(residual, mean=-residual.mean)
     ones = np.ones(counts.shape)
-    for weight, tilts, usual in (
-        (centre - LOG_ODDS, SLOPE_TILTS, normal.excess.slope),
-        (ones, SHIFT_TILTS, residual),
-        (-ones, SHIFT_TILTS, fewer),
+    for weight, tilts, usual, axis in (
+        (centre - LOG_ODDS, SLOPE_TILTS, normal.excess.slope, (0, 1)),
+        (ones, SHIFT_TILTS, residual, (1, 0)),
+        (-ones, SHIFT_TILTS, fewer, (-1, 0)),
     ):
         variance = (counts * spread * weight**2).sum(1)
         effect = 1 + rows**2 * usual.between / variance
+        skew = (counts * spread * (1 - 2 * Q) * weight**3).sum(1) / variance**1.5
+        skewness = np.maximum(skewness, np.abs(skew))
         total = ((positives - counts * Q) * weight).sum(1) - rows * margin(usual)
         for tilt in tilts:
             held = np.minimum(tilt, BOLDEST * np.sqrt(effect / variance))
@@ -183,14 +190,20 @@ def log_es(counts: Counts, positives: Counts, normal: Known) -> Array:
             up, down = tilted * (1 - Q), -tilted * Q
             cumulant = np.logaddexp(np.log(Q) + up, np.log1p(-Q) + down)
             found.append((held * total - (counts * cumulant).sum(1)) / effect)
-    realised, promised, error = ranks(counts.astype(float), positives.astype(float))
+            tilts_of.append(np.outer(held * np.sqrt(variance / effect), axis))
+    realised, promised, slope, error = ranks(counts.astype(float), positives.astype(float))
     rarer = np.minimum(positives.sum(1), rows - positives.sum(1))
-    z = (promised - realised - margin(normal.ranking)) / np.hypot(
-        error, math.sqrt(normal.ranking.between)
-    )
-    z = np.where(rarer < FEWEST_OF_A_CLASS, 0.0, z)
-    found += [np.where(rarer < FEWEST_OF_A_CLASS, 0.0, k * z - k**2 / 2) for k in TILTS]
-    return np.stack(found, axis=1)
+    error = np.maximum(error, 1e-9)  # where it is 0 nothing is staked
+    effect = 1 + normal.ranking.between / error**2
+    for k in TILTS:
+        stakes = k * np.sqrt(effect) / error
+        tilted = -stakes[:, None] * slope
+        cumulant = (counts * (np.log1p(Q * np.expm1(tilted)) - Q * tilted)).sum(1)
+        of_ranks = (stakes * (promised - realised - margin(normal.ranking)) - cumulant) / effect
+        found.append(np.where(rarer < FEWEST_OF_A_CLASS, 0.0, of_ranks))
+        tilts_of.append(np.zeros((rows.size, 2)))
+    tilts_of = [np.where((skewness <= SKEWEST)[:, None], tilt, 0.0) for tilt in tilts_of]
+    return np.concatenate([np.stack(found, axis=1)[..., None], np.stack(tilts_of, axis=1)], axis=2)
 
 
 def margin(usual: RandomEffects) -> float:
@@ -217,41 +230,49 @@ def assert_agreement(rng: np.random.Generator) -> None:
     counts, positives = draw(rng, CALM, 200, 20, RESTLESS)
     for k, fast in enumerate(log_es(counts, positives, normal)):
         y, q = as_rows(counts[k : k + 1], positives[k : k + 1])
-        slow = (
-            *excess_evidence(y, q, normal.excess).log_es,
-            *ranking_log_es(y, q, normal.ranking),
-        )
-        np.testing.assert_allclose(fast, slow, atol=1e-6)
+        slow = excess_evidence(y, q, normal.excess)
+        of_ranks = ranking_log_es(y, q, normal.ranking)
+        np.testing.assert_allclose(fast[:, 0], (*slow.log_es, *of_ranks), atol=1e-6)
+        tilts = (*slow.tilts, *((0.0, 0.0),) * len(of_ranks))
+        np.testing.assert_allclose(fast[:, 1:], tilts, atol=1e-6)
 
 
 # -- run lengths ------------------------------------------------------------------------------
 
-Evidence = Callable[[int], Array]  # of so many new windows, float64[windows, kinds of change]
+Evidence = Callable[[int], Array]  # of so many new windows, as from log_es
+
+
+def next_parts(parts: Array, evidence: Array, promise: float) -> Array:
+    """What :func:`gyroscope.monitor.performance.update_detector` does to parts[streams, kinds]."""
+    boosts = log_boosts(parts, evidence[..., 1:], promise)
+    return np.asarray(np.logaddexp(0, parts + evidence[..., 0] + boosts[:, None]))
 
 
 def run_lengths(
-    evidence: Evidence, limits: Array, runs: int, horizon: int, *, cusum: bool = False
+    evidence: Evidence, promise: float, runs: int, horizon: int, *, cusum: bool = False
 ) -> Array:
-    """Windows to the first crossing of each limit, float64[limits, runs]; inf: not by the horizon.
+    """Windows to the first false alarm, float64[runs]; inf: none by the horizon.
 
-    Runs go in step; those that have crossed all limits are dropped.
+    Runs go in step; those that have alarmed are dropped.
     """
-    times = np.full((limits.size, runs), np.inf)
+    times = np.full(runs, np.inf)
+    limit = math.log(promise) if cusum else alarm_limit(promise)
     alive, parts, step = np.arange(runs), None, 0
     while alive.size and step < horizon:
         block = max(1, min(64, 40_000 // alive.size, horizon - step))
-        fresh = evidence(alive.size * block).reshape(block, alive.size, -1)
-        parts = np.zeros(fresh.shape[1:]) if parts is None else parts
+        drawn = evidence(alive.size * block)
+        fresh = drawn.reshape(block, alive.size, *drawn.shape[1:])
+        parts = np.zeros(fresh.shape[1:3]) if parts is None else parts
         for of_window in fresh:
             step += 1
             if cusum:
-                parts = np.maximum(parts, 0) + of_window
+                parts = np.maximum(parts, 0) + of_window[..., 0]
             else:
-                parts = np.logaddexp(0, parts + of_window)
+                parts = next_parts(parts, of_window, promise)
             value = np.log(np.exp(parts - parts.max(1, keepdims=True)).mean(1)) + parts.max(1)
-            now = (value >= limits[:, None]) & np.isinf(times[:, alive])
-            times[:, alive] = np.where(now, step, times[:, alive])
-        going = np.isinf(times[:, alive]).any(axis=0)
+            now = (value >= limit) & np.isinf(times[alive])
+            times[alive] = np.where(now, step, times[alive])
+        going = np.isinf(times[alive])
         alive, parts = alive[going], parts[going]
     return times
 
@@ -280,7 +301,7 @@ def judged(
 
 def single(evidence: Evidence) -> Evidence:
     """The e-values of each window averaged, as the detector of CUSUM type takes them."""
-    return lambda n: np.log(np.exp(np.minimum(evidence(n), 600)).mean(1, keepdims=True))
+    return lambda n: np.log(np.exp(np.minimum(evidence(n)[:, :, :1], 600)).mean(1, keepdims=True))
 
 
 # -- tables -----------------------------------------------------------------------------------
@@ -291,16 +312,17 @@ def print_run_lengths(rng: np.random.Generator, runs: int) -> None:
     print("Average run length of a calm world, windows (relative standard error)\n")
     header = "".join(f"{f'promise {promise}':>18}" for promise in PROMISES)
     print(f"{'':36}{header}")
-    limits = np.array([alarm_limit(promise) for promise in PROMISES])
     for restless in (0.0, RESTLESS):
         for rows in SIZES:
             evidence = ours(rng, CALM, rows, restless)
             for kind in ("Shiryaev-Roberts", "CUSUM"):
                 cusum = kind == "CUSUM"
-                fed, levels = (single(evidence), np.log(PROMISES)) if cusum else (evidence, limits)
-                horizon = HORIZON * max(PROMISES) if not cusum else 2 * max(PROMISES)
-                times = run_lengths(fed, levels, runs if not cusum else 100, horizon, cusum=cusum)
-                cells = "".join(_length(of_limit, horizon) for of_limit in times)
+                fed, count = (single(evidence), min(runs, 100)) if cusum else (evidence, runs)
+                cells = ""
+                for promise in PROMISES:
+                    horizon = (2 if cusum else HORIZON) * promise
+                    times = run_lengths(fed, promise, count, horizon, cusum=cusum)
+                    cells += _length(times, horizon)
                 print(f"{kind:18}{rows:5} rows, level {restless:4.1f}{cells}", flush=True)
 
 
@@ -346,7 +368,7 @@ def _told(delays: list[float]) -> str:
 def print_learned(rng: np.random.Generator) -> None:
     """What it costs that the reference is learned from a few windows."""
     promise, rows, references = PROMISES[0], 200, 40
-    limit, horizon = np.array([alarm_limit(promise)]), 2 * promise
+    horizon = 2 * promise
     print(
         f"\nReference learned from 12 windows of {rows} rows: the mean of {references} references"
     )
@@ -361,8 +383,8 @@ def print_learned(rng: np.random.Generator) -> None:
                 excess=excess_reference(y, q, np.repeat(np.arange(12), rows)), ranking=ranking
             )
             fed = judged(rng, change, rows, 0.0, normal)
-            times.append(run_lengths(fed, limit, 10, horizon))
-        mean, _ = mean_length(np.concatenate(times, axis=1), horizon)
+            times.append(run_lengths(fed, promise, 10, horizon))
+        mean, _ = mean_length(np.concatenate(times), horizon)
         print(f"{change.name:26}{mean:10.1f} windows to an alarm", flush=True)
 
 

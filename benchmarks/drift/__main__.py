@@ -1,7 +1,7 @@
 """Column drift: Gyroscope beside its peers and beside the floor, in cost, errors and power.
 
 Run from the root of the repository: python -m benchmarks.drift [--rows 1000000] [--repeats 3]
-[--trials 200] [--tools gyroscope evidently ...]
+[--trials 200] [--seconds 90] [--tools gyroscope evidently ...]
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from benchmarks.drift.worlds import NARROW, WIDE, write_pair, write_trials
 SMALL = 10_000  # rows
 
 LEGEND = """
-Flags: per cent of trials in which a tool flags any column; then, where columns were changed, per
-cent of those that it names. 10,000 rows of reference and 2,000 current ones of 20 columns, unless
-the row says otherwise. The first row is false alarms, the second an immaterial change.
+How many trials a tool got through in its time; the per cent of them in which it flags any column;
+and then, where columns were changed, the per cent of those that it names. 10,000 rows of reference
+and 2,000 current ones of 20 columns, unless the row says otherwise. The first row is false alarms,
+the second an immaterial change.
 """
 
 
@@ -32,13 +33,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="of the large pair")
     parser.add_argument("--repeats", type=int, default=3, help="of each measurement of cost")
-    parser.add_argument("--trials", type=int, default=200, help="of each setting at most")
+    parser.add_argument("--trials", type=int, default=200, help="of each setting")
+    parser.add_argument(
+        "--seconds", type=float, default=90.0, help="after which a tool gets no more trials of one"
+    )
     parser.add_argument("--tools", nargs="+", choices=TOOLS, default=list(TOOLS))
     options = parser.parse_args()
     for tool in options.tools:
         print(f"{tool:14}{TOOLS[tool].call}")
     _costs(options.rows, options.repeats, options.tools)
-    _powers(options.trials, [tool for tool in options.tools if TOOLS[tool].rules])
+    judges = [tool for tool in options.tools if TOOLS[tool].rules]
+    _powers(options.trials, judges, options.seconds)
 
 
 def _costs(rows: int, repeats: int, tools: Sequence[str]) -> None:
@@ -52,15 +57,14 @@ def _costs(rows: int, repeats: int, tools: Sequence[str]) -> None:
         print_process_cost("The small pair", folder / str(SMALL), tools, repeats)
 
 
-def _powers(trials: int, tools: Sequence[str]) -> None:
+def _powers(trials: int, tools: Sequence[str], seconds: float) -> None:
     errors: list[str] = []
     print(LEGEND)
     print_header(tools)
     for setting in SETTINGS:
         with tempfile.TemporaryDirectory() as name:
-            number = min(trials, setting.trials)
-            _in_a_process(write_trials, Path(name), setting, number)
-            errors += print_row(setting, Path(name), number, tools)
+            _in_a_process(write_trials, Path(name), setting, trials)
+            errors += print_row(setting, Path(name), tools, seconds)
     print("", *dict.fromkeys(errors), sep="\n")
 
 

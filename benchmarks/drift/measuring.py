@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,15 +32,28 @@ class Peer:
 
 
 def main(peer: Peer) -> None:
-    """Examine each pair in the folder that is the only argument."""
+    """Examine each pair in a folder, or those at which it gets in so many seconds.
+
+    The arguments are the folder and the seconds.
+    """
+    folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
     _, import_s, _ = _timed(lambda: [importlib.import_module(name) for name in peer.libraries])
-    pairs = [_examine(peer, folder) for folder in sorted(Path(sys.argv[1]).iterdir())]
+    pairs = [_examine(peer, pair) for pair in _until(seconds, sorted(folder.iterdir()))]
     unit = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     print()  # tools may have left a line unfinished
     version = importlib.metadata.version(peer.distribution)
     measured = {"version": version, "import_s": import_s, "peak_mb": peak / 1e6, "pairs": pairs}
     print(json.dumps(measured))
+
+
+def _until(seconds: float, folders: Sequence[Path]) -> Iterator[Path]:
+    """The first folder, and the next ones until the time is over."""
+    end = time.perf_counter() + seconds
+    for number, folder in enumerate(folders):
+        if number and time.perf_counter() >= end:
+            return
+        yield folder
 
 
 def _examine(peer: Peer, folder: Path) -> dict[str, Any]:

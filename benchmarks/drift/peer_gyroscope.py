@@ -24,9 +24,14 @@ def check(reference: Any, current: Any) -> Flags:
     findings = gyroscope.drift(reference, current).findings
     notable = [finding for finding in findings if finding.verdict in NOTABLE]
     return {
-        "warnings": [f.subject for f in notable if f.verdict != "notice"],
-        "notices too": [f.subject for f in notable],
+        "warnings": _columns([f for f in notable if f.verdict != "notice"]),
+        "notices too": _columns(notable),
     }
+
+
+def _columns(findings: list[Any]) -> list[str]:
+    """Those that findings are about; one about a pair names both."""
+    return [name for finding in findings for name in finding.subject.split(" and ")]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 from collections.abc import Sequence
@@ -45,16 +46,17 @@ class PeerError(Exception):
     """A tool failed; the table says so and goes on."""
 
 
-def command(tool: str, folder: Path) -> list[str]:
-    """The command that examines the pairs of a folder with a tool.
+def command(tool: str, folder: Path, seconds: float = math.inf) -> list[str]:
+    """The command that examines the pairs of a folder with a tool, until so much time is over.
 
     Raises:
         PeerError: the environment of the tool cannot be made.
     """
     try:
-        return [python_for(tool, REQUIREMENTS), "-m", f"benchmarks.drift.peer_{tool}", str(folder)]
+        python = python_for(tool, REQUIREMENTS)
     except subprocess.CalledProcessError as error:
         raise PeerError(f"its environment cannot be made: {error}") from error
+    return [python, "-m", f"benchmarks.drift.peer_{tool}", str(folder), str(seconds)]
 
 
 def output(arguments: Sequence[str]) -> str:
@@ -73,11 +75,11 @@ def output(arguments: Sequence[str]) -> str:
     return done.stdout
 
 
-def examine(tool: str, folder: Path) -> dict[str, Any]:
-    """What a peer script measured, see ``measuring.main``.
+def examine(tool: str, folder: Path, seconds: float = math.inf) -> dict[str, Any]:
+    """What a peer script measured, see ``measuring.main``, until so much time was over.
 
     Raises:
         PeerError: it failed.
     """
-    measured: dict[str, Any] = json.loads(output(command(tool, folder)).splitlines()[-1])
+    measured: dict[str, Any] = json.loads(output(command(tool, folder, seconds)).splitlines()[-1])
     return measured

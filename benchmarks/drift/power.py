@@ -10,27 +10,34 @@ from typing import Any
 from benchmarks.drift.peers import TOOLS, PeerError, examine
 from benchmarks.drift.settings import Setting
 
-WIDTH = 13  # of a cell
+NAME, TRIALS, CELL = 38, 8, 13  # widths
 
 
 def print_header(tools: Sequence[str]) -> None:
     """Two lines: tools, and what of theirs counts as a flag."""
-    for part in (0, 1):
-        names = [(tool, rule)[part] for tool in tools for rule in TOOLS[tool].rules]
-        print(f"{'':40}" + "".join(f"{name:>{WIDTH}}" for name in names))
-
-
-def print_row(setting: Setting, folder: Path, trials: int, tools: Sequence[str]) -> list[str]:
-    """One row of the table, for the trials in a folder; returns what went wrong."""
-    cells, errors = [], []
+    first = second = " " * NAME
     for tool in tools:
+        rules = TOOLS[tool].rules
+        first += f"{tool:>{TRIALS + CELL}}" + " " * CELL * (len(rules) - 1)
+        second += f"{'trials':>{TRIALS}}" + "".join(f"{rule:>{CELL}}" for rule in rules)
+    print(first.rstrip(), second, sep="\n")
+
+
+def print_row(setting: Setting, folder: Path, tools: Sequence[str], seconds: float) -> list[str]:
+    """One row of the table, for the trials in a folder; returns what went wrong.
+
+    Each tool has so many seconds, and its cells are about the trials that it got through.
+    """
+    row, errors = f"{setting.name:{NAME}}", []
+    for tool in tools:
+        rules = TOOLS[tool].rules
         try:
-            pairs = examine(tool, folder)["pairs"]
-            cells += [_cell(pairs, rule, setting.changed) for rule in TOOLS[tool].rules]
+            pairs = examine(tool, folder, seconds)["pairs"]
+            trials, cells = len(pairs), [_cell(pairs, rule, setting.changed) for rule in rules]
         except PeerError as error:
-            cells += ["error"] * len(TOOLS[tool].rules)
+            trials, cells = 0, ["error"] * len(rules)
             errors.append(f"{tool}: {error}")
-    row = f"{setting.name:34}{trials:6}" + "".join(f"{cell:>{WIDTH}}" for cell in cells)
+        row += f"{trials:{TRIALS}}" + "".join(f"{text:>{CELL}}" for text in cells)
     print(row, flush=True)
     return errors
 

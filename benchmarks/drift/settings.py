@@ -1,4 +1,4 @@
-"""What may change between reference and current rows, and how often each is tried."""
+"""What may change between reference and current rows."""
 
 from __future__ import annotations
 
@@ -70,19 +70,17 @@ class Setting(NamedTuple):
     changed: tuple[str, ...]  # columns
     after: Change  # made to the current rows
     before: Change = nothing  # made to the reference
-    trials: int = 100
     reference_rows: int = 10_000
     current_rows: int = 2_000
 
 
 def _settings() -> Iterator[Setting]:
     one, five = ("normal_0",), tuple(f"normal_{number}" for number in range(5))
-    yield Setting("no change", (), nothing, trials=200)
+    yield Setting("no change", (), nothing)
     yield Setting(
         "shift 0.02 sd, 1 column, 100,000 rows",
         one,
         partial(shift, names=one, sds=0.02),
-        trials=50,
         reference_rows=100_000,
         current_rows=100_000,
     )

@@ -91,6 +91,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
     p_value: float | None = None
     e_value: float | None = None
     log_es: tuple[float, ...] = ()  # natural logarithms of the e-values whose mean is e_value
+    tilts: tuple[tuple[float, float], ...] = ()  # of each: its law if all is well, see log_boosts
     threshold: float | None = None  # the limit that ``value`` (or its p-/e-value) was held against
     n_needed: int | None = None  # rows that would be enough, with "not enough data"
     cost: float | None = None  # estimated change of the user's metric; positive is worse

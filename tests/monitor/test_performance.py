@@ -17,6 +17,7 @@ from gyroscope.monitor.performance import (
     realised_performance,
     update_detector,
 )
+from gyroscope.stats.e_detector import log_boosts
 from gyroscope.stats.excess_loss import excess_reference
 from gyroscope.stats.metrics import metrics
 from gyroscope.stats.ranking import ranking_reference
@@ -74,7 +75,9 @@ def days_to_alarm(
     detector = Detector()
     for day in range(days):
         y, p = rows(day, rows_a_day, **(what if day >= change else {}))
-        detector = update_detector(detector, realised(y, p, day)[EXCESS], window(day))
+        detector = update_detector(
+            detector, realised(y, p, day)[EXCESS], window(day), run_length=YEAR
+        )
         finding = performance_alarm(detector, window(day), run_length=YEAR)
         if finding.verdict is Verdict.ALARM:
             return day
@@ -203,14 +206,31 @@ def test_what_small_windows_have_in_common_is_found_though_each_says_little(
 
 
 def test_the_detector_goes_on_when_the_kinds_of_change_become_others() -> None:
-    detector = update_detector(Detector(), evidence(100.0), window(0))
+    detector = update_detector(Detector(), evidence(100.0), window(0), run_length=YEAR)
     log_es = (math.log(2.0), math.log(4.0))
     finding = msgspec.structs.replace(evidence(3.0), log_es=log_es)
-    detector = update_detector(detector, finding, window(1))
+    detector = update_detector(detector, finding, window(1), run_length=YEAR)
     assert detector.log_value == pytest.approx(math.log(1 + 101 * 3))
     assert detector.parts == pytest.approx((math.log(1 + 101 * 2), math.log(1 + 101 * 4)))
     # The second kind has done better so far, so that it weighs more now.
-    assert update_detector(detector, finding, window(2)).log_value > math.log(1 + 304 * 3)
+    assert update_detector(detector, finding, window(2), run_length=YEAR).log_value > math.log(
+        1 + 304 * 3
+    )
+
+
+def test_evidence_is_raised_by_what_would_be_wasted_beyond_the_limit() -> None:
+    finding = msgspec.structs.replace(evidence(1.0), log_es=(0.0, 0.0))
+    raised = msgspec.structs.replace(finding, tilts=((2.0, 0.0), (-2.0, 0.0)))
+    half_way = update_detector(Detector(), evidence(100.0), window(0), run_length=YEAR)
+    for of_law, one_plus in [(finding, 102), (raised, 1 + 101 * math.exp(boost_at(101)))]:
+        detector = update_detector(half_way, of_law, window(1), run_length=YEAR)
+        assert detector.log_value == pytest.approx(math.log(one_plus), abs=1e-6)
+        assert math.log(np.mean(np.exp(detector.parts))) == pytest.approx(detector.log_value)
+        assert detector.log_cusum == pytest.approx(half_way.log_cusum)  # the cost is as it was
+
+
+def boost_at(one_plus: float) -> float:
+    return float(log_boosts([math.log(one_plus)] * 2, [(2.0, 0.0), (-2.0, 0.0)], YEAR))
 
 
 def test_the_alarm_names_the_start_and_the_price_of_the_change() -> None:
@@ -218,7 +238,9 @@ def test_the_alarm_names_the_start_and_the_price_of_the_change() -> None:
     for day in range(12):
         changed = {"slope": 0.5, "shift": -0.5} if day >= 8 else {}
         y, p = rows(day, 1000, **changed)
-        detector = update_detector(detector, realised(y, p, day)[EXCESS], window(day))
+        detector = update_detector(
+            detector, realised(y, p, day)[EXCESS], window(day), run_length=YEAR
+        )
     finding = performance_alarm(detector, window(11), run_length=YEAR)
     assert finding.verdict is Verdict.ALARM
     assert detector.change_point == START + 8 * DAY
@@ -238,7 +260,9 @@ def test_fewer_positives_are_told_as_wrong_scores_not_as_a_price() -> None:
     detector = Detector()
     for day in range(5):
         y, p = rows(day, 1000, shift=-0.7)
-        detector = update_detector(detector, realised(y, p, day)[EXCESS], window(day))
+        detector = update_detector(
+            detector, realised(y, p, day)[EXCESS], window(day), run_length=YEAR
+        )
     finding = performance_alarm(detector, window(4), run_length=YEAR)
     assert finding.verdict is Verdict.ALARM
     assert detector.cost < 0
@@ -269,28 +293,30 @@ def test_calm_windows_are_counted_and_small_ones_neither_add_nor_end() -> None:
         (0.9, Verdict.NOT_ENOUGH_DATA, 0),
         (0.9, Verdict.OK, 1),
     ]:
-        detector = update_detector(detector, evidence(e_value, verdict=verdict), window(0))
+        detector = update_detector(
+            detector, evidence(e_value, verdict=verdict), window(0), run_length=YEAR
+        )
         assert detector.calm == calm
 
 
 def test_past_evidence_raises_no_alarm_once_a_window_is_calm() -> None:
-    detector = update_detector(Detector(), evidence(1e9), window(0))
+    detector = update_detector(Detector(), evidence(1e9), window(0), run_length=YEAR)
     assert performance_alarm(detector, window(0), run_length=YEAR).verdict is Verdict.ALARM
-    detector = update_detector(detector, evidence(0.5), window(1))
+    detector = update_detector(detector, evidence(0.5), window(1), run_length=YEAR)
     assert performance_alarm(detector, window(1), run_length=YEAR).verdict is Verdict.OK
 
 
 def test_the_limit_is_the_run_length() -> None:
-    detector = update_detector(Detector(), evidence(100.0), window(0))
+    detector = update_detector(Detector(), evidence(100.0), window(0), run_length=YEAR)
     assert detector.log_value == pytest.approx(math.log(101))
     assert performance_alarm(detector, window(0), run_length=99.0).verdict is Verdict.ALARM
     assert performance_alarm(detector, window(0), run_length=101.0).verdict is Verdict.OK
 
 
 def test_cost_and_rows_count_from_the_change_point() -> None:
-    detector = update_detector(Detector(), evidence(0.5), window(0))
-    detector = update_detector(detector, evidence(5.0), window(1))
-    detector = update_detector(detector, evidence(5.0, n=300), window(2))
+    detector = update_detector(Detector(), evidence(0.5), window(0), run_length=YEAR)
+    detector = update_detector(detector, evidence(5.0), window(1), run_length=YEAR)
+    detector = update_detector(detector, evidence(5.0, n=300), window(2), run_length=YEAR)
     assert detector.change_point == window(1).start
     assert detector.rows == 400
     assert detector.cost == pytest.approx(0.1)
@@ -301,4 +327,4 @@ def test_cost_and_rows_count_from_the_change_point() -> None:
 def test_the_detector_takes_only_the_finding_made_for_it() -> None:
     wrong = msgspec.structs.replace(evidence(1.0), check="roc_auc", e_value=None)
     with pytest.raises(UsageError, match="fed by findings 'excess_loss', got 'roc_auc'"):
-        update_detector(Detector(), wrong, window(0))
+        update_detector(Detector(), wrong, window(0), run_length=YEAR)

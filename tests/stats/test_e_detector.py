@@ -10,6 +10,7 @@ from gyroscope.stats.e_detector import (
     Detection,
     alarm_limit,
     cusum,
+    log_boosts,
     mixed_log_e,
     next_cusum,
     next_shiryaev_roberts,
@@ -220,3 +221,70 @@ def test_a_stream_keeps_the_average_run_length_and_a_change_is_found(
     found = watch(np.concatenate([calm, changed]), **(options | {"average_run_length": 1e5}))
     assert found.alarm is not None
     assert 200 < found.alarm < 350
+
+
+def kept_mean(boost: float, tilt: float, needed: float) -> float:
+    """The mean of min(boost e, needed) for e with the law of exp(tilt Z - tilt^2 / 2)."""
+    from scipy.special import ndtr
+
+    z = (math.log(needed / boost) + tilt**2 / 2) / tilt
+    return float(boost * ndtr(z - tilt) + needed * ndtr(-z))
+
+
+@pytest.mark.parametrize("tilt", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("value", [0.0, 10.0, 90.0, 200.0, 330.0])
+def test_e_values_are_raised_until_what_the_alarm_can_use_has_mean_one(
+    tilt: float, value: float
+) -> None:
+    boost = math.exp(log_boosts([math.log1p(value)], [(tilt, 0.0)], 365))
+    assert kept_mean(boost, tilt, 365 / (1 + value)) == pytest.approx(1, abs=0.02)
+    assert boost >= 1
+
+
+RAISED = 300  # streams
+TILTS = st.lists(st.tuples(st.floats(-2, 2), st.floats(-2, 2)), min_size=1, max_size=6)
+
+
+@given(TILTS, st.integers(0, 2**32 - 1))
+def test_a_boost_does_not_depend_on_order_side_or_axis(
+    tilts: list[tuple[float, float]], seed: int
+) -> None:
+    parts = np.random.default_rng(seed).uniform(0, 6, len(tilts))
+    boost = log_boosts(parts, tilts, 365)
+    array = np.array(tilts)
+    assert boost >= 0
+    for same in (-array, array[:, ::-1], array * [1, -1]):
+        assert log_boosts(parts, same, 365) == pytest.approx(boost, abs=1e-6)
+    assert log_boosts(parts[::-1], array[::-1], 365) == pytest.approx(boost, abs=1e-6)
+    streams = log_boosts(np.stack([parts, parts + 8]), array[None], 365)
+    assert streams == pytest.approx([float(boost), 0.0])  # the second has passed the limit
+
+
+def test_nothing_is_gained_where_nothing_is_known_of_the_law() -> None:
+    assert log_boosts([1.0, 5.5], [(0.0, 0.0)] * 2, 365) == 0
+
+
+def raised_lengths(seed: int, *, raised: bool, mean: float = 0.0) -> np.ndarray:
+    """Steps to an alarm promised once in 50, of normal bets in two directions at once."""
+    rng = np.random.default_rng(seed)
+    tilts = np.array([(0.4, 0), (1.5, 0), (-0.4, 0), (-1.5, 0), (0, 0.4), (0, 1.5)])
+    parts, lengths = np.zeros((RAISED, len(tilts))), []
+    for step in range(1, 1000):
+        z = rng.standard_normal((len(parts), 2)) + np.array([mean, 0.0])
+        boosts = log_boosts(parts, tilts[None], 50)[:, None] if raised else 0.0
+        parts = np.logaddexp(0, parts + z @ tilts.T - (tilts**2).sum(1) / 2 + boosts)
+        alarm = np.log(np.mean(np.exp(np.minimum(parts, 600)), axis=1)) >= alarm_limit(50)
+        lengths += [step] * int(alarm.sum())
+        parts = parts[~alarm]
+        if not len(parts):
+            break
+    return np.array(lengths)
+
+
+def test_raised_e_values_keep_the_promise_and_no_more_than_it() -> None:
+    error = 1 / math.sqrt(RAISED)  # run lengths are about exponential
+    length = raised_lengths(1, raised=True).mean()
+    assert 50 * (1 - 3 * error) <= length <= 53 * (1 + 3 * error)
+    assert raised_lengths(1, raised=False).mean() > 1.25 * length
+    delays = [raised_lengths(2, raised=raised, mean=1.0).mean() for raised in (True, False)]
+    assert delays[0] < 0.92 * delays[1]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import entropy
 
 from gyroscope.errors import DataError
-from gyroscope.stats.e_detector import alarm_limit, next_shiryaev_roberts
+from gyroscope.stats.e_detector import alarm_limit, log_boosts, next_shiryaev_roberts
 from gyroscope.stats.excess_loss import (
     SHIFT_TILTS,
     SLOPE_TILTS,
@@ -18,6 +18,7 @@ from gyroscope.stats.excess_loss import (
     excess_reference,
 )
 from gyroscope.stats.losses import log_losses
+from gyroscope.stats.random_effects import RandomEffects
 
 
 def world(
@@ -135,7 +136,35 @@ def test_a_level_that_comes_and_goes_does_not_hide_a_lost_slope() -> None:
 def test_a_batch_of_many_rows_bets_no_more_than_it_needs() -> None:
     """Half the bet is lost for sure where nothing changed; it used to grow with the rows."""
     y, q = world(np.random.default_rng(6), 200_000)
-    assert min(excess_evidence(y, q, ExcessReference()).log_es) > -(2.0**2) / 2 - 2.0 * 5
+    assert min(excess_evidence(y, q, ExcessReference()).log_es) > -(3.0**2) / 2 - 3.0 * 5
+
+
+@pytest.mark.parametrize("between", [0.0, 1e-4])
+def test_tilts_say_how_evidence_varies_while_the_scores_are_right(between: float) -> None:
+    rng = np.random.default_rng(7)
+    q = world(rng, 400)[1]
+    usual = RandomEffects(between=between)
+    reference = ExcessReference(excess=usual, residual=usual, slope=usual)
+    moves = rng.normal(0, math.sqrt(between), 600)  # of the level
+    drawn = [excess_evidence(rng.random(400) < np.clip(q + m, 0, 1), q, reference) for m in moves]
+    logs, tilts = np.array([d.log_es for d in drawn]), np.array(drawn[0].tilts)
+    sizes = np.hypot(*tilts.T)
+    level = tilts[:, 0] != 0  # of the slope the moves are not those that the reference tells of
+    varied = logs.std(axis=0)
+    np.testing.assert_allclose(varied[level], sizes[level], rtol=0.12)
+    means = logs.mean(axis=0) + sizes**2 / 2
+    assert np.all(np.abs(means[level]) <= 4 * sizes[level] / math.sqrt(len(drawn)))
+    # The same direction goes together, the opposite apart, level and slope neither.
+    seen = np.corrcoef(logs.T)
+    np.testing.assert_allclose(seen, tilts @ tilts.T / np.outer(sizes, sizes), atol=0.15)
+
+
+def test_nothing_is_said_of_the_law_of_a_few_rare_labels() -> None:
+    rng = np.random.default_rng(8)
+    for n, known in ((100, False), (2000, True)):
+        q = np.full(n, 0.02) + rng.uniform(-0.01, 0.01, n)
+        tilts = excess_evidence(rng.random(n) < q, q, ExcessReference()).tilts
+        assert any(tilt != (0.0, 0.0) for tilt in tilts) is known
 
 
 def test_a_reference_needs_rows() -> None:
@@ -172,3 +201,20 @@ def test_a_quiet_stream_keeps_the_budget_of_false_alarms(restlessness: float) ->
 def test_forty_quiet_years_keep_the_budget_of_false_alarms(restlessness: float) -> None:
     # 40 expected at most; alarms on one reference come in clusters, so the limit is wide.
     assert sum(false_alarms(seed, 365, restlessness, batches=12) for seed in range(40)) <= 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mix", [-1.0, -3.0, 1.5])
+def test_raised_evidence_keeps_the_promise_and_no_more_than_it(mix: float) -> None:
+    """A false alarm in 50 windows of 80 rows, of which a third, a tenth or most are positive."""
+    rng = np.random.default_rng(9)
+    lengths, runs = [], 60
+    for _ in range(runs):
+        parts, k = np.zeros(len(SLOPE_TILTS) + 2 * len(SHIFT_TILTS)), 0
+        while np.mean(np.exp(parts)) < 1 + 50:
+            found = excess_evidence(*world(rng, 80, mix=mix), ExcessReference())
+            parts = np.logaddexp(0, parts + found.log_es + log_boosts(parts, found.tilts, 50))
+            k += 1
+        lengths.append(k)
+    # Run lengths are about exponential.
+    assert 50 * (1 - 3 / math.sqrt(runs)) <= np.mean(lengths) <= 65 * (1 + 3 / math.sqrt(runs))

@@ -176,8 +176,8 @@ class Pilot:
         excess = next((f for f in findings if f.check == "excess_loss"), None)
         if excess is None:
             return care, []
-        detector = update_detector(care.detector, excess, window)
         run_length = budget_of(self._settings).run_length
+        detector = update_detector(care.detector, excess, window, run_length=run_length)
         alarm = performance_alarm(detector, window, run_length=run_length, task=task)
         return msgspec.structs.replace(care, detector=detector), [alarm]
 

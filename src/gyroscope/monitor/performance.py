@@ -25,6 +25,7 @@ from gyroscope.stats.cbpe import expected_metrics, expected_performance
 from gyroscope.stats.class_cbpe import expected_class_metrics
 from gyroscope.stats.e_detector import (
     alarm_limit,
+    log_boosts,
     mixed_log_e,
     next_cusum,
     next_shiryaev_roberts,
@@ -289,11 +290,13 @@ def _excess(
     found = excess_loss(y, p)
     if found is None:
         return []
-    log_es = excess_evidence(y, p, reference).log_es
-    if task == "regression":
-        log_es = log_es[-len(SHIFT_TILTS) :]  # fewer errors as small as usual
+    evidence = excess_evidence(y, p, reference)
+    log_es, tilts = evidence.log_es, evidence.tilts
+    if task == "regression":  # fewer errors as small as usual
+        log_es, tilts = log_es[-len(SHIFT_TILTS) :], tilts[-len(SHIFT_TILTS) :]
     if ranking is not None:
-        log_es += ranking_log_es(y, p, ranking)
+        of_ranks = ranking_log_es(y, p, ranking)
+        log_es, tilts = log_es + of_ranks, tilts + ((0.0, 0.0),) * len(of_ranks)
     excess = found.excess - reference.excess.mean
     between = math.sqrt(reference.excess.between)
     half = normal_quantile(0.975) * math.hypot(found.excess_error, between)
@@ -314,23 +317,28 @@ def _excess(
             interval=Interval(excess - half, excess + half),
             e_value=e_value(log_mean_exp(log_es)),
             log_es=log_es,
+            tilts=tilts,
         )
     ]
 
 
-def update_detector(detector: Detector, excess: Finding, window: Window) -> Detector:
+def update_detector(
+    detector: Detector, excess: Finding, window: Window, *, run_length: float
+) -> Detector:
     """Carry the e-detector on by the ``excess_loss`` finding of a window.
 
     The detector is the mean, over the kinds of change that the finding has e-values for, of sums
     over all windows at which such a change may have begun, of the e-values since: without a change
-    it takes at least ``run_length`` windows on average to reach that number. The change point is
-    where the strongest of the sums begins, and rows and cost count from there.
+    it takes at least ``run_length`` windows on average to reach that number, for which they are
+    raised as far as they may be (:func:`~gyroscope.stats.e_detector.log_boosts`). The change point
+    is where the strongest of the sums begins, and rows and cost count from there.
 
     Args:
         detector: as the window before left it.
         excess: the window's finding ``excess_loss``; with "not enough data" its evidence counts,
             but the window does not count as a calm one.
         window: the window.
+        run_length: what :func:`performance_alarm` will hold it against.
 
     Raises:
         UsageError: a finding without value, interval and e-value.
@@ -340,14 +348,19 @@ def update_detector(detector: Detector, excess: Finding, window: Window) -> Dete
     log_es = excess.log_es or (math.log(excess.e_value),)
     parts = parts_of(detector.parts or (detector.log_value,), len(log_es))
     log_e = mixed_log_e(parts, log_es)
+    tilts = excess.tilts or ((0.0, 0.0),) * len(log_es)
+    boost = float(log_boosts(parts, tilts, run_length))
     fresh = starts_afresh(detector.log_cusum)
     before = 0 if fresh else detector.rows
     rows = before + excess.n
     old, new = before / rows, excess.n / rows
     error = (excess.interval.high - excess.value) / normal_quantile(0.975)
     return Detector(
-        log_value=next_shiryaev_roberts(detector.log_value, log_e),
-        parts=tuple(map(next_shiryaev_roberts, parts, log_es)),
+        log_value=next_shiryaev_roberts(detector.log_value, log_e + boost),
+        parts=tuple(
+            next_shiryaev_roberts(part, log_e + boost)
+            for part, log_e in zip(parts, log_es, strict=True)
+        ),
         log_cusum=next_cusum(detector.log_cusum, log_e),
         windows=detector.windows + 1,
         calm=_calm(detector.calm, log_e, excess.verdict),

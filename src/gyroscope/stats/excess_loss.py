@@ -24,6 +24,7 @@ the rows, not around 1/2, and a level that comes and goes does not hide it.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -41,8 +42,9 @@ from gyroscope.stats.random_effects import RandomEffects, random_effects
 # sooner, so tilts end there.
 SLOPE_TILTS = (0.15, 0.6)  # slope 1 - tilt
 SHIFT_TILTS = (0.1, 0.25, 0.6)  # log-odds
-BOLDEST = 2.0  # standard errors of a batch's sum, its own level included
+BOLDEST = 3.0  # standard errors of a batch's sum, its own level included
 _MARGIN_ALPHA = 0.05  # error of the bound on the reference's own excess
+SKEWEST = 0.5  # a batch's sum up to which it passes for normal: about 4 rare positives expected
 
 
 class ExcessLoss(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +71,9 @@ class ExcessEvidence(msgspec.Struct, frozen=True, kw_only=True):
     log_e_slope: float  # scores that tell rows apart less than promised
     log_e_residual: float  # more or fewer positives than promised
     log_es: tuple[float, ...]  # one for each kind and size of change: less slope, more, fewer
+    # Of each, how it hangs on the level and on the slope of the residuals, in standard errors; see
+    # :func:`~gyroscope.stats.e_detector.log_boosts`. All 0 if these are far from normal.
+    tilts: tuple[tuple[float, float], ...]
     log_e: float  # all of them averaged
 
 
@@ -166,11 +171,15 @@ def excess_evidence(
     more = _tilted(labels, scores, ones, SHIFT_TILTS, reference.residual)
     fewer = msgspec.structs.replace(reference.residual, mean=-reference.residual.mean)
     less = _tilted(labels, scores, -ones, SHIFT_TILTS, fewer)
-    log_es = (*slope, *more, *less)
+    log_es = (*slope.log_es, *more.log_es, *less.log_es)
+    tilts = [(0.0, size) for size in slope.sizes]
+    tilts += [(size, 0.0) for size in more.sizes] + [(-size, 0.0) for size in less.sizes]
+    normal = max(abs(slope.skewness), abs(more.skewness)) <= SKEWEST
     return ExcessEvidence(
-        log_e_slope=log_mean_exp(slope),
-        log_e_residual=log_mean_exp([*more, *less]),
+        log_e_slope=log_mean_exp(slope.log_es),
+        log_e_residual=log_mean_exp([*more.log_es, *less.log_es]),
         log_es=log_es,
+        tilts=tuple(tilts) if normal else ((0.0, 0.0),) * len(tilts),
         log_e=log_mean_exp(log_es),
     )
 
@@ -189,24 +198,38 @@ def _slope_residual(y: FloatArray, q: FloatArray) -> tuple[float, float]:
     return float(weights @ (y - scores)) / y.size, max(variance, 1e-18)
 
 
+class _Bets(NamedTuple):
+    """Log e-values of one direction, each with its tilt in standard errors of the sum."""
+
+    log_es: list[float]
+    sizes: list[float]
+    skewness: float  # of the sum
+
+
 def _tilted(
     y: FloatArray,
     q: FloatArray,
     weight: FloatArray,
     tilts: tuple[float, ...],
     normal: RandomEffects,
-) -> list[float]:
+) -> _Bets:
     """Log e-values against "the mean of weight (y - q) is at most what is normal", one a tilt."""
-    variance = float((q * (1 - q)) @ weight**2)
+    spread = q * (1 - q)
+    variance = float(spread @ weight**2)
     if variance == 0:
-        return [0.0] * len(tilts)
+        return _Bets([0.0] * len(tilts), [0.0] * len(tilts), 0.0)
     margin = normal.mean + normal_quantile(1 - _MARGIN_ALPHA) * normal.standard_error
     design_effect = 1 + y.size**2 * normal.between / variance
     total = float(weight @ (y - q)) - y.size * margin
     boldest = BOLDEST * math.sqrt(design_effect / variance)
+    held_tilts = np.minimum(tilts, boldest)
     logs = []
-    for tilt in np.minimum(tilts, boldest).tolist():
+    for tilt in held_tilts.tolist():
         up, down = tilt * weight * (1 - q), -tilt * weight * q
         cumulant = np.logaddexp(np.log(q) + up, np.log1p(-q) + down).sum()
         logs.append((tilt * total - float(cumulant)) / design_effect)
-    return logs
+    return _Bets(
+        logs,
+        (held_tilts * math.sqrt(variance / design_effect)).tolist(),
+        float((spread * (1 - 2 * q)) @ weight**3) / variance**1.5,
+    )
