@@ -272,6 +272,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             return  # read once more: see _parse
+        if sum(name == b"host" for name, _ in self.headers) > 1:  # RFC 9112, section 3.2
+            raise httptools.HttpParserError("two hosts")
         super().on_headers_complete()
         self._in_head = False
         self.headers = []  # what comes after the body is no header: it was not there to be checked

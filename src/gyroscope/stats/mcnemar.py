@@ -57,7 +57,7 @@ def mcnemar(only_first_right: int, only_second_right: int) -> McNemar:
             float(binomial_lower(low - 1, n, 0.5)) if low else 0.0,
         )
         exact = min(1.0, 2 * at_most)
-        mid_p = min(1.0, at_most + below)
+        mid_p = at_most + below if low < n - low else 1.0 - (at_most - below) / 2
         chi_square = math.erfc(abs(only_first_right - only_second_right) / math.sqrt(2 * n))
     return McNemar(
         only_first_right=only_first_right,
