@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from gyroscope.cli import main
 from gyroscope.cli.commands import app
+from gyroscope.errors import UsageError
 from gyroscope.kernels import compiled
 
 N = 1000
@@ -215,7 +216,8 @@ def test_a_page_is_written_whole_or_not_at_all() -> None:
     assert Path("page.html").read_text(encoding="utf-8").endswith("</html>")
     Path("folder").mkdir()
     failed = drift("2023.csv", "2025.csv", "--html", "folder")
-    assert isinstance(failed.exception, OSError)
+    assert isinstance(failed.exception, UsageError)  # whose exit code is 2
+    assert "the page cannot be written to folder" in str(failed.exception)
     assert not list(Path().glob("*.tmp"))
 
 

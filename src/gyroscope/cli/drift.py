@@ -85,7 +85,10 @@ def drift(
     if html is not None:
         from gyroscope.web.drift_page import write_drift_page
 
-        write_drift_page(report, html)
+        try:
+            write_drift_page(report, html)
+        except OSError as error:
+            raise UsageError(f"the page cannot be written to {html}: {error.strerror}") from None
     if json:
         print_json(_record(report))
     else:
