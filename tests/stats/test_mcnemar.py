@@ -17,7 +17,7 @@ def test_the_values_of_fagerlands_example() -> None:
 
 
 @pytest.mark.parametrize(("b", "expected"), [(1, 0.75), (2, 0.8125), (10, 1 - 0.5 * 0.17619705)])
-def test_of_equal_counts_half_the_chance_of_just_these_is_taken_off(b: int, expected: float) -> None:
+def test_of_equal_counts_half_the_chance_of_these_is_taken_off(b: int, expected: float) -> None:
     # Fagerland, Lydersen and Laake (2013), additional file 1.
     assert mcnemar(b, b).mid_p == pytest.approx(expected)
 
