@@ -167,7 +167,7 @@ def test_a_log_that_cannot_be_compacted_holds_up_no_other(
     Path(".gyroscope/log/two/erasing.json").unlink()
     ran = CliRunner().invoke(app, ["log", "compact"])
     assert ran.exit_code == 0
-    assert "two: 1 records of 1 segments are in 1 Parquet files now" in ran.stdout
+    assert "two: 1 record of 1 segment is in 1 Parquet file now" in ran.stdout
 
 
 def looked_until(upkeep: Upkeep, true: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -29,7 +29,7 @@ from gyroscope.serve.requests import (
     PredictRequest,
     label_request,
     predict_request,
-    table_options,
+    query_options,
 )
 from gyroscope.serve.scoring import (
     Encode,
@@ -97,10 +97,12 @@ class Endpoints:
         asked = _Asked(
             call, serving, datetime.now(UTC), msgspec.json.encode if kind == JSON else arrow_answer
         )
+        options = query_options(call.query)
         if call.kind == JSON:
             request = await self._json_request(asked)
+            request = msgspec.structs.replace(request, **options)
         else:
-            request = await self._table_request(call, serving.champion)
+            request = await self._table_request(call, serving.champion, options)
         if request.single:
             raise RequestError(422, 'give "rows", a list of objects; /predict takes one "row"')
         return msgspec.structs.replace(await self._on_record(asked, request), kind=kind)
@@ -124,8 +126,9 @@ class Endpoints:
         large = len(body) > _BYTES_AT_ONCE
         return await self._run(large, partial(predict_request, body, self._limits.rows, reader))
 
-    async def _table_request(self, call: Call, champion: Champion) -> PredictRequest:
-        options = table_options(call.query)
+    async def _table_request(
+        self, call: Call, champion: Champion, options: dict[str, Any]
+    ) -> PredictRequest:
         contract = champion.bundle.contract
         rows, problems = await self._tables.read(call.body, call.kind, contract, self._limits)
         return PredictRequest(rows=rows, single=False, problems=tuple(problems), **options)

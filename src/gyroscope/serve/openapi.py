@@ -228,7 +228,7 @@ def _rows_asked(champion: Champion, limits: Limits, default: str) -> tuple[Json,
     row = ref(f"{name}.Row")
     options = _explain_options(champion, default)
     one = _object({"row": row, **options}, ["row"])
-    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": limits.rows}
+    rows = _list_of(row, limits.rows)
     many = _object({"rows": rows, **options}, ["rows"])
     if champion.bundle.explains:
         one, many = one | _NO_SENTENCE_OF_NOTHING, many | _NO_SENTENCE_OF_NOTHING
@@ -312,7 +312,7 @@ def _labels(champion: Champion, limits: Limits) -> Json:
         },
         ["prediction_id", "label"],
     )
-    labels = {"type": "array", "items": one, "minItems": 1, "maxItems": limits.rows}
+    labels = _list_of(one, limits.rows)
     label = {
         "prediction_id": "019c12f4-5a80-7000-8000-000000000000",
         "label": contract.labels[0] if contract.labels else example_value(contract.target),
@@ -330,6 +330,12 @@ def _labels(champion: Champion, limits: Limits) -> Json:
         requestBody=_body({"oneOf": [one, _object({"labels": labels}, ["labels"])]}, examples),
         responses=responses("What was put on record.", ref("LabelsAccepted")),
     )
+
+
+def _list_of(item: Json, most: int) -> Json:
+    # Not "maxItems": one that is too long is too large (413), and not of another form (422).
+    said = f"at most {most}, or the answer is 413"
+    return {"type": "array", "items": item, "minItems": 1, "description": said}
 
 
 def _object(properties: Json, required: list[str]) -> Json:

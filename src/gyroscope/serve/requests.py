@@ -175,8 +175,8 @@ def _check_options(reader: ExactReader, options: dict[str, Any]) -> None:
         reader.fault("class", options["of_class"], "a class of the target, as a text")
 
 
-def table_options(query: bytes) -> dict[str, Any]:
-    """How to explain the rows of a table: what the query says, by the names of PredictRequest.
+def query_options(query: bytes) -> dict[str, Any]:
+    """How to explain the rows of a batch: what the query says, by the names of PredictRequest.
 
     ``explain=all&space=probability&class=yew`` says all that can be said.
 
