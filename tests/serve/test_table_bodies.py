@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -263,8 +264,20 @@ def test_all_contributions_in_either_space_add_up_in_tables_too(churn: Served, s
     ],
 )
 def test_a_query_of_another_form_is_refused(churn: Served, query: str) -> None:
-    answer = send(churn, arrow(table(1)), ARROW, query=query)
-    assert answer.status_code == 422
+    for body, kind in (
+        (arrow(table(1)), ARROW),
+        (msgspec.json.encode({"rows": json_rows(table(1))}), JSON),
+    ):
+        assert send(churn, body, kind, query=query).status_code == 422
+
+
+def test_the_query_goes_over_what_a_body_of_json_says(churn: Served) -> None:
+    said = {"rows": json_rows(table()), "explain": 1}
+    body = msgspec.json.encode(said)
+    for query, n in (("", 1), ("?explain=3", 3), ("?explain=0", None)):
+        answer = send(churn, body, JSON, query=query).json()
+        found = [row.get("contributions") for row in answer["predictions"]]
+        assert [None if listed is None else len(listed) for listed in found] == [n] * len(found)
 
 
 @pytest.mark.parametrize("kind", ["text/csv", f"{ARROW}; charset=utf-8", "application/x-parquet"])

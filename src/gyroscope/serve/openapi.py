@@ -185,7 +185,7 @@ def _batch(champion: Champion, limits: Limits) -> Json:
         {
             "name": name,
             "in": "query",
-            "description": "As in a body of JSON; for tables.",
+            "description": "As in a body of JSON, over which it goes; tables have no other place.",
             "schema": schema,
         }
         for name, schema in schemas.items()
