@@ -41,7 +41,8 @@ def mcnemar(only_first_right: int, only_second_right: int) -> McNemar:
 
     Source:
         McNemar (1947), Psychometrika 12; mid-p after Fagerland, Lydersen and Laake (2013), BMC
-        Medical Research Methodology 13:91, whose table 1 is the example.
+        Medical Research Methodology 13:91, whose table 1 is the example, and for equal counts its
+        additional file 1.
     """
     if only_first_right < 0 or only_second_right < 0:
         raise DataError(
