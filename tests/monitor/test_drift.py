@@ -367,6 +367,17 @@ def test_a_reference_that_is_too_small_is_named_as_the_cause(day: Window) -> Non
     assert "the reference itself has too few; take a larger one" in finding.detail
 
 
+@pytest.mark.parametrize("n", [400, 4000])
+def test_of_identifiers_no_larger_reference_is_asked_for(n: int) -> None:
+    spec, reference = reference_profile({"id": [f"before {i}" for i in range(n)]})
+    current = table_profile({"id": [f"after {i}" for i in range(n)]}, spec)
+    (finding,) = drift_findings(
+        reference, current, None, DriftRules(material_psi=0.02, min_rows=100)
+    )
+    assert finding.verdict is Verdict.NOT_ENOUGH_DATA
+    assert finding.detail.startswith("id: its values hardly repeat")
+
+
 @given(
     st.lists(st.integers(0, 400), min_size=2, max_size=6),
     st.lists(st.integers(0, 40), min_size=2, max_size=6),
