@@ -31,7 +31,7 @@ def test_ids_of_many_calls_do_not_collide() -> None:
 @pytest.mark.parametrize("end", ["ffffffffffff", "fffffffffffd", "0000000000ff", "00000000ff00"])
 @pytest.mark.parametrize("n", [2, 4, 600])
 def test_ids_count_up_by_one_whatever_their_last_digits(end: str, n: int) -> None:
-    made = _ids(n, 1_700_000_000_000, bytes.fromhex("000000" + end))
+    made = _ids(n, 1_700_000_000_000, "000000" + end)
     numbers = [uuid.UUID(one).int for one in made]
     assert [str(uuid.UUID(one)) for one in made] == made
     assert made[0].endswith(end)

@@ -92,6 +92,10 @@ class ServerLogs:
 
     def of(self, model: str) -> ModelLog:
         """The log of a model that this server has."""
+        log = self._open.get(model)
+        return self._opened(model) if log is None else log
+
+    def _opened(self, model: str) -> ModelLog:
         with self._lock:
             log = self._open.get(model)
             if log is None:

@@ -100,6 +100,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _feeding = False
     _due: tuple[RequestResponseCycle, ASGIApp] | None = None  # to begin once fed
     _under_way: RequestResponseCycle | None = None  # what is answered now; ``cycle`` came last
+    _idle_due = 0.0  # when to hang up unless a request comes, on the clock of the loop
+    _idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -108,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._head_timer, self._unread_timer):
+        for timer in (self._head_timer, self._unread_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -285,7 +287,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._under_way is not None:
             self._under_way.body.clear()  # the connection may be idle for long
-        super().on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+            self._await_request()
         if self.transport.is_closing():
             self._await_reader()
         elif self.pipeline:  # or each answer would let many more requests in
@@ -296,6 +303,19 @@ class BoundedProtocol(HttpToolsProtocol):
         under_way = self.cycle is not None and not self.cycle.response_complete
         if not self._in_head and not under_way:
             self._hang_up()
+
+    def _await_request(self) -> None:
+        self._idle_due = self.loop.time() + self.timeout_keep_alive
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_at(self._idle_due, self._look_at_idle)
+
+    def _look_at_idle(self) -> None:
+        """One timer for a connection looks again and again, as for heads."""
+        self._idle_timer = None
+        if self.loop.time() < self._idle_due:
+            self._idle_timer = self.loop.call_at(self._idle_due, self._look_at_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0

@@ -529,12 +529,11 @@ def _listed(
     ``rows`` have the values of the features first, as they were sent.
     """
     sizes, order = found.numbers.values[found.places], found.numbers.order[found.places]
-    made = iter(
-        [
+    listed = [
+        tuple([
             FeatureContribution(features[j], row[j], size)
-            for row, of_row, by_size in zip(rows, order, sizes, strict=True)
             for j, size in zip(of_row[:k], by_size, strict=False)
-        ]
-    )
-    listed = list(zip(*[made] * k, strict=True))  # the same iterator: k at a time
+        ])
+        for row, of_row, by_size in zip(rows, order, sizes, strict=True)
+    ]
     return listed, [math.fsum(of_row[k:]) for of_row in sizes]
