@@ -21,9 +21,9 @@ BUNDLES = small_bundle(1), small_bundle(2)
 
 
 def rows(n: int) -> list[Any]:
-    """Encoded rows of their own, float64[1, p] each."""
+    """Encoded rows of their own, float64[p] each."""
     encoder = BUNDLES[0].encoder
-    return [encoder.encode_rows([{**ROW, "age": 20 + i, "balance": 10.0 * i}]) for i in range(n)]
+    return [*encoder.encode_rows([{**ROW, "age": 20 + i, "balance": 10.0 * i} for i in range(n)])]
 
 
 def at(numbers: Numbers, i: int) -> tuple[Any, ...]:
@@ -55,27 +55,27 @@ def test_rows_that_are_ready_together_share_a_call_and_get_the_bits_they_get_alo
 ) -> None:
     async def together() -> list[tuple[Numbers, int]]:
         one = Lane(THREADS)
-        return await asyncio.gather(*[one.numbers(BUNDLES[0], X, wish) for X in rows(20)])
+        return await asyncio.gather(*[one.numbers(BUNDLES[0], x, wish) for x in rows(20)])
 
     places = asyncio.run(together())
     assert calls == [20]
-    for X, (numbers, i) in zip(rows(20), places, strict=True):
-        assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, wish), 0)
+    for x, (numbers, i) in zip(rows(20), places, strict=True):
+        assert at(numbers, i) == at(numbers_of(BUNDLES[0], x[None], wish), 0)
 
 
 def test_versions_and_spaces_are_kept_apart_and_so_are_turns_of_the_loop(calls: list[int]) -> None:
     async def apart() -> None:
-        one, (X, *_) = Lane(THREADS), rows(1)
+        one, (x, *_) = Lane(THREADS), rows(1)
         wishes: list[tuple[Bundle, Wish | None]] = [
             (BUNDLES[0], None),
             (BUNDLES[1], None),
             (BUNDLES[0], Wish()),
             (BUNDLES[0], None),
         ]
-        places = await asyncio.gather(*[one.numbers(bundle, X, wish) for bundle, wish in wishes])
+        places = await asyncio.gather(*[one.numbers(bundle, x, wish) for bundle, wish in wishes])
         for (bundle, wish), (numbers, i) in zip(wishes, places, strict=True):
-            assert at(numbers, i) == at(numbers_of(bundle, X, wish), 0)
-        await one.numbers(BUNDLES[0], X, None)
+            assert at(numbers, i) == at(numbers_of(bundle, x[None], wish), 0)
+        await one.numbers(BUNDLES[0], x, None)
 
     asyncio.run(apart())
     assert sorted(calls) == [1, 1, 1, 2]
@@ -83,12 +83,11 @@ def test_versions_and_spaces_are_kept_apart_and_so_are_turns_of_the_loop(calls: 
 
 def test_a_row_that_overflows_is_told_of_that_row_alone() -> None:
     bundle = small_bundle(1, balance_scale=1e3)
-    sound = bundle.encoder.encode_rows([ROW])
-    large = bundle.encoder.encode_rows([{**ROW, "balance": 1.7e308}])
+    sound, large = bundle.encoder.encode_rows([ROW, {**ROW, "balance": 1.7e308}])
 
     async def both() -> list[tuple[Numbers, int]]:
         one = Lane(THREADS)
-        return await asyncio.gather(*[one.numbers(bundle, X, Wish()) for X in (sound, large)])
+        return await asyncio.gather(*[one.numbers(bundle, x, Wish()) for x in (sound, large)])
 
     (numbers, first), (same, second) = asyncio.run(both())
     assert numbers is same
@@ -103,12 +102,12 @@ def test_a_fault_reaches_everybody_who_waits_but_those_who_left(
         raise MemoryError("none left")
 
     async def waited() -> list[Any]:
-        one, X = Lane(THREADS), np.zeros((1, N_FEATURES))
-        gone, *others = [one.numbers(BUNDLES[0], X, None) for _ in range(3)]
+        one, x = Lane(THREADS), np.zeros(N_FEATURES)
+        gone, *others = [one.numbers(BUNDLES[0], x, None) for _ in range(3)]
         gone.cancel()
         found = await asyncio.gather(*others, return_exceptions=True)
         monkeypatch.undo()
-        await one.numbers(BUNDLES[0], X, None)  # the next turn begins anew
+        await one.numbers(BUNDLES[0], x, None)  # the next turn begins anew
         return found
 
     monkeypatch.setattr(lane, "numbers_of", broken)
@@ -122,14 +121,14 @@ def test_a_row_that_cannot_be_scored_spoils_no_other(monkeypatch: pytest.MonkeyP
         return numbers_of(bundle, X, wish)
 
     async def waited() -> list[Any]:
-        one, (X, *_) = Lane(THREADS), rows(1)
-        asked = [one.numbers(BUNDLES[0], x, None) for x in (X, np.full_like(X, np.inf), X)]
+        one, (x, *_) = Lane(THREADS), rows(1)
+        asked = [one.numbers(BUNDLES[0], y, None) for y in (x, np.full_like(x, np.inf), x)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     monkeypatch.setattr(lane, "numbers_of", picky)
     first, second, third = asyncio.run(waited())
     assert isinstance(second, IndexError)
-    assert at(*first) == at(*third) == at(numbers_of(BUNDLES[0], rows(1)[0], None), 0)
+    assert at(*first) == at(*third) == at(numbers_of(BUNDLES[0], rows(1)[0][None], None), 0)
 
 
 def test_what_took_long_the_last_time_leaves_the_event_loop_to_others(
@@ -142,10 +141,10 @@ def test_what_took_long_the_last_time_leaves_the_event_loop_to_others(
         return numbers_of(bundle, X, wish)
 
     async def twice() -> None:
-        one, (X, *_) = Lane(THREADS), rows(1)
+        one, (x, *_) = Lane(THREADS), rows(1)
         for _ in range(2):
-            numbers, i = await one.numbers(BUNDLES[0], X, None)
-            assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, None), 0)
+            numbers, i = await one.numbers(BUNDLES[0], x, None)
+            assert at(numbers, i) == at(numbers_of(BUNDLES[0], x[None], None), 0)
 
     monkeypatch.setattr(lane, "numbers_of", noted)
     monkeypatch.setattr(pace, "LONG_S", 0.0)
@@ -159,9 +158,9 @@ def test_many_rows_of_a_quick_version_are_scored_in_turns(
     async def waited() -> None:
         one = Lane(THREADS)
         monkeypatch.setattr(one._pace, "most_rows", lambda *_: 8.5)
-        places = await asyncio.gather(*[one.numbers(BUNDLES[0], X, None) for X in rows(20)])
-        for X, (numbers, i) in zip(rows(20), places, strict=True):
-            assert at(numbers, i) == at(numbers_of(BUNDLES[0], X, None), 0)
+        places = await asyncio.gather(*[one.numbers(BUNDLES[0], x, None) for x in rows(20)])
+        for x, (numbers, i) in zip(rows(20), places, strict=True):
+            assert at(numbers, i) == at(numbers_of(BUNDLES[0], x[None], None), 0)
 
     asyncio.run(waited())
     assert calls == [8, 8, 4]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.serve.conftest import CONTRACT, ROW
 
 from gyroscope.data.contract import Column, ColumnType, Contract, Role
-from gyroscope.data.encoder import Encoder
+from gyroscope.data.encoder import Encoder, matrix_of
 from gyroscope.errors import RequestError, RowError
 from gyroscope.serve.requests import RequestReader, _exact_predict, predict_request
 
@@ -131,6 +131,9 @@ def test_rows_that_a_contract_finds_plain_become_the_same_bits_or_the_same_probl
             return sorted(error.problems, key=repr)
 
     assert outcome(encoder.encode_plain_rows) == outcome(encoder.encode_rows)
+    if len(rows) == 1:
+        alone = outcome(lambda one: matrix_of([encoder.encode_plain_row(one)]))
+        assert alone == outcome(encoder.encode_rows)
 
 
 def test_the_usual_row_is_plain_and_one_with_an_unknown_field_is_not() -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gyroscope.data.arrow import EncodedColumn, encode_column
 from gyroscope.data.codec import MISSING, Codec, PlainValue, kind_of, label_text, shorten
 from gyroscope.data.contract import Column, Contract, Role
-from gyroscope.data.plain_rows import PlainForm, PlainRows, Row
+from gyroscope.data.plain_rows import PlainForm, PlainRows, Row, Values
 from gyroscope.errors import ContractError, DataError, FieldProblem, RowError
 from gyroscope.model import Value
 
@@ -25,6 +25,7 @@ LARGEST_AMOUNT = 1e100  # of a target; squares of errors must be numbers
 _FEW = 8  # rows that are encoded one by one: whole columns cost less from about here on
 
 Matrix = NDArray[np.float64]
+RowNumbers = Sequence[float | None] | NDArray[np.float64]  # of one row; None if missing
 
 
 class EncodedTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,11 @@ class EncodedTable(msgspec.Struct, frozen=True, kw_only=True):
     X: Matrix  # float64[n, p]
     fits: NDArray[np.bool_]  # bool[n]: rows in which every field fits the contract
     problems: tuple[FieldProblem, ...]  # the first misfit of each column
+
+
+def matrix_of(rows: Sequence[RowNumbers]) -> Matrix:
+    """Rows side by side, ``float64[n, p]``."""
+    return np.array(rows, dtype=np.float64) + 0.0  # -0.0 becomes 0.0: an integer has no sign
 
 
 class Encoder:
@@ -82,31 +88,49 @@ class Encoder:
     def encode_plain_rows(self, rows: Sequence[Row]) -> Matrix:
         """What :meth:`encode_rows` says of :class:`PlainRows` of :attr:`plain_form`."""
         assert isinstance(rows, PlainRows)
-        p = len(self._features)
-        X = np.empty((len(rows), p))
         try:
             if len(rows) < _FEW:
-                for i, row in enumerate(rows.values):
-                    values: list[Any] = list(row[:p])
-                    for j, codes, codec in self._coded:
-                        code = codes.get(values[j])
-                        values[j] = codec.number(values[j]) if code is None else code
-                    X[i] = values
+                X = matrix_of(list(map(self._numbers_of, rows.values)))
             else:
-                columns: list[Any] = list(zip(*rows.values, strict=True))[:p]
+                columns: list[Any] = list(zip(*rows.values, strict=True))[: len(self._features)]
                 for j, codes, codec in self._coded:
                     found = list(map(codes.get, columns[j]))
                     columns[j] = codec.numbers_of(columns[j]) if None in found else found
+                X = np.empty((len(rows), len(columns)))
                 for j, column in enumerate(columns):
                     X[:, j] = column
-            for codec in self._checked:
-                for value in rows.column(codec.column.name):
-                    if value is not None:
-                        codec.number(value)
+                X += 0.0  # as in matrix_of
+            self._check(rows)
         except ValueError:
             return self.encode_rows(list(rows))  # which says what is wrong
-        X += 0.0  # -0.0 becomes 0.0: as an integer it has no sign
         return X
+
+    def encode_plain_row(self, rows: Sequence[Row]) -> RowNumbers:
+        """The only one of :class:`PlainRows` of :attr:`plain_form`, for :func:`matrix_of`.
+
+        Raises:
+            RowError: names every field that breaks the contract.
+        """
+        assert isinstance(rows, PlainRows)
+        try:
+            self._check(rows)
+            return self._numbers_of(rows.values[0])
+        except ValueError:
+            found: RowNumbers = self.encode_rows(list(rows))[0]
+            return found
+
+    def _numbers_of(self, row: Values) -> RowNumbers:
+        values: list[Any] = list(row[: len(self._features)])
+        for j, codes, codec in self._coded:
+            code = codes.get(values[j])
+            values[j] = codec.number(values[j]) if code is None else code
+        return values
+
+    def _check(self, rows: PlainRows) -> None:
+        for codec in self._checked:
+            for value in rows.column(codec.column.name):
+                if value is not None:
+                    codec.number(value)
 
     def encode_rows(self, rows: Sequence[Row]) -> Matrix:
         """Encode rows as a client sends them to ``float64[n, p]``.

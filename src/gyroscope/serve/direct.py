@@ -145,7 +145,7 @@ class Direct:
         passage = _Passage(one, log, exchange, admitted.request_id)
         if self._note is not None:
             passage.note = partial(self._note, scope, began)
-        self._lane.add(one.version.bundle, one.X, one.wish, passage.scored)
+        self._lane.add(one.version.bundle, one.row, one.wish, passage.scored)
         return True
 
 

@@ -169,7 +169,7 @@ class Endpoints:
         small = len(asked.call.body) <= _BYTES_AT_ONCE
         if request.single and small and asked.serving.champion.bundle.explains:
             one = one_row(asked.serving, request, k, asked.arrival, ids)
-            numbers, i = await self.lane.numbers(one.version.bundle, one.X, one.wish)
+            numbers, i = await self.lane.numbers(one.version.bundle, one.row, one.wish)
             return answer_to(one, numbers, i, asked.encode)
         n, bundle, wish = len(request.rows), asked.serving.champion.bundle, Wish() if k else None
         most = self._pace.most_rows(bundle, wish)

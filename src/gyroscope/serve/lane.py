@@ -14,10 +14,8 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 
-import numpy as np
-
-from gyroscope.bundle.base import Matrix
 from gyroscope.bundle.bundle import Bundle
+from gyroscope.data.encoder import RowNumbers, matrix_of
 from gyroscope.futures import settle, tell_each
 from gyroscope.serve.numbers import Numbers, Wish, numbers_of
 from gyroscope.serve.pace import Pace
@@ -39,20 +37,20 @@ class Lane:
         self._gathering: dict[tuple[int, Wish | None], _Group] = {}
         self._pace = Pace()
 
-    def numbers(self, bundle: Bundle, X: Matrix, wish: Wish | None) -> asyncio.Future[Place]:
-        """What :func:`numbers_of` makes of one row ``float64[1, p]``, among others."""
+    def numbers(self, bundle: Bundle, row: RowNumbers, wish: Wish | None) -> asyncio.Future[Place]:
+        """What :func:`numbers_of` makes of one row, among others."""
         place: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
-        self.add(bundle, X, wish, partial(settle, place))
+        self.add(bundle, row, wish, partial(settle, place))
         return place
 
-    def add(self, bundle: Bundle, X: Matrix, wish: Wish | None, then: Then) -> None:
+    def add(self, bundle: Bundle, row: RowNumbers, wish: Wish | None, then: Then) -> None:
         """The same for who does not wait: ``then`` is called with it, or with what went wrong."""
         group = self._gathering.get((id(bundle), wish))
         if group is None:
             group = self._gathering[id(bundle), wish] = _Group(bundle, wish)
             # Called after all that is ready now: it joins the group.
             group.loop.call_soon(self._take_up, group)
-        group.rows.append(X)
+        group.rows.append(row)
         group.then.append(then)
 
     def _take_up(self, group: _Group) -> None:
@@ -78,7 +76,7 @@ class _Group:
     def __init__(self, bundle: Bundle, wish: Wish | None) -> None:
         self.bundle, self.wish = bundle, wish
         self.loop = asyncio.get_running_loop()
-        self.rows: list[Matrix] = []
+        self.rows: list[RowNumbers] = []
         self.then: list[Then] = []
         self._outcomes: list[Place | Exception] = []
         self._took_s = 0.0
@@ -94,16 +92,15 @@ class _Group:
         """Find the numbers of all rows, or what is in the way; in any thread."""
         began = time.thread_time()
         try:
-            X = self.rows[0] if len(self.rows) == 1 else np.concatenate(self.rows)
-            numbers = numbers_of(self.bundle, X, self.wish)
+            numbers = numbers_of(self.bundle, matrix_of(self.rows), self.wish)
             self._outcomes = [(numbers, i) for i in range(len(self.rows))]
         except Exception:  # noqa: BLE001  each is to have the outcome that is its own
-            self._outcomes = [self._alone(X) for X in self.rows]
+            self._outcomes = list(map(self._alone, self.rows))
         self._took_s = time.thread_time() - began
 
-    def _alone(self, X: Matrix) -> Place | Exception:
+    def _alone(self, row: RowNumbers) -> Place | Exception:
         try:
-            return numbers_of(self.bundle, X, self.wish), 0
+            return numbers_of(self.bundle, matrix_of([row]), self.wish), 0
         except Exception as error:  # noqa: BLE001  it is for the task that waits
             return error
 

@@ -26,6 +26,7 @@ class Wish(NamedTuple):
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     """What one version makes of n encoded rows."""
 
+    X: Matrix  # these, float64[n, p]
     scores: list[float] | list[tuple[float, ...]]
     overflow: tuple[int, ...] = ()  # rows whose score or explanation is not finite
     margins: list[float] = []  # that are explained
@@ -48,7 +49,7 @@ def numbers_of(bundle: Bundle, X: Matrix, wish: Wish | None) -> Numbers:
             return _numbers_of_classes(bundle, X, margins, scores, wish)
         finite = np.isfinite(margins)
         if wish is None:
-            return Numbers(scores=scores.tolist(), overflow=_overflow(finite))
+            return Numbers(X=X, scores=scores.tolist(), overflow=_overflow(finite))
         contributions = bundle.contributions(X)
         finite &= np.isfinite(contributions.values).all(axis=1)
         shown = contributions
@@ -57,6 +58,7 @@ def numbers_of(bundle: Bundle, X: Matrix, wish: Wish | None) -> Numbers:
             shown = in_probability(contributions, margins, bundle.link)
         order = _by_size(shown.values)
     return Numbers(
+        X=X,
         scores=scores.tolist(),
         overflow=_overflow(finite),
         margins=margins.tolist(),
@@ -73,7 +75,7 @@ def _numbers_of_classes(
     finite = np.asarray(np.isfinite(margins).all(axis=1))
     of_rows = list(map(tuple, scores.tolist()))
     if wish is None:
-        return Numbers(scores=of_rows, overflow=_overflow(finite))
+        return Numbers(X=X, scores=of_rows, overflow=_overflow(finite))
     classes: Integers = scores.argmax(axis=1)
     if wish.of_class is not None:
         classes = np.full(len(X), wish.of_class)
@@ -81,6 +83,7 @@ def _numbers_of_classes(
     finite &= np.isfinite(found.values).all(axis=1)
     order = _by_size(found.values)
     return Numbers(
+        X=X,
         scores=of_rows,
         overflow=_overflow(finite),
         margins=margins[np.arange(len(X)), classes].tolist(),

@@ -15,6 +15,7 @@ from gyroscope.bundle.base import Contributions, Matrix
 from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.class_scorers import ClassContributions
 from gyroscope.data.codec import label_text
+from gyroscope.data.encoder import RowNumbers
 from gyroscope.data.plain_rows import PlainRows
 from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Prediction, PredictionBatch, Value
@@ -88,7 +89,7 @@ class OneRow(msgspec.Struct, frozen=True, kw_only=True):
 
     version: Champion
     asked: _Asked
-    X: Matrix  # float64[1, p]
+    row: RowNumbers
 
     @property
     def prediction_id(self) -> str:
@@ -257,7 +258,7 @@ def one_row(
     version = serving.champion
     if serving.canary is not None and _served_by_canary(serving, asked)[0]:
         version = serving.canary.loaded
-    return OneRow(version=version, asked=asked, X=_encoded(version.bundle, request))
+    return OneRow(version=version, asked=asked, row=_encoded_row(version.bundle, request))
 
 
 def answer_to(
@@ -268,25 +269,23 @@ def answer_to(
     Raises:
         RowError: the score overflows.
     """
-    part = _part(one.version, one.asked, one.X, numbers, i)
+    part = _part(one.version, one.asked, numbers, i)
     return Scored(predictions=part.predictions, answer=encode(part.answer))
 
 
 def _score(champion: Champion, asked: _Asked) -> _Part:
     X = _encoded(champion.bundle, asked.request)
     numbers = numbers_of(champion.bundle, X, asked.wish(champion.bundle))
-    return _part(champion, asked, X, numbers, 0)
+    return _part(champion, asked, numbers, 0)
 
 
-def _part(champion: Champion, asked: _Asked, X: Matrix, numbers: Numbers, first: int) -> _Part:
+def _part(champion: Champion, asked: _Asked, numbers: Numbers, first: int) -> _Part:
     """What a version predicts for rows whose numbers begin at ``first``."""
+    places = slice(first, first + len(asked.ids))
     if numbers.overflow:
-        _check_finite(range(first, first + len(X)), numbers.overflow)
-    found = _Found(
-        numbers=numbers,
-        places=slice(first, first + len(X)),
-        sentences=_sentences(champion.bundle, asked.request, X, numbers, first),
-    )
+        _check_finite(range(first, places.stop), numbers.overflow)
+    sentences = _sentences(champion.bundle, asked.request, numbers, places)
+    found = _Found(numbers=numbers, places=places, sentences=sentences)
     if asked.request.single:
         prediction = _prediction(champion, asked, numbers.scores[first])
         answer = _one_answer(champion, asked.k, prediction, found)
@@ -323,6 +322,14 @@ def _encoded(bundle: Bundle, request: PredictRequest) -> Matrix:
     if request.problems:
         raise RowError(request.problems)
     return X
+
+
+def _encoded_row(bundle: Bundle, request: PredictRequest) -> RowNumbers:
+    """The same of a request for one row."""
+    if request.plain_for is bundle.encoder:
+        return bundle.encoder.encode_plain_row(request.rows)
+    row: RowNumbers = _encoded(bundle, request)[0]
+    return row
 
 
 def _check_finite(rows: range, overflow: Sequence[int]) -> None:
@@ -372,20 +379,20 @@ def _predictions(
 
 
 def _sentences(
-    bundle: Bundle, request: PredictRequest, X: Matrix, numbers: Numbers, first: int
+    bundle: Bundle, request: PredictRequest, numbers: Numbers, places: slice
 ) -> list[str]:
     """A sentence on each row, if they were asked for."""
     contributions = numbers.contributions
     if not request.sentence or contributions is None:
         return []
-    explained: Matrix = contributions.values[first : first + len(X)]
+    X, explained = numbers.X[places], contributions.values[places]
     if numbers.classes:
         # The margin of one class says little by itself: those of all others may rise as well.
-        classes = np.array(numbers.classes[first : first + len(X)], dtype=np.intp)
+        classes = np.array(numbers.classes[places], dtype=np.intp)
         explained = bundle.class_contributions(X, classes, space="probability").values
     sentences = []
     of_rows = zip(request.rows, X, explained, strict=True)
-    for i, (row, x, values) in enumerate(of_rows, start=first):
+    for i, (row, x, values) in enumerate(of_rows, start=places.start):
         base, score, of_class = _worded(bundle, contributions, numbers, i)
         sentences.append(
             bundle.wording.sentence(row, x, values, base=base, score=score, of_class=of_class)
@@ -530,10 +537,12 @@ def _listed(
     """
     sizes, order = found.numbers.values[found.places], found.numbers.order[found.places]
     listed = [
-        tuple([
-            FeatureContribution(features[j], row[j], size)
-            for j, size in zip(of_row[:k], by_size, strict=False)
-        ])
+        tuple(
+            [
+                FeatureContribution(features[j], row[j], size)
+                for j, size in zip(of_row[:k], by_size, strict=False)
+            ]
+        )
         for row, of_row, by_size in zip(rows, order, sizes, strict=True)
     ]
     return listed, [math.fsum(of_row[k:]) for of_row in sizes]
