@@ -49,6 +49,18 @@ def on_record(state: Path) -> list[Any]:
     return found
 
 
+@pytest.mark.parametrize(
+    "name", ["Idempotency-Key", "Content-Type", "Content-Encoding", "Authorization"]
+)
+def test_what_may_be_said_once_is_refused_if_it_is_said_twice(served: Served, name: str) -> None:
+    once = [("content-type", "application/json"), ("idempotency-key", "a")]
+    headers = [*[field for field in once if field[0] != name.lower()], (name, "x"), (name, "x")]
+    answer = served.run(served.client.post(PREDICT, json={"row": ROW}, headers=headers))
+    assert answer.status_code == 400
+    assert f"{name.lower()} is given twice" in answer.json()["error"]["message"]
+    assert on_record(served.state) == []
+
+
 def test_a_repeated_key_gets_the_same_answer_and_leaves_one_record(served: Served) -> None:
     first, again = ask(served, "a"), ask(served, "a")
     assert first.status_code == 200

@@ -23,7 +23,8 @@ def test_only_what_was_measured_is_known() -> None:
     assert known.most_rows(bundle, None) == pytest.approx(10)
     assert known.most_rows(bundle, Wish()) is None
     assert known.most_rows(small_bundle(1), None) is None
-    assert known.most_rows(bundle, None, within_s=2 * LONG_S) == pytest.approx(20)
+    assert known.seconds(bundle, None, 20) == pytest.approx(2 * LONG_S)
+    assert known.seconds(bundle, Wish(), 20) is None
     known.note(bundle, None, 10, 0.0)
     assert known.most_rows(bundle, None) == math.inf
 

@@ -387,7 +387,9 @@ def test_a_client_that_only_stops_sending_is_answered(
 
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         if path == b"/late":
+            assert not scope["extensions"][EXCHANGE].has_left()
             await ended.wait()
+            assert scope["extensions"][EXCHANGE].has_left()
         await _whole(scope, receive, send)
 
     answer = asyncio.run(_half_closed(_post(b"one", path=path), app))

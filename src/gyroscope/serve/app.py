@@ -30,6 +30,7 @@ from gyroscope.serve.http import (
     MethodError,
     Reply,
     check_content_type,
+    check_given_once,
     has_body,
     pass_over_body,
     read_body,
@@ -141,6 +142,7 @@ class Application:
     ) -> None:
         unread = has_body(headers)
         try:
+            check_given_once(scope["headers"])
             self._guard.check(scope["path"], headers)
             if scope["path"] in OPEN_PATHS:
                 await reply.answer(await self._health(scope), close=unread)
@@ -155,10 +157,15 @@ class Application:
             kind = check_content_type(headers, route.kinds)
             body = await read_body(receive, headers, self._limits, reply.exchange)
             unread = False
-            query = scope["query_string"]
-            answer = await route.endpoint(
-                Call(model=model, headers=headers, kind=kind, query=query, body=body)
+            call = Call(
+                model=model,
+                headers=headers,
+                kind=kind,
+                query=scope["query_string"],
+                body=body,
+                exchange=reply.exchange,
             )
+            answer = await route.endpoint(call)
         except (RequestError, RowError, LogError, NotFoundError) as error:
             answer = answer_for(error, request_id)
             if unread and answer.status != HTTPStatus.REQUEST_TIMEOUT:

@@ -23,10 +23,10 @@ from typing import TypeVar
 import msgspec
 
 from gyroscope.errors import FieldProblem, LogError, RequestError
+from gyroscope.serve.http import IDEMPOTENCY_KEY
 from gyroscope.serve.ids import ids_of
 from gyroscope.serve.turns import Turns
 
-IDEMPOTENCY_KEY = b"idempotency-key"  # the header
 HORIZON = timedelta(hours=24)  # for which a repeated key is recognised, at least
 
 _WAIT_S = 1.0  # for another server that writes

@@ -17,10 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gyroscope.errors import RequestError
 from gyroscope.serve.champions import ModelTable
-from gyroscope.serve.claims import IDEMPOTENCY_KEY
 from gyroscope.serve.faults import answer_for
 from gyroscope.serve.guard import Guard
 from gyroscope.serve.http import (
+    IDEMPOTENCY_KEY,
     JSON,
     REQUEST_ID,
     Answer,
@@ -28,6 +28,7 @@ from gyroscope.serve.http import (
     Reply,
     WholeExchange,
     check_content_type,
+    check_given_once,
     request_id_of,
     whole_success,
 )
@@ -119,6 +120,7 @@ class Direct:
         if IDEMPOTENCY_KEY in headers:
             return None
         try:
+            check_given_once(scope["headers"])
             self._guard.check(path, headers)
             check_content_type(headers, (JSON,))
         except RequestError:

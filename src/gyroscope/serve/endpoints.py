@@ -23,6 +23,7 @@ from gyroscope.serve.claims import Claim, Claims, claim_key
 from gyroscope.serve.http import ARROW, JSON, PARQUET, Answer, Call, Limits, answer_type
 from gyroscope.serve.lane import Lane
 from gyroscope.serve.logs import ServerLogs
+from gyroscope.serve.long_work import LongWork
 from gyroscope.serve.numbers import Wish
 from gyroscope.serve.pace import Pace
 from gyroscope.serve.requests import (
@@ -47,8 +48,8 @@ from gyroscope.serve.table_reader import TableReader
 _BYTES_AT_ONCE = 100_000
 _ROWS_AT_ONCE = 200
 _THREADS = 2  # they compete with the event loop for the interpreter, so few
-# Work expected to take longer has threads of its own: some versions explain no more than ten rows a
-# second, and nobody is to wait minutes for a thread since two others asked for thousands.
+# Work expected to take longer is LongWork: some versions explain no more than ten rows a second,
+# and nobody is to wait minutes for a thread since two others asked for thousands.
 _VERY_LONG_S = 2.0
 _FIRST_ROWS = 10  # scored apart to learn how long many rows of a version take
 
@@ -74,14 +75,14 @@ class Endpoints:
     ) -> None:
         self._models, self._logs, self._claims, self._limits = models, logs, claims, limits
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="scoring")
-        self._long = ThreadPoolExecutor(_THREADS, thread_name_prefix="long scoring")
+        self._long = LongWork(_THREADS)
         self._tables = TableReader()
         self.lane, self._pace = Lane(self._threads), Pace()
 
     def close(self) -> None:
         """Give back threads and files."""
         self._threads.shutdown()
-        self._long.shutdown()
+        self._long.close()
         self._tables.close()
         self._claims.close()
 
@@ -187,28 +188,29 @@ class Endpoints:
         if at_once:
             scored, seconds = _timed(work)
         else:
-            threads = await self._threads_for(asked, request, k)
-            scored, seconds = await _run_in(threads, partial(_timed, work))
+            expected_s = await self._expected_s(asked, request, k)
+            timed = partial(_timed, work)
+            if expected_s > _VERY_LONG_S:
+                scored, seconds = await self._long.run(timed, expected_s, asked.call.has_left)
+            else:
+                scored, seconds = await self._run(True, timed)
         self._pace.note(bundle, wish, n, seconds)
         return scored
 
-    async def _threads_for(
-        self, asked: _Asked, request: PredictRequest, k: int
-    ) -> ThreadPoolExecutor:
-        """The threads that are for work as long as this."""
-        bundle, wish = asked.serving.champion.bundle, Wish() if k else None
-        most = self._pace.most_rows(bundle, wish, within_s=_VERY_LONG_S)
-        if most is None and len(request.rows) > _FIRST_ROWS:
+    async def _expected_s(self, asked: _Asked, request: PredictRequest, k: int) -> float:
+        """How long the request will take, as far as that can be known; 0 if it takes no time."""
+        bundle, wish, n = asked.serving.champion.bundle, Wish() if k else None, len(request.rows)
+        known_s = self._pace.seconds(bundle, wish, n)
+        if known_s is None and n > _FIRST_ROWS:
             few = msgspec.structs.replace(request, rows=request.rows[:_FIRST_ROWS])
             try:
                 work = partial(score, asked.serving, few, k, asked.arrival)
-                _, seconds = await _run_in(self._threads, partial(_timed, work))
+                _, seconds = await self._run(True, partial(_timed, work))
             except RowError:  # the request will be refused before anything is scored
-                return self._threads
+                return 0.0
             self._pace.note(bundle, wish, _FIRST_ROWS, seconds)
-            most = self._pace.most_rows(bundle, wish, within_s=_VERY_LONG_S)
-        long = most is not None and len(request.rows) > most
-        return self._long if long else self._threads
+            known_s = self._pace.seconds(bundle, wish, n)
+        return known_s or 0.0
 
     async def label(self, call: Call) -> Answer:
         """Put labels on record; those for ids that no prediction has are named and not kept."""
@@ -240,11 +242,7 @@ class Endpoints:
     async def _run(self, in_thread: bool, work: Callable[[], _T]) -> _T:
         if not in_thread:
             return work()
-        return await _run_in(self._threads, work)
-
-
-async def _run_in(threads: ThreadPoolExecutor, work: Callable[[], _T]) -> _T:
-    return await asyncio.get_running_loop().run_in_executor(threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _timed(work: Callable[[], _T]) -> tuple[_T, float]:

@@ -33,8 +33,11 @@ _SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 # Extension in the scope of a request: see :class:`gyroscope.serve.protocol.Exchange`.
 EXCHANGE = "gyroscope.exchange"
 REQUEST_ID = b"x-request-id"  # the header
+IDEMPOTENCY_KEY = b"idempotency-key"  # the header
 JSON = "application/json"
 ARROW, PARQUET = "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
+# Headers of which a second one would say something else; of others the last one counts.
+_GIVEN_ONCE = frozenset({b"authorization", b"content-encoding", b"content-type", IDEMPOTENCY_KEY})
 _BESIDE_THE_TYPE: Headers = [
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -77,16 +80,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     headers: Headers = []
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to one of the routes that compute, read to its end."""
-
-    model: str
-    headers: dict[bytes, bytes]
-    kind: str  # content type of the body
-    query: bytes = b""
-    body: bytes
-
-
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
     """What went wrong with a request, and every field that is at fault."""
 
@@ -114,8 +107,20 @@ class MethodError(RequestError):
         self.allowed = allowed
 
 
+class BusyError(RequestError):
+    """There is too much to do at present."""
+
+    def __init__(self, what: str, retry_s: int) -> None:
+        super().__init__(503, f"{what}: nothing was stored, try again in {retry_s} s")
+        self.retry_s = retry_s
+
+
 class WholeExchange(Protocol):
     """What the server lends to bodies and answers that go in one piece."""
+
+    def has_left(self) -> bool:
+        """Whether the client has ended the connection, at least its side of it; in any thread."""
+        ...
 
     def body(self) -> bytes | None:
         """The body; None unless all of it has arrived."""
@@ -124,6 +129,21 @@ class WholeExchange(Protocol):
     def answer(self, data: bytes) -> bool:
         """Send the headers and body of a success; False, and nothing sent, if it has to wait."""
         ...
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to one of the routes that compute, read to its end."""
+
+    model: str
+    headers: dict[bytes, bytes]
+    kind: str  # content type of the body
+    query: bytes = b""
+    body: bytes
+    exchange: WholeExchange | None = None
+
+    def has_left(self) -> bool:
+        """Whether its client is known to have ended the connection; in any thread."""
+        return self.exchange is not None and self.exchange.has_left()
 
 
 class Reply:
@@ -193,6 +213,10 @@ def error_answer(
         case MethodError():
             answer = error_of_status(405, str(error), request_id)
             return msgspec.structs.replace(answer, headers=[(b"allow", error.allowed.encode())])
+        case BusyError():
+            answer = error_of_status(error.status, str(error), request_id)
+            retry = (b"retry-after", str(error.retry_s).encode())
+            return msgspec.structs.replace(answer, headers=[retry])
         case RequestError():
             return error_of_status(error.status, str(error), request_id, error.problems)
         case RowError():
@@ -228,6 +252,19 @@ def fault_answer(request_id: str) -> Answer:
     """The answer when the server itself is at fault; tells nothing of the inside."""
     message = "a fault of the server, not of the request; its log has more under this request id"
     return error_of_status(500, message, request_id)
+
+
+def check_given_once(headers: Headers) -> None:
+    """Refuse a request that says in two headers what may be said in one.
+
+    Raises:
+        RequestError: status 400.
+    """
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in _GIVEN_ONCE and name in seen:
+            raise RequestError(400, f"the header {name.decode()} is given twice: send one")
+        seen.add(name)
 
 
 def has_body(headers: dict[bytes, bytes]) -> bool:

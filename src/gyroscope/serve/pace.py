@@ -21,13 +21,14 @@ class Pace:
         """Remember what ``n`` rows took; from the thread of the event loop."""
         self._known.setdefault(bundle, {})[wish] = seconds / n
 
-    def most_rows(
-        self, bundle: Bundle, wish: Wish | None, *, within_s: float | None = None
-    ) -> float | None:
-        """How many rows are not expected to take long, or longer than ``within_s``; None if
-        nothing is known yet."""
+    def most_rows(self, bundle: Bundle, wish: Wish | None) -> float | None:
+        """How many rows are not expected to take long; None if nothing is known yet."""
         known = self._known.get(bundle, {}).get(wish)
         if known is None:
             return None
-        most_s = LONG_S if within_s is None else within_s
-        return most_s / known if known else math.inf  # the clock may be coarse
+        return LONG_S / known if known else math.inf  # the clock may be coarse
+
+    def seconds(self, bundle: Bundle, wish: Wish | None, n: int) -> float | None:
+        """How long ``n`` rows are expected to take; None if nothing is known yet."""
+        known = self._known.get(bundle, {}).get(wish)
+        return None if known is None else n * known

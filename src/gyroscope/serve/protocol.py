@@ -70,6 +70,10 @@ class Exchange:
         if not self._is_gone():
             self._protocol.start_task(self._cycle, app)
 
+    def has_left(self) -> bool:
+        """Whether the client has ended the connection, at least its side of it; in any thread."""
+        return self._protocol.has_ended or self._cycle.disconnected
+
     def _is_gone(self) -> bool:
         """Whether nobody is left to answer; a transport knows it before the protocol is told."""
         cycle = self._cycle
@@ -97,6 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _refused = False
     _unread = 0  # bytes that waited for the client when that was looked at last
     _unread_timer: asyncio.TimerHandle | None = None
+    has_ended = False  # the client sends no more, and may have gone
     _feeding = False
     _due: tuple[RequestResponseCycle, ASGIApp] | None = None  # to begin once fed
     _under_way: RequestResponseCycle | None = None  # what is answered now; ``cycle`` came last
@@ -162,6 +167,7 @@ class BoundedProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
             return False
+        self.has_ended = True
         cycle.keep_alive = False
         return True
 
