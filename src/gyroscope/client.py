@@ -106,18 +106,20 @@ class Client:
         *,
         explain: int | Literal["all"] = 0,
         space: Literal["margin", "probability"] = "margin",
+        sentence: bool = False,
         of_class: str | None = None,
         request_id: str | None = None,
     ) -> Any:
         """Predictions for the rows of a ``pyarrow.Table``, as another with the same rows.
 
         Its columns are prediction_id, time, probability and label, with several classes also
-        probabilities; or value in place of the last two. See :meth:`predict` for the rest; raises
-        UsageError and RequestError.
+        probabilities; or value in place of the last two; and with ``sentence`` the prediction in
+        words. See :meth:`predict` for the rest; raises UsageError and RequestError.
         """
         import pyarrow as pa
 
         asked: dict[str, str | int] = {"explain": explain, "space": space}
+        asked |= {"sentence": "true"} if explain and sentence else {}
         asked |= {} if of_class is None else {"class": of_class}
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:

@@ -355,9 +355,12 @@ def test_the_client_gets_its_predictions_over_a_restart_of_the_server(
         columns = {name: [value] for name, value in ROW.items()}
         [made] = client.predict_table("churn", pa.table(columns), request_id="table").to_pylist()
         assert (made["probability"], made["label"]) == (first["probability"], first["label"])
+        worded = client.predict_table("churn", pa.table(columns), explain=1, sentence=True)
+        assert worded["sentence"][0].as_py().startswith("Probability of ")
         [explained] = client.explain("churn", [ROW], features=2)["predictions"]
         assert len(explained["contributions"]) == 2
     log = FileLog(process.state / "log" / "churn")
     ids = {prediction.id for prediction in log.read().predictions}
     log.close()
-    assert ids == {first["prediction_id"], made["prediction_id"]}
+    answers = (first["prediction_id"], made["prediction_id"], worded["prediction_id"][0].as_py())
+    assert ids == set(answers)

@@ -251,6 +251,17 @@ def test_all_contributions_in_either_space_add_up_in_tables_too(churn: Served, s
     assert len(pa.ipc.open_stream(answer.content).read_all()["contributions"][0]) == 6
 
 
+@pytest.mark.parametrize("accept", [JSON, ARROW])
+def test_tables_are_put_into_the_words_of_rows(churn: Served, accept: str) -> None:
+    answer = send(churn, arrow(table()), ARROW, query="?sentence=true", accept=accept)
+    if accept == ARROW:
+        said = pa.ipc.open_stream(answer.content).read_all()["sentence"].to_pylist()
+    else:
+        said = [row["sentence"] for row in answer.json()["predictions"]]
+    same = churn.post(BATCH, json={"rows": json_rows(table()), "sentence": True}).json()
+    assert said == [row["sentence"] for row in same["predictions"]]
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -259,7 +270,8 @@ def test_all_contributions_in_either_space_add_up_in_tables_too(churn: Served, s
         "?rows=3",
         "?explain=1&explain=",
         "?space=x",
-        "?sentence=true",
+        "?sentence=1",
+        "?sentence=true&explain=0",
         "?class=yes",
     ],
 )

@@ -14,8 +14,8 @@ def arrow_answer(answer: OnePrediction | ManyPredictions) -> bytes:
 
     With several classes also probabilities, a struct of all; of a target of numbers value instead
     of probability and label. If explained, also margin, rest, and contributions as a list of
-    feature and contribution, and with several classes explained and base. If a canary served some
-    rows, also version and threshold of each, and its base if explained.
+    feature and contribution, and with several classes explained and base; sentence if asked for. If
+    a canary served some rows, also version and threshold of each, and its base if explained.
     """
     import pyarrow as pa
 
@@ -32,6 +32,8 @@ def arrow_answer(answer: OnePrediction | ManyPredictions) -> bytes:
             about[name] = getattr(answer, name)
     if rows[0].margin is not UNSET:
         columns |= _explanation(answer)
+    if rows[0].sentence is not UNSET:
+        columns["sentence"] = pa.array([row.sentence for row in rows], pa.string())
     if any(row.version is not UNSET for row in rows):
         columns |= _served_by(answer)
     table = pa.table(columns, metadata={name: str(value) for name, value in about.items()})

@@ -178,7 +178,11 @@ def _batch(champion: Champion, limits: Limits) -> Json:
     options = _explain_options(champion, "0")
     number = {"type": "integer", "minimum": 0, "maximum": _most_explained(champion)}
     every = [{"const": "all"}] if champion.bundle.explains else []
-    schemas = {"explain": {"oneOf": [number, *every]}, "space": {"enum": options["space"]["enum"]}}
+    schemas = {
+        "explain": {"oneOf": [number, *every]},
+        "space": {"enum": options["space"]["enum"]},
+        "sentence": {"type": "boolean"} if champion.bundle.explains else {"enum": [False]},
+    }
     if "class" in options:
         schemas["class"] = {"enum": options["class"]["enum"]}
     asked = [

@@ -41,9 +41,10 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True):
 
 # Of a prediction request, beside its rows: names in JSON, and here.
 _OPTIONS = {"explain": "explain", "space": "space", "sentence": "sentence", "class": "of_class"}
-_IN_QUERY = {  # those that can be asked for in a query, and how
+_IN_QUERY = {  # how they are asked for in a query
     "explain": re.compile("[0-9]{1,9}|all"),
     "space": re.compile("|".join(get_args(Space))),
+    "sentence": re.compile("true|false"),
     "class": re.compile(".+"),
 }
 
@@ -178,7 +179,7 @@ def _check_options(reader: ExactReader, options: dict[str, Any]) -> None:
 def query_options(query: bytes) -> dict[str, Any]:
     """How to explain the rows of a batch: what the query says, by the names of PredictRequest.
 
-    ``explain=all&space=probability&class=yew`` says all that can be said.
+    ``explain=all&space=probability&sentence=true&class=yew`` says all that can be said.
 
     Raises:
         RequestError: status 422, it asks for anything else, or for something twice.
@@ -189,12 +190,19 @@ def query_options(query: bytes) -> dict[str, Any]:
         if known is None or known.fullmatch(value) is None or _OPTIONS[name] in options:
             expected = (
                 "explain=K, a whole number of contributions, or all; space=margin or "
-                "probability; class=NAME, one of several classes; each once"
+                "probability; sentence=true or false; class=NAME, one of several classes; each once"
             )
             problem = FieldProblem(field=name[:40], given="another text", expected=expected)
             raise RequestError(422, "the query is not of the right form", [problem])
-        options[_OPTIONS[name]] = int(value) if value.isdecimal() and name == "explain" else value
+        options[_OPTIONS[name]] = _said(name, value)
     return options
+
+
+def _said(name: str, value: str) -> Any:
+    """What an option of a query would be in JSON."""
+    if name == "sentence":
+        return value == "true"
+    return int(value) if name == "explain" and value.isdecimal() else value
 
 
 def label_request(body: bytes, most_labels: int, class_of: ClassOf) -> list[GivenLabel]:
