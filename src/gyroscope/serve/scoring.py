@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -413,10 +414,10 @@ def _worded(
 
 def _one_answer(champion: Champion, k: int, prediction: Prediction, found: _Found) -> OnePrediction:
     bundle, numbers, i = champion.bundle, found.numbers, found.places.start
-    listed: list[Any] = [UNSET]
-    rests: list[Any] = [UNSET]
+    contributions: Any = UNSET
     if k:
-        listed, rests = _listed(champion.features, k, [prediction.row], found)
+        order, sizes = numbers.order[i], numbers.values[i]
+        contributions = _largest(champion.features, k, prediction.row, order, sizes)
     return OnePrediction(
         model=champion.deployed.model,
         version=champion.version,
@@ -427,8 +428,8 @@ def _one_answer(champion: Champion, k: int, prediction: Prediction, found: _Foun
         explained=_explained(bundle, numbers, i),
         margin=numbers.margins[i] if k else UNSET,
         base=numbers.bases[i] if k else UNSET,
-        contributions=listed[0],
-        rest=rests[0],
+        contributions=contributions,
+        rest=math.fsum(numbers.values[i][k:]) if k else UNSET,
         sentence=found.sentences[0] if found.sentences else UNSET,
     )
 
@@ -440,7 +441,12 @@ def _many_answers(
     bundle, numbers, places = champion.bundle, found.numbers, found.places
     unset: list[Any] = [UNSET] * len(made)
     classes = bundle.contract.classes
-    listed, rests = _listed(champion.features, k, made.rows, found) if k else (unset, unset)
+    listed, rests = unset, unset
+    if k:
+        order, sizes = numbers.order[places], numbers.values[places]
+        largest = partial(_largest, champion.features, k)
+        listed = list(map(largest, made.rows, order, sizes))
+        rests = [math.fsum(of_row[k:]) for of_row in sizes]
     of_rows = zip(
         made.ids,
         made.times,
@@ -528,21 +534,16 @@ def _explained(bundle: Bundle, numbers: Numbers, i: int) -> str | UnsetType:
     return bundle.contract.classes[numbers.classes[i]] if numbers.classes else UNSET
 
 
-def _listed(
-    features: Sequence[str], k: int, rows: Sequence[Sequence[Value]], found: _Found
-) -> tuple[list[tuple[FeatureContribution, ...]], list[float]]:
-    """The ``k`` largest contributions to each row of an answer, and the sums of the others.
+def _largest(
+    features: Sequence[str],
+    k: int,
+    row: Sequence[Value],
+    order: Sequence[int],
+    sizes: Sequence[float],
+) -> tuple[FeatureContribution, ...]:
+    """The ``k`` largest contributions to a row, which has the features first, as they were sent.
 
-    ``rows`` have the values of the features first, as they were sent.
+    ``sizes`` and whose they are, ``order``, begin with the largest.
     """
-    sizes, order = found.numbers.values[found.places], found.numbers.order[found.places]
-    listed = [
-        tuple(
-            [
-                FeatureContribution(features[j], row[j], size)
-                for j, size in zip(of_row[:k], by_size, strict=False)
-            ]
-        )
-        for row, of_row, by_size in zip(rows, order, sizes, strict=True)
-    ]
-    return listed, [math.fsum(of_row[k:]) for of_row in sizes]
+    largest = zip(order[:k], sizes, strict=False)
+    return tuple([FeatureContribution(features[j], row[j], size) for j, size in largest])
