@@ -11,6 +11,7 @@ from gyroscope.stats.dependence import (
     DependenceChange,
     cross_products,
     dependence_change,
+    dependence_changes,
 )
 from gyroscope.stats.rank_scores import normal_scores
 
@@ -150,6 +151,9 @@ def test_columns_that_do_not_vary_or_repeat_each_other_are_left_out() -> None:
     assert (found.pair, found.p_value, found.pairs) == (None, 1.0, 0)
     empty = cross_products(np.zeros((0, 3)))
     assert dependence_change(empty, same).pair is None
+    some = cross_products(rng.normal(size=(100, 3)))
+    one, other = dependence_changes(some, [some, empty])  # an empty window among others
+    assert (one.pairs, other.pairs, other.p_value) == (3, 0, 1.0)
 
 
 def test_what_does_not_fit_is_refused() -> None:

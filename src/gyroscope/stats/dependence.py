@@ -159,7 +159,7 @@ def _changed(
         return [_unknown(m, n) for n in rows]
     if not usable.all():
         old, new = (np.where(usable, x, _NO_PAIR[:, None, None]) for x in (old, new))
-    n = np.array(rows, dtype=np.float64)[:, None]
+    n = np.maximum(np.array(rows, dtype=np.float64), 1.0)[:, None]  # of none no pair is usable
     difference = np.arctanh(new[0]) - np.arctanh(old[0])
     together = (m * old + n * new) / (m + n)
     unit = 1 / m + 1 / n
