@@ -266,12 +266,16 @@ def correlation_change(
 
 
 def _shared_error(old: Association, new: Association) -> float:
-    """The error of the change if the rows of both samples vary as those of the two together do."""
+    """The error if the rows of both samples vary as those of the two together do, and not below
+    that of normals: few rows of a rare label must not make it look sure."""
     if not (math.isfinite(old.standard_error) and math.isfinite(new.standard_error)):
         return math.inf
-    return math.hypot(
-        old.standard_error * math.sqrt(old.n / new.n), new.standard_error * math.sqrt(new.n / old.n)
+    shared = (
+        old.standard_error * math.sqrt(old.n / new.n),
+        new.standard_error * math.sqrt(new.n / old.n),
     )
+    of_normals = (max(one.n - 3, 1) ** -0.5 for one in (old, new))
+    return max(math.hypot(*shared), math.hypot(*of_normals))
 
 
 def _correlation(table: FloatArray, x: FloatArray, y: FloatArray) -> tuple[float, Association]:
