@@ -126,8 +126,15 @@ def test_what_says_nothing_gives_none_and_what_is_wrong_is_refused() -> None:
     assert paired_bootstrap(squared_error, ones, p, p, rng, clusters=ones) is None
     rare = np.array([1.0, 0.0])  # half of the resamples hold one class only
     assert paired_bootstrap(auc, rare, [0.1, 0.2], [0.3, 0.2], rng, replicates=40) is None
-    never = (r is None for r in (paired_bootstrap(auc, rare, [0.1, 0.2], [0.3, 0.2],
-        np.random.default_rng(seed), replicates=40) for seed in range(8)))
+    never = (
+        r is None
+        for r in (
+            paired_bootstrap(
+                auc, rare, [0.1, 0.2], [0.3, 0.2], np.random.default_rng(seed), replicates=40
+            )
+            for seed in range(8)
+        )
+    )
     assert not all(never)  # no row can be left out, so that there is no jackknife
     same = paired_bootstrap(squared_error, ones, p, p, rng, replicates=50)
     assert same is not None

@@ -94,11 +94,11 @@ def dependence_change(
 
     The variance of each z is that of the delta method for any distribution, from the moments of
     both samples together, but not below 1 / (n - 3), that of normals: a few rows that happen not to
-    occur must not make a pair look sure. Far out the normal limit is too bold for ties and rare values;
-    z / sqrt(1 + g |z| / 3) takes its place, where g, from the kurtoses of the two columns, bounds
-    the skewness of their product. It is the form of Bernstein's inequality, close to the tail of a
-    Poisson count of rare rows. Over pairs the p-value is Holm's smallest. Marginals may have
-    changed: each sample is centred and scaled by itself.
+    occur must not make a pair look sure. Far out the normal limit is too bold for ties and rare
+    values; z / sqrt(1 + g |z| / 3) takes its place, where g, from the kurtoses of the two columns,
+    bounds the skewness of their product. It is the form of Bernstein's inequality, close to the
+    tail of a Poisson count of rare rows. Over pairs the p-value is Holm's smallest. Marginals may
+    have changed: each sample is centred and scaled by itself.
 
     Args:
         reference: sums of normal scores of the reference (:func:`cross_products`).

@@ -72,9 +72,10 @@ def student_lower(t: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
 def student_quantile(p: npt.ArrayLike, df: npt.ArrayLike) -> FloatArray:
     """The quantiles of Student's t with df[...] degrees of freedom, above 0, for p[...] in [0, 1].
 
-    Chances below 2e-308, which a float64 holds in few digits, are taken for it. Far out, where the tail is a power of t, they are that of its inverse. Elsewhere Newton's method
-    finds where the logarithm of the tail, as a function of that of t, has its value; the function
-    is concave, so that no start fails, and that of Wallace is near.
+    Chances below 2e-308, which a float64 holds in few digits, are taken for it. Far out, where the
+    tail is a power of t, they are that of its inverse. Elsewhere Newton's method finds where the
+    logarithm of the tail, as a function of that of t, has its value; the function is concave, so
+    that no start fails, and that of Wallace is near.
 
     Source:
         Wallace (1959), Bounds on normal approximations to Student's and the chi-square
