@@ -16,6 +16,7 @@ import msgspec
 
 from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Label
+from gyroscope.serve.answering import explanation_of
 from gyroscope.serve.answers import LabelsAccepted, ManyPredictions, OnePrediction
 from gyroscope.serve.arrow_answers import arrow_answer
 from gyroscope.serve.champions import Champion, ModelTable, Serving
@@ -37,7 +38,6 @@ from gyroscope.serve.scoring import (
     Scored,
     answer_to,
     contributions_wanted,
-    explanation_of,
     one_row,
     score,
 )
