@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 
 from gyroscope.errors import DataError, UsageError
 from gyroscope.stats.sequential_proportions import sequential_proportions, two_stream_log_e
@@ -44,6 +45,32 @@ def test_without_difference_the_null_is_the_weighted_mean_as_in_the_source() -> 
     expected += 14 * math.log(q / pooled) + 6 * math.log((1 - q) / (1 - pooled))
     assert path[0] == pytest.approx(0.0)  # nothing was learned before the first batch
     assert path[1] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("difference", [-0.3, -0.05, 0.1, 0.6])
+def test_the_nearest_of_the_null_is_that_of_a_search_by_scipy(difference: float) -> None:
+    """The second of two batches, whose proportions the first has taught."""
+    rng = np.random.default_rng(4)
+    for m, n in rng.integers(1, 100, (5, 2)):
+        a, b = rng.binomial(m, 0.4, 2), rng.binomial(n, 0.6, 2)
+        path = two_stream_log_e(a, [m, m], b, [n, n], difference=difference)
+        p, q = (a[0] + 0.18) / (m + 0.36), (b[0] + 0.18) / (n + 0.36)
+
+        learned = np.array([p, 1 - p, q, 1 - q])
+
+        def log_ratio(t: float, *counts: float, learned: np.ndarray = learned) -> float:
+            null = [t, 1 - t, t + difference, 1 - t - difference]
+            return float(counts @ np.log(learned / null))
+
+        nearest = minimize_scalar(
+            log_ratio,
+            bounds=(max(0, -difference) + 1e-12, min(1, 1 - difference) - 1e-12),
+            args=(m * p, m * (1 - p), n * q, n * (1 - q)),
+            method="bounded",
+            options={"xatol": 1e-12},
+        ).x
+        expected = log_ratio(nearest, a[1], m - a[1], b[1], n - b[1])
+        assert path[1] - path[0] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 @settings(max_examples=20)
