@@ -117,6 +117,13 @@ def test_only_the_columns_chosen_are_compared() -> None:
     )
 
 
+def test_numbers_that_are_written_for_people_are_told() -> None:
+    rows = [f"{n % 9 + 1}.000,5{n % 2};{n % 7},5;{n % 7}" for n in range(1000)]
+    Path("a.csv").write_text("\n".join(["price;size;rooms", *rows]))
+    told = " ".join(drift("a.csv", "a.csv").stdout.split())
+    assert "Compared as texts, although written like numbers: price, size. Write numbers" in told
+
+
 def test_rules_that_are_less_strict_let_the_change_pass() -> None:
     assert drift("2023.csv", "2025.csv", "--material-psi", "9").exit_code == 0
     few = drift("2023.csv", "2025.csv", "--min-rows", "5000")

@@ -184,6 +184,45 @@ def test_numbers_that_are_all_infinite_have_no_mean() -> None:
     assert ": all values are infinite (" in found(findings, "ratio", "psi").detail
 
 
+def ages(n: int, seed: int, *, code: float = 0.0, share: float = 0.0) -> dict[str, np.ndarray]:
+    """Ages of grown-up people, and a code in the place of a share of them."""
+    rng = np.random.default_rng(seed)
+    return {"age": np.where(rng.random(n) < share, code, rng.integers(18, 90, n).astype(float))}
+
+
+@pytest.mark.parametrize("code", [-999.0, -1.0, 0.0, 9999.0, 1e300, 5e-324])
+def test_a_code_in_the_place_of_numbers_is_found(code: float) -> None:
+    spec, reference = reference_profile(ages(5000, 1))
+    current = table_profile(ages(2000, 2, code=code, share=0.03), spec)
+    findings = drift_findings(reference, current, None, DriftRules())
+    strange = found(findings, "age", "strange_share")
+    assert strange.verdict is Verdict.WARNING
+    assert strange.detail.startswith(
+        "More values of a size that the reference does not hold in age: share up from 0 % to "
+    )
+    assert ", was 18" in strange.detail
+
+
+@pytest.mark.parametrize("code", [-999.0, 0.0])
+def test_a_code_that_the_reference_has_too_is_no_change(code: float) -> None:
+    spec, reference = reference_profile(ages(5000, 1, code=code, share=0.03))
+    current = table_profile(ages(2000, 2, code=code, share=0.03), spec)
+    findings = drift_findings(reference, current, None, DriftRules(notice_alpha=0.2))
+    assert worst(findings) is Verdict.OK
+
+
+def test_the_longest_tails_hold_hardly_anything_strange() -> None:
+    rng = np.random.default_rng(1)
+    seen = []
+    for _ in range(60):
+        old, new = ({"x": np.exp(rng.normal(0, 60, 300))} for _ in range(2))
+        spec, reference = reference_profile(old)
+        findings = drift_findings(reference, table_profile(new, spec), None, DriftRules())
+        seen += [f.verdict for f in findings if f.check == "strange_share"]
+    assert seen, "the tails are not long enough to say anything"
+    assert set(seen) == {Verdict.OK}
+
+
 def test_long_texts_are_told_by_their_beginning() -> None:
     rng = np.random.default_rng(1)
     texts = np.array(["a" * 5000, "b" * 5000])

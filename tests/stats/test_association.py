@@ -125,6 +125,17 @@ def test_the_error_of_fishers_z_is_that_of_normals_for_normals() -> None:
     assert correlation_change(table, table).standard_error == pytest.approx(0.01, rel=0.05)
 
 
+@pytest.mark.parametrize(("m", "n"), [(2000, 40), (2000, 100), (50, 50)])
+def test_few_rows_of_a_rare_label_make_no_correlation_look_changed(m: int, n: int) -> None:
+    """With two to five of them the window alone does not tell how far its correlation errs."""
+    rng, runs = np.random.default_rng(9), 1000
+    shares = np.outer(np.full(10, 0.1), [0.95, 0.05])
+    pairs = zip(draw(rng, m, shares, runs), draw(rng, n, shares, runs), strict=True)
+    p_values = np.array([correlation_change(*pair).p_value for pair in pairs])
+    for level in (0.05, 0.01):
+        assert np.mean(p_values <= level) <= level + slack(level, runs)
+
+
 def test_what_does_not_vary_says_nothing_and_wrong_tables_are_refused() -> None:
     for change in (mutual_information_change, correlation_change):
         empty = change(np.zeros((2, 2)), [[5, 3], [2, 9]])

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from gyroscope.errors import DataError, UsageError
 from gyroscope.stats.auc import paired_auc
 from gyroscope.stats.binary import FloatArray
-from gyroscope.stats.bootstrap import paired_bootstrap
+from gyroscope.stats.bootstrap import _bca_levels, paired_bootstrap
 
 
 def squared_error(y: FloatArray, p: FloatArray) -> float:
@@ -98,6 +98,26 @@ def test_the_interval_covers_and_false_findings_are_rare() -> None:
     assert np.mean([r is not None and r.p_value <= 0.05 for r in results]) <= 0.05 + slack + 0.01
 
 
+def test_an_infinite_loss_counts_as_undefined() -> None:
+    def log_loss(y: FloatArray, p: FloatArray) -> float:
+        with np.errstate(divide="ignore"):
+            return float(-np.log(np.where(y == 1, p, 1 - p)).mean())
+
+    y, first, second = np.ones(40), np.full(40, 0.5), np.linspace(0.4, 0.9, 40)
+    rng = np.random.default_rng(7)
+    assert paired_bootstrap(log_loss, y, first, np.append(second[1:], 0), rng) is None
+    found = paired_bootstrap(log_loss, y, first, second, rng, replicates=200, alpha=1e-9)
+    assert found is not None
+    assert found.percentile.low <= found.bca.low < found.value < found.bca.high
+
+
+def test_one_row_that_decides_alone_leaves_levels_in_0_to_1() -> None:
+    """There the acceleration is at its largest, 1/6, and the bias far out."""
+    found = np.append(np.zeros(1999), 2.0)
+    low, high = _bca_levels(found, 1.0, 1 / 6, 1e-6)
+    assert 0 < low < high == 1
+
+
 def test_what_says_nothing_gives_none_and_what_is_wrong_is_refused() -> None:
     rng = np.random.default_rng(6)
     ones, p = np.ones(5), np.linspace(0, 1, 5)
@@ -106,6 +126,16 @@ def test_what_says_nothing_gives_none_and_what_is_wrong_is_refused() -> None:
     assert paired_bootstrap(squared_error, ones, p, p, rng, clusters=ones) is None
     rare = np.array([1.0, 0.0])  # half of the resamples hold one class only
     assert paired_bootstrap(auc, rare, [0.1, 0.2], [0.3, 0.2], rng, replicates=40) is None
+    never = (
+        r is None
+        for r in (
+            paired_bootstrap(
+                auc, rare, [0.1, 0.2], [0.3, 0.2], np.random.default_rng(seed), replicates=40
+            )
+            for seed in range(8)
+        )
+    )
+    assert not all(never)  # no row can be left out, so that there is no jackknife
     same = paired_bootstrap(squared_error, ones, p, p, rng, replicates=50)
     assert same is not None
     assert (same.value, same.p_value, same.bca.low, same.bca.high) == (0.0, 1.0, 0.0, 0.0)

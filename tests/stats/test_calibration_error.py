@@ -54,6 +54,26 @@ def test_a_perfect_model_has_the_expected_error_and_is_rejected_at_the_level() -
     assert rejected == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 500))
 
 
+@pytest.mark.parametrize("bins", [1, 2, 15])
+def test_its_p_value_is_the_tail_of_a_sum_of_folded_normals(bins: int) -> None:
+    """Far out too, where the normal distribution of the same variance has too little, it is on the
+    safe side."""
+    rows, runs = 1000, 100_000
+    levels = (np.arange(bins) + 1) / (bins + 1)
+    p = np.repeat(levels, rows)
+    errors = np.sqrt(levels * (1 - levels) / rows) / bins
+    chance = np.abs(np.random.default_rng(4).normal(0, errors, (runs, bins))).sum(axis=1)
+    for level in (0.1, 0.01, 0.001):
+        limit = np.quantile(chance, 1 - level)
+        y = np.zeros(len(p))  # each bin off by as much, some positives more than promised
+        for k, share in enumerate(levels):
+            y[k * rows : k * rows + round(rows * (share + limit))] = 1
+        found = calibration_error(y, p, bins=bins)
+        reached = float(np.mean(chance >= found.error.value))
+        slack = 4 * np.sqrt(reached / runs)
+        assert 0.88 * reached - slack <= found.p_value <= 2.3 * reached + slack
+
+
 @pytest.mark.parametrize("shift", [0.0, 0.05, 0.15])
 def test_the_interval_covers_a_known_error(shift: float) -> None:
     covered = []

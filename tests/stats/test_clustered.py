@@ -5,6 +5,7 @@ import pytest
 import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import ttest_1samp
 
 from gyroscope.errors import DataError
 from gyroscope.stats.clustered import clustered_mean
@@ -36,6 +37,22 @@ def test_the_larger_of_both_errors_counts() -> None:
     assert together.p_above(1.0) > balanced.p_above(1.0)
 
 
+def test_p_values_and_intervals_are_those_of_students_t() -> None:
+    rng = np.random.default_rng(6)
+    ids = np.repeat(np.arange(5), 20)
+    x = rng.normal(size=100) + rng.normal(size=5)[ids]
+    found = clustered_mean(x, ids)
+    assert found is not None
+    assert found.cluster_error > found.row_error
+    # Clusters of one size: the test is that of their means.
+    means = x.reshape(5, 20).mean(axis=1)
+    for limit in found.value - np.array([3.0, 1.0, 0.2]):
+        expected = ttest_1samp(means, limit, alternative="greater")
+        assert found.p_above(limit) == pytest.approx(expected.pvalue, rel=1e-10)
+    expected = ttest_1samp(means, 0.0).confidence_interval(0.99)
+    assert found.value + found.half_width(0.01) == pytest.approx(expected.high, rel=1e-10)
+
+
 def test_rows_without_clusters_are_independent() -> None:
     found = clustered_mean([1.0, 2.0, 4.0])
     assert found is not None
@@ -48,6 +65,10 @@ def test_equal_values_leave_no_doubt_and_one_row_no_error() -> None:
     sure = clustered_mean([2.0, 2.0, 2.0], [1, 2, 2])
     assert sure is not None
     assert (sure.p_above(1.0), sure.p_above(2.0), sure.p_above(3.0)) == (0.0, 0.5, 1.0)
+    rounded = clustered_mean(np.full(13, 0.3), np.arange(13) // 2)
+    assert rounded is not None
+    assert (rounded.value, rounded.row_error, rounded.cluster_error) == (0.3, 0.0, 0.0)
+    assert (rounded.p_above(0.3), rounded.design_effect) == (0.5, 1.0)
     assert clustered_mean([1.0]) is None
     assert clustered_mean([]) is None
     with pytest.raises(DataError, match="one cluster id"):

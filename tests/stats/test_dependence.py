@@ -11,6 +11,7 @@ from gyroscope.stats.dependence import (
     DependenceChange,
     cross_products,
     dependence_change,
+    dependence_changes,
 )
 from gyroscope.stats.rank_scores import normal_scores
 
@@ -137,9 +138,20 @@ def test_moments_are_those_of_standardised_columns() -> None:
         assert r == pytest.approx(np.asarray(np.corrcoef(sample.T))[0, 1])
         z = (sample - sample.mean(axis=0)) / sample.std(axis=0)
         influence = z[:, 0] * z[:, 1] - r / 2 * (z[:, 0] ** 2 + z[:, 1] ** 2)
-        variance += max((influence**2).mean() / (1 - r**2) ** 2, 1) / len(sample)
+        variance += max((influence**2).mean() / (1 - r**2) ** 2, 1) / (len(sample) - 3)
     half = (found.interval.high - found.interval.low) / 2
     assert half == pytest.approx(1.959964 * math.sqrt(variance), rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_a_handful_of_rows_makes_no_pair_look_sure(n: int) -> None:
+    rng = np.random.default_rng(7)
+    reference, runs = cross_products(rng.normal(size=(500, 2))), 1000
+    windows = [cross_products(x) for x in rng.normal(size=(runs, n, 2))]
+    p_values = np.array([x.p_value for x in dependence_changes(reference, windows)])
+    for level in (0.05, 0.01):
+        slack = 4 * math.sqrt(level * (1 - level) / runs)
+        assert np.mean(p_values <= level) <= level + slack
 
 
 def test_columns_that_do_not_vary_or_repeat_each_other_are_left_out() -> None:
@@ -150,6 +162,9 @@ def test_columns_that_do_not_vary_or_repeat_each_other_are_left_out() -> None:
     assert (found.pair, found.p_value, found.pairs) == (None, 1.0, 0)
     empty = cross_products(np.zeros((0, 3)))
     assert dependence_change(empty, same).pair is None
+    some = cross_products(rng.normal(size=(100, 3)))
+    one, other = dependence_changes(some, [some, empty])  # an empty window among others
+    assert (one.pairs, other.pairs, other.p_value) == (3, 0, 1.0)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -141,3 +141,34 @@ def test_certain_proportions_are_seen_at_once() -> None:
     n = rows_for_proportions(0.0, 1.0, n_reference=100)
     assert n is not None
     assert n <= 3
+
+
+def test_at_the_ends_the_answers_are_numbers_too() -> None:
+    assert rows_for_shift(1e200, n_reference=50) == 1
+    assert rows_for_psi(math.inf, cells=4, n_reference=50) == 1
+    assert rows_for_shift(0.5, n_reference=0) is None
+    assert rows_for_correlation(0.0, 0.9, n_reference=3) is None
+    for certain in (0.0, 1.0):  # of which no number of rows shows a change
+        assert rows_for_proportions(certain, certain, n_reference=1000) is None
+    for m, n in ((0, 100), (100, 0)):
+        assert smallest_shift(n_reference=m, n_current=n) == math.inf
+        assert smallest_psi(cells=4, n_reference=m, n_current=n) == math.inf
+        assert smallest_proportion_change(0.1, n_reference=m, n_current=n) is None
+        assert smallest_correlation_change(n_reference=m + 3, n_current=n + 3) == math.inf
+    assert rows_for_proportions(0.1, 0.9, n_reference=0) is None
+
+
+@pytest.mark.parametrize("reference", [0.0, 0.02, 0.5, 0.97])
+@pytest.mark.parametrize("current", [0.001, 0.3, 1.0])
+def test_no_smaller_number_of_rows_is_enough_for_two_proportions(
+    reference: float, current: float
+) -> None:
+    m = 700
+    rows = np.arange(1, 2000)
+    pooled = (m * reference + rows * current) / (m + rows)
+    null = np.sqrt(pooled * (1 - pooled) * (1 / m + 1 / rows))
+    error = np.sqrt(reference * (1 - reference) / m + current * (1 - current) / rows)
+    gap = abs(current - reference)
+    enough = rows[gap - norm.isf(0.005) * null >= norm.ppf(0.8) * error]
+    found = rows_for_proportions(reference, current, n_reference=m, alpha=0.01, power=0.8)
+    assert found == (enough[0] if enough.size else None)

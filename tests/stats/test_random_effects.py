@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chi2
 
 from gyroscope.errors import DataError
 from gyroscope.stats.random_effects import random_effects
@@ -70,3 +72,18 @@ def test_unusable_estimates_are_refused() -> None:
         random_effects([], [])
     with pytest.raises(DataError, match=r"variances must be above 0, got 0\.0"):
         random_effects([1.0, 2.0], [0.1, 0.0])
+    for x, v in (([1.0, np.nan], [1.0, 1.0]), ([1.0, 2.0], [1.0, np.inf])):
+        with pytest.raises(DataError, match="must be finite"):
+            random_effects(x, v)
+
+
+def test_the_mean_is_that_of_statsmodels_at_the_bound() -> None:
+    rng = np.random.default_rng(11)
+    for k in (2, 5, 12):
+        x, v = rng.normal(0, 2, k), rng.uniform(0.1, 3, k)
+        found = random_effects(x, v)
+        model = sm.WLS(x, np.ones(k), weights=1 / (v + found.between))
+        assert found.mean == pytest.approx(model.fit().params[0])
+        assert found.standard_error == pytest.approx(np.sum(1 / (v + found.between)) ** -0.5)
+        if found.between > 0:  # the scatter there has the lower tail 1 - 0.8
+            assert chi2.cdf(model.fit().ssr, k - 1) == pytest.approx(0.2, abs=1e-9)

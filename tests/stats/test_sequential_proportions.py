@@ -89,6 +89,19 @@ def test_a_difference_is_found_and_the_interval_closes_on_it() -> None:
     assert result.value == pytest.approx(0.1, abs=0.03)
 
 
+@pytest.mark.parametrize("resolution", [0.005, 0.1])
+def test_a_truth_between_two_differences_of_the_grid_lies_in_the_interval(
+    resolution: float,
+) -> None:
+    """So many rows that every difference of the grid is excluded."""
+    rng = np.random.default_rng(3)
+    n = np.array([20, 200, 2000, 20_000, 200_000, 2_000_000, 20_000_000])
+    old, new = rng.binomial(n, 0.3), rng.binomial(n, 0.4023)
+    found = sequential_proportions(old, n, new, n, resolution=resolution).interval
+    assert found.low < 0.1023 < found.high
+    assert found.high - found.low == pytest.approx(2 * resolution)
+
+
 def test_no_batches_say_nothing() -> None:
     result = sequential_proportions([], [], [], [])
     assert (result.p_value, result.log_e) == (1.0, 0.0)

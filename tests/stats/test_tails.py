@@ -178,9 +178,23 @@ def test_students_quantile_undoes_its_tail(p: float, df: float) -> None:
     assert tails.student_lower(quantile, df) == pytest.approx(p, rel=1e-11)
 
 
+def test_students_tail_and_quantile_far_out() -> None:
+    """Where t^2 is more than a float64 holds; Cauchy's and two degrees of freedom by hand."""
+    at = [-1e200, -1e300, -1e120, -1e300]
+    exact = [1 / (math.pi * 1e200), 1 / (math.pi * 1e300), 0.5e-240, 0.0]
+    assert tails.student_lower(at, [1, 1, 2, 4]) == pytest.approx(exact, rel=EXACT)
+    found = tails.student_quantile([1e-300, 5e-201, 1e-240, 1e-200], [1, 1, 2, 0.5])
+    exact = [-1e300 / math.pi, -2e200 / math.pi, -1e120 / math.sqrt(2), -math.inf]
+    assert found == pytest.approx(exact, rel=EXACT)
+    p, df = (x.ravel() for x in np.meshgrid([1e-307, 1e-300, 1e-200, 0.3], [1.5, 3, 1e3, 1e300]))
+    assert tails.student_lower(tails.student_quantile(p, df), df) == pytest.approx(p, rel=1e-12)
+    assert tails.student_quantile(1e-300, 1e300) == pytest.approx(scipy.stats.norm.ppf(1e-300))
+
+
 def test_students_quantile_at_the_ends() -> None:
     found = tails.student_quantile([0, 0.5, 1], [3, 0.7, math.inf])
     assert found.tolist() == [-math.inf, 0, math.inf]
+    assert np.isnan(tails.student_quantile([math.nan, 0.1, -0.1], [3, math.nan, 3])).all()
 
 
 @given(st.integers(1, 400), st.floats(0.001, 0.999), st.data())

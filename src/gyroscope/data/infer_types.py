@@ -30,7 +30,7 @@ FEW_SLIPS = 0.1  # and the share of rows up to which they do
 NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
 LEADING_ZERO = r"^0\d"
-_WRITTEN_NUMBER = r"^[$€£]? ?[+-]?\d[\d.,' ]* ?[%$€£]?$"  # 1,234.5 or 3,14 or 12 %
+WRITTEN_NUMBER = r"^[$€£]? ?[+-]?\d[\d.,' ]* ?[%$€£]?$"  # 1,234.5 or 3,14 or 12 %
 
 
 class Typed(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,7 +258,7 @@ def _number_like(values: Distinct) -> tuple[Remark, ...]:
         return ()
     odd = pc.invert(pc.match_substring_regex(texts, NUMBER))
     odd_texts, odd_rows = texts.filter(odd), pa.array(values.counts).filter(odd)
-    written = odd_rows.filter(pc.match_substring_regex(odd_texts, _WRITTEN_NUMBER))
+    written = odd_rows.filter(pc.match_substring_regex(odd_texts, WRITTEN_NUMBER))
     n_odd, n_written = sum(odd_rows.to_pylist()), sum(written.to_pylist())
     if 0 < len(odd_texts) <= FEW and n_odd <= FEW_SLIPS * values.n_present:
         told = _slips(odd_texts.to_pylist())

@@ -64,6 +64,11 @@ class ColumnProfile(ArrayRecord, frozen=True, kw_only=True, eq=False):
         return int(self.counts.sum())
 
     @property
+    def zeros(self) -> int:
+        """Numbers that are 0, or values of a column of categories."""
+        return self.n - self.infinite - int(self.magnitude_counts.sum())
+
+    @property
     def standard_deviation(self) -> float:
         """Sample standard deviation of the finite numbers; 0 with fewer than two."""
         finite = self.n - self.infinite

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from gyroscope.data.contract import ColumnType
+from gyroscope.data.infer_types import NUMBER, WRITTEN_NUMBER
 from gyroscope.data.profile import Profile
 from gyroscope.data.remarks import are, counted
 from gyroscope.findings import SEVERITY, Finding, Verdict, worst
 from gyroscope.monitor.changes import DriftRules
 from gyroscope.monitor.drift import drift_findings
 from gyroscope.monitor.quality import quality_findings
+
+_NUMBER, _FOR_PEOPLE = re.compile(NUMBER), re.compile(WRITTEN_NUMBER)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +64,7 @@ class DriftReport(msgspec.Struct, frozen=True, kw_only=True):
         told = (
             _named("Not in the reference, and not compared: ", new),
             _named("Left out of the comparison: ", self.reference.extra),
+            _written_for_people(self.reference),
             *_unreadable(self.reference, "the reference"),
             *_unreadable(self.current, "the current rows"),
         )
@@ -126,6 +132,19 @@ def _with_shares(changes: Iterable[Change]) -> list[Change]:
         msgspec.structs.replace(c, share=(c.psi or 0.0) / total) if counts and total else c
         for c, counts in zip(held, sure, strict=True)
     ]
+
+
+def _written_for_people(profile: Profile) -> str:
+    """That columns were taken for texts whose values are numbers as people write them."""
+    names = [
+        spec.name
+        for spec in profile.spec.columns
+        if spec.type is ColumnType.CATEGORY
+        and not all(map(_NUMBER.match, spec.categories))
+        and all(map(_FOR_PEOPLE.match, spec.categories))
+    ]
+    remark = _named("Compared as texts, although written like numbers: ", names)
+    return remark and f"{remark} Write numbers like 1234.5 to have them compared as such."
 
 
 def _at_least(verdict: Verdict, level: Verdict) -> bool:

@@ -36,13 +36,17 @@ from gyroscope.monitor.shares import (
     missing_rates,
     newcomer_shares,
     outside_shares,
+    strange_shares,
     unseen_shares,
 )
 from gyroscope.stats.counts import MIN_EXPECTED, pool_rare_cells_batch
 from gyroscope.stats.psi import rows_needed
 
 _ONCE = 0.9  # distinct values a row, of identifiers; the estimate errs by 3 %
-_SHARES = missing_rates, unseen_shares, newcomer_shares, infinite_shares, outside_shares
+_SHARES = (
+    *(missing_rates, unseen_shares, newcomer_shares),  # of all columns, or of categories
+    *(infinite_shares, strange_shares, outside_shares),  # of numbers
+)
 
 
 def drift_findings(
@@ -54,8 +58,8 @@ def drift_findings(
     together with tests of location, spread and distance. Columns with missing values have one for
     the "missing_rate", those with categories outside the list one for the "unseen_share" and, where
     the reference has such too, one for the "newcomer_share", that of the most frequent of them.
-    Numbers that are infinite or beyond all known more often have one for the "infinite_share" or
-    the "outside_share".
+    Numbers that are infinite, of an unknown size or beyond all known more often have one for the
+    "infinite_share", the "strange_share" or the "outside_share".
 
     Args:
         reference: profile of the reference, on whose spec ``current`` was counted.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import msgspec
 import numpy as np
 
 from gyroscope.data.codec import shorten
+from gyroscope.data.profile import ColumnProfile
 from gyroscope.findings import Interval
 from gyroscope.monitor import wording
 from gyroscope.monitor.changes import Compared, Examined, InWindows
@@ -20,11 +22,17 @@ from gyroscope.stats.unseen import unseen_share
 MATERIAL_MISSING = 0.02  # change of the missing share (2 points) below which nobody need look
 MATERIAL_UNSEEN = 0.01  # the same for categories not listed: a model is blind to them
 MATERIAL_INFINITE = 0.01  # the same for infinite numbers, which are errors of whoever divides
+MATERIAL_STRANGE = 0.01  # the same for numbers of a size that the reference does not hold
 MATERIAL_OUTSIDE = 0.20  # the same for numbers beyond all that the reference holds
 
 # Values of a reference beyond whose range a fifth of the next ones are by chance in one of 1e8
 # tables; of ten values a fifth is beyond all the time.
 _RANGE_KNOWN = 100
+
+_OCTAVE = 4  # cells of a factor of two among those of magnitudes
+# Values of the reference that are taken to be of such a size: it is known by its smallest, its
+# largest and no zero, and each of them had as good a chance to be in the window instead.
+_STRANGERS_GRANTED = 3
 
 
 def missing_rates(held: InWindows) -> list[Examined | None]:
@@ -81,6 +89,43 @@ def infinite_shares(held: InWindows) -> list[Examined | None]:
         _share(column, share, shares, k) if old.infinite or infinite[k] else None
         for k in range(held.n.size)
     ]
+
+
+def strange_shares(held: InWindows) -> list[Examined | None]:
+    """The shares of numbers at least half as small as any in the reference, twice as large, or 0.
+
+    What stands for "no value", such as -999, moves too few ranks for the tests of a distribution.
+    Of a reference of n rows hardly more than 3 of the next n are such, however long its tails are.
+    """
+    column, old = held.column, held.column.old
+    strange = np.array([_strange(old, new) for new in held.profiles], dtype=np.float64)
+    strange[strange <= MATERIAL_STRANGE * held.n] = 0.0
+    if column.spec.categorical or old.n < _RANGE_KNOWN or not strange.any():
+        return [None] * held.n.size
+    reference = [_STRANGERS_GRANTED, old.n - _STRANGERS_GRANTED]
+    windows = np.stack([strange, np.where(strange > 0, held.n - strange, 0.0)], axis=1)
+    pair = column.effects.effective(Effect.SHARES, reference, windows)
+    what = "values of a size that the reference does not hold"
+    found = _strangers(column, *pair, _Share("strange_share", what, 0, MATERIAL_STRANGE))
+    came = zip(found, held.profiles, strange / np.maximum(held.n, 1.0), strict=True)
+    return [
+        e and msgspec.structs.replace(e, change=partial(_strangers_came, column, new, share))
+        for e, new, share in came
+    ]
+
+
+def _strangers_came(column: Compared, new: ColumnProfile, share: float) -> str:
+    now, before = (wording.span(column.spec, column.old, of) for of in (new, column.old))
+    return f"{wording.share_moved('share', 0.0, share)}, range {now}, was {before}"
+
+
+def _strange(old: ColumnProfile, new: ColumnProfile) -> int:
+    cells = old.magnitude_cells
+    if not cells.size:  # all zeros, of which no size is known
+        return 0
+    least, most = cells[0] - _OCTAVE, cells[-1] + _OCTAVE
+    beyond = (new.magnitude_cells < least) | (new.magnitude_cells > most)
+    return int(new.magnitude_counts[beyond].sum()) + (0 if old.zeros else new.zeros)
 
 
 def outside_shares(held: InWindows) -> list[Examined | None]:

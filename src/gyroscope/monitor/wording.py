@@ -80,6 +80,14 @@ def category_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnP
     return share_moved(f"share of {_level(spec, code)}", float(old[code]), float(new[code]))
 
 
+def span(spec: ColumnSpec, reference: ColumnProfile, column: ColumnProfile) -> str:
+    """Between which two its finite numbers lie, of which there are some."""
+    assert column.low is not None
+    assert column.high is not None
+    low, high = (value_text(x, spec, _spread(reference)) for x in (column.low, column.high))
+    return f"{low} to {high}"
+
+
 def _range_change(spec: ColumnSpec, reference: ColumnProfile, current: ColumnProfile) -> str:
     old = _shares(binned_counts(reference.counts, spec))
     new = _shares(binned_counts(current.counts, spec))

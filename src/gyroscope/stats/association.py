@@ -262,7 +262,20 @@ def correlation_change(
     pooled = a + b
     scores = normal_scores(pooled.sum(axis=1)), normal_scores(pooled.sum(axis=0))
     (r_old, old), (r_new, new) = (_correlation(table, *scores) for table in (a, b))
-    return _change(old, new, r_old, r_new, alpha)
+    return _change(old, new, r_old, r_new, alpha, error=_shared_error(old, new))
+
+
+def _shared_error(old: Association, new: Association) -> float:
+    """The error if the rows of both samples vary as those of the two together do, and not below
+    that of normals: few rows of a rare label must not make it look sure."""
+    if not (math.isfinite(old.standard_error) and math.isfinite(new.standard_error)):
+        return math.inf
+    shared = (
+        old.standard_error * math.sqrt(old.n / new.n),
+        new.standard_error * math.sqrt(new.n / old.n),
+    )
+    of_normals = (max(one.n - 3, 1) ** -0.5 for one in (old, new))
+    return max(math.hypot(*shared), math.hypot(*of_normals))
 
 
 def _correlation(table: FloatArray, x: FloatArray, y: FloatArray) -> tuple[float, Association]:
@@ -287,9 +300,16 @@ def _correlation(table: FloatArray, x: FloatArray, y: FloatArray) -> tuple[float
 
 
 def _change(
-    old: Association, new: Association, reference: float, current: float, alpha: float
+    old: Association,
+    new: Association,
+    reference: float,
+    current: float,
+    alpha: float,
+    *,
+    error: float = 0.0,
 ) -> AssociationChange:
-    error = math.hypot(old.standard_error, new.standard_error)
+    """The change with the error of the two, but not below ``error``."""
+    error = max(math.hypot(old.standard_error, new.standard_error), error)
     value = float(new.value - old.value) if math.isfinite(error) else 0.0
     return AssociationChange(
         value=value,

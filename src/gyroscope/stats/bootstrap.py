@@ -47,7 +47,7 @@ def paired_bootstrap(
     """Resample rows, or whole clusters of rows, and compare a metric of two scores on each.
 
     Args:
-        metric: of labels[n] and scores[n]; nan where it is undefined.
+        metric: of labels[n] and scores[n]; nan or infinite where it is undefined.
         y: labels[n].
         first: scores[n] of the first model.
         second: scores[n] of the second on the same rows.
@@ -85,11 +85,11 @@ def paired_bootstrap(
         return metric(labels[rows], two[rows]) - metric(labels[rows], one[rows])
 
     value = difference(np.arange(labels.size)) if labels.size else math.nan
-    if math.isnan(value) or len(members) < 2:
+    if not math.isfinite(value) or len(members) < 2:
         return None
     drawn = (rng.integers(len(members), size=len(members)) for _ in range(replicates))
     found = np.array([difference(_rows(members, which)) for which in drawn])
-    found = np.sort(found[~np.isnan(found)])
+    found = np.sort(found[np.isfinite(found)])
     if 2 * found.size < replicates:
         return None
     low, high = _bca_levels(found, value, _acceleration(members, difference), alpha)
@@ -120,8 +120,8 @@ def _acceleration(members: list[IntArray], difference: Callable[[IntArray], floa
         difference(np.concatenate([members[k] for k in np.delete(everyone, group)]))
         for group in groups
     ]
-    influence = np.nanmean(left_out) - np.array(left_out)
-    influence = influence[~np.isnan(influence)]
+    defined = np.array([value for value in left_out if math.isfinite(value)])
+    influence = defined.mean() - defined if defined.size else defined
     scale = float((influence**2).sum()) ** 1.5
     return float((influence**3).sum()) / (6 * scale) if scale > 0 else 0.0
 
@@ -135,7 +135,9 @@ def _bca_levels(
 
     def level(probability: float) -> float:
         z = bias + _NORMAL.inv_cdf(probability)
-        return _NORMAL.cdf(bias + z / (1 - acceleration * z))
+        left = 1 - acceleration * z
+        # Where nothing is left the level has come to its limit.
+        return _NORMAL.cdf(bias + z / left) if left > 0 else float(z > 0)
 
     return level(alpha / 2), level(1 - alpha / 2)
 

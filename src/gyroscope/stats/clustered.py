@@ -74,9 +74,12 @@ def clustered_mean(
     codes = np.arange(x.size) if clusters is None else cluster_codes(clusters, x.size)
     if x.size < 2:
         return None
-    value = float(x.mean())
-    row_error = float(x.std(ddof=1)) / math.sqrt(x.size)
-    totals = np.bincount(codes, x - value)
+    # From the first value, so that equal ones leave no error of rounding.
+    away = x - x[0]
+    middle = float(away.mean())
+    value = float(x[0]) + middle
+    row_error = float(away.std(ddof=1)) / math.sqrt(x.size)
+    totals = np.bincount(codes, away - middle)
     if clusters is None or totals.size < 2:
         cluster_error = math.nan
     else:

@@ -18,6 +18,7 @@ from gyroscope.stats.intervals import normal_interval, upper_tail
 _ROWS = 100, 1000  # of a block, at least and at most
 _PRODUCTS = 250_000  # for which no library starts threads
 _AT_ONCE = 30_000  # pairs of columns, of all samples, so that they stay in the processor's cache
+_LOST = 3  # rows: the variance of the z of normals is 1 / (n - 3)
 _NO_PAIR = np.array([0.0, 1.0, 0.0, 1.0, 1.0])  # moments in place of those of a pair left out
 
 
@@ -92,12 +93,12 @@ def dependence_change(
     """Compare the correlations of all pairs of columns by Fisher's z.
 
     The variance of each z is that of the delta method for any distribution, from the moments of
-    both samples together, but not below 1 / n, that of normals: a few rows that happen not to occur
-    must not make a pair look sure. Far out the normal limit is too bold for ties and rare values;
-    z / sqrt(1 + g |z| / 3) takes its place, where g, from the kurtoses of the two columns, bounds
-    the skewness of their product. It is the form of Bernstein's inequality, close to the tail of a
-    Poisson count of rare rows. Over pairs the p-value is Holm's smallest. Marginals may have
-    changed: each sample is centred and scaled by itself.
+    both samples together, but not below 1 / (n - 3), that of normals: a few rows that happen not to
+    occur must not make a pair look sure. Far out the normal limit is too bold for ties and rare
+    values; z / sqrt(1 + g |z| / 3) takes its place, where g, from the kurtoses of the two columns,
+    bounds the skewness of their product. It is the form of Bernstein's inequality, close to the
+    tail of a Poisson count of rare rows. Over pairs the p-value is Holm's smallest. Marginals may
+    have changed: each sample is centred and scaled by itself.
 
     Args:
         reference: sums of normal scores of the reference (:func:`cross_products`).
@@ -106,7 +107,7 @@ def dependence_change(
 
     Returns:
         The pair with the smallest p-value. A pair of which a column does not vary in one of the
-        samples, or is a function of the other, is left out.
+        samples, or is a function of the other, is left out, and all of three rows or fewer.
 
     Raises:
         DataError: the samples differ in their number of columns.
@@ -154,22 +155,25 @@ def _changed(
     """The changes from moments [5, 1, pairs] of m rows to [5, samples, pairs] of others."""
     # NaN, of a column that does not vary, makes the comparison false.
     usable = np.maximum(np.abs(old[0]), np.abs(new[0])) < 1 - 1e-9
+    usable &= np.minimum(np.array(rows), m)[:, None] > _LOST
     pairs = np.count_nonzero(usable, axis=-1).tolist()
     if not any(pairs):
         return [_unknown(m, n) for n in rows]
     if not usable.all():
         old, new = (np.where(usable, x, _NO_PAIR[:, None, None]) for x in (old, new))
-    n = np.array(rows, dtype=np.float64)[:, None]
+    # What Fisher's z loses of each sample.
+    of_old = max(m - _LOST, 1)
+    of_new = np.maximum(np.array(rows, dtype=np.float64)[:, None] - _LOST, 1.0)
     difference = np.arctanh(new[0]) - np.arctanh(old[0])
-    together = (m * old + n * new) / (m + n)
-    unit = 1 / m + 1 / n
+    together = (of_old * old + of_new * new) / (of_old + of_new)
+    unit = 1 / of_old + 1 / of_new
     z = np.abs(difference) / np.sqrt(_fisher_variance(together) * unit)
-    skewness = np.sqrt(together[3] * together[4]) * (1 / m**2 + 1 / n**2) / unit**1.5
+    skewness = np.sqrt(together[3] * together[4]) * (1 / of_old**2 + 1 / of_new**2) / unit**1.5
     z = np.where(usable, z / np.sqrt(1 + skewness * z / 3), -1.0)
     worst = np.argmax(z, axis=-1)
     at = np.arange(len(rows)), worst
     then, now = (np.broadcast_to(x, new.shape)[:, *at] for x in (old, new))
-    errors = np.sqrt(_fisher_variance(then) / m + _fisher_variance(now) / n[:, 0])
+    errors = np.sqrt(_fisher_variance(then) / of_old + _fisher_variance(now) / of_new[:, 0])
     columns = round((1 + math.sqrt(1 + 8 * usable.shape[-1])) / 2)
     ends = [of_pairs[worst] for of_pairs in np.triu_indices(columns, 1)]
     return [

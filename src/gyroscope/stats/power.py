@@ -25,19 +25,23 @@ def rows_for_shift(
         d: the shift, in standard deviations; not 0.
         n_reference: rows of the reference.
         alpha: the two-sided level of the test, in (0, 1).
-        power: the chance of seeing it, in (0, 1).
+        power: the chance of seeing it, in (alpha, 1).
 
     Returns:
         The number of rows, or None if no window is large enough for so small a reference.
     """
-    return _rows((d / _gap(alpha, power)) ** 2, n_reference)
+    return _rows(_square(d / _gap(alpha, power)), n_reference)
 
 
 def smallest_shift(
     *, n_reference: int, n_current: int, alpha: float = 0.05, power: float = 0.9
 ) -> float:
-    """The smallest shift, in standard deviations, that n rows show; see :func:`rows_for_shift`."""
-    return _gap(alpha, power) * math.sqrt(1 / n_reference + 1 / n_current)
+    """The smallest shift, in standard deviations, that n rows show; see :func:`rows_for_shift`.
+
+    It is infinite, as all the smallest effects are, with a sample that has no rows (for
+    correlations, no more than three).
+    """
+    return _gap(alpha, power) * math.sqrt(_unit(n_reference, n_current))
 
 
 def rows_for_correlation(
@@ -48,7 +52,7 @@ def rows_for_correlation(
     Arguments and result are those of :func:`rows_for_shift`.
     """
     change = math.atanh(current) - math.atanh(reference)
-    rows = _rows((change / _gap(alpha, power)) ** 2, n_reference - 3)
+    rows = _rows(_square(change / _gap(alpha, power)), n_reference - 3)
     return None if rows is None else rows + 3
 
 
@@ -106,7 +110,7 @@ def rows_for_psi(
         cells: number of cells, 2 or more.
         n_reference: rows of the reference.
         alpha: the level of the test, in (0, 1).
-        power: the chance of seeing it, in (0, 1).
+        power: the chance of seeing it, in (alpha, 1).
 
     Returns:
         The number of rows, or None if no window is large enough for so small a reference.
@@ -121,7 +125,7 @@ def smallest_psi(
     *, cells: int, n_reference: int, n_current: int, alpha: float = 0.05, power: float = 0.9
 ) -> float:
     """The smallest PSI of the populations that n rows tell from none; see :func:`rows_for_psi`."""
-    return _noncentrality(cells - 1, alpha, power) * (1 / n_reference + 1 / n_current)
+    return _noncentrality(cells - 1, alpha, power) * _unit(n_reference, n_current)
 
 
 def _gap(alpha: float, power: float) -> float:
@@ -129,10 +133,19 @@ def _gap(alpha: float, power: float) -> float:
     return normal_quantile(1 - alpha / 2) + normal_quantile(power)
 
 
+def _unit(m: int, n: int) -> float:
+    """What errors go with; without rows no effect is large enough to be seen."""
+    return 1 / m + 1 / n if min(m, n) > 0 else math.inf
+
+
+def _square(x: float) -> float:
+    return x * x  # infinite where a power of x raises an error
+
+
 def _rows(unit: float, n_reference: int) -> int | None:
     """The smallest n with 1/n + 1/m at most ``unit``."""
     left = unit - 1 / n_reference if n_reference > 0 else 0.0
-    return math.ceil(1 / left) if left > 0 else None
+    return max(1, math.ceil(1 / left)) if left > 0 else None
 
 
 def _noncentrality(df: int, alpha: float, power: float) -> float:
@@ -143,12 +156,14 @@ def _noncentrality(df: int, alpha: float, power: float) -> float:
 
 
 def _power_of_proportions(p: float, q: float, m: float, n: float, alpha: float) -> float:
+    if min(m, n) <= 0:
+        return 0.0
     pooled = (m * p + n * q) / (m + n)
     under_null = math.sqrt(pooled * (1 - pooled) * (1 / m + 1 / n))
     error = math.sqrt(p * (1 - p) / m + q * (1 - q) / n)
     beyond = abs(q - p) - normal_quantile(1 - alpha / 2) * under_null
     if error == 0:
-        return float(beyond >= 0)
+        return float(beyond > 0)
     return math.erfc(-beyond / error / math.sqrt(2)) / 2
 
 

@@ -39,7 +39,8 @@ def random_effects(
         which says nothing about it.
 
     Raises:
-        DataError: no estimate, unequal lengths, or a variance that is not above 0.
+        DataError: no estimate, unequal lengths, a variance that is not above 0, or anything that is
+            not finite.
 
     Source:
         Viechtbauer (2007), Confidence intervals for the amount of heterogeneity in meta-analysis,
@@ -50,6 +51,8 @@ def random_effects(
         raise DataError(f"every estimate needs one variance, got {v.shape} for {x.shape}")
     if not np.all(v > 0):
         raise DataError(f"variances must be above 0, got {v.min()}")
+    if not (np.isfinite(x).all() and np.isfinite(v).all()):
+        raise DataError("estimates and their variances must be finite; leave the others out")
     between = _upper_bound(x, v, confidence) if x.size > 1 else 0.0
     weights = 1 / (v + between)
     return RandomEffects(

@@ -39,7 +39,8 @@ def sequential_proportions(
     """Compare two streams of outcomes that arrive in batches.
 
     The interval holds those differences, on a grid, whose e-value has not passed 1/alpha so far,
-    widened by a step of the grid on either side.
+    widened by a step of the grid on either side; where all have, because the truth lies between
+    two of them, the one with the least e-value.
 
     Args:
         successes_reference: successes[batches] in the reference stream, in order of arrival.
@@ -64,13 +65,14 @@ def sequential_proportions(
     steps = math.ceil(1 / resolution)
     differences = np.arange(-steps, steps + 1) / steps
     largest = two_stream_log_e(*batches, difference=differences[:, None]).max(axis=-1, initial=0.0)
-    left = differences[largest < math.log(1 / alpha)]
-    ends = (left[0] - 1 / steps, left[-1] + 1 / steps) if left.size else (0.0, 0.0)
+    left = differences[(largest < math.log(1 / alpha)) | (largest == largest.min())]
     a, m, b, n = (float(np.sum(x)) for x in batches)
     path = two_stream_log_e(*batches)
     return SequentialProportionsResult(
         value=b / n - a / m if m and n else math.nan,
-        interval=Interval(max(float(ends[0]), -1.0), min(float(ends[1]), 1.0)),
+        interval=Interval(
+            max(float(left[0]) - 1 / steps, -1.0), min(float(left[-1]) + 1 / steps, 1.0)
+        ),
         log_e=float(path[-1]) if path.size else 0.0,
         p_value=math.exp(-float(path.max(initial=0.0))),
         n_reference=round(m),
