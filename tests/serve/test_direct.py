@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import socket
@@ -579,3 +580,25 @@ def test_clients_are_told_to_try_again_if_the_log_stalls_when_the_server_stops(
         assert rest == b""
     assert not [record for record in caplog.records if record.exc_info]
     assert len(list(logged(state).predictions)) == 2
+
+
+def test_an_address_file_that_cannot_be_removed_does_not_keep_the_server_from_stopping_in_order(
+    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read_only(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr("gc.freeze", lambda: None)
+
+    async def start_and_stop() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = Listener(create_app(state), state / "server.json", "127.0.0.1")
+        running = asyncio.create_task(server.serve(sockets=[listening]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        monkeypatch.setattr(Path, "unlink", read_only)
+        server.should_exit = True
+        await running
+
+    asyncio.run(start_and_stop())
+    assert "Traceback" not in caplog.text

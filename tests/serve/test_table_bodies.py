@@ -409,6 +409,15 @@ def test_a_table_that_takes_too_long_is_given_up(
         assert send(server, arrow(table(3)), ARROW).status_code == 400
 
 
+def test_an_arrow_file_is_told_from_a_stream(churn: Served) -> None:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table(1).schema) as writer:
+        writer.write_table(table(1))
+    answer = send(churn, sink.getvalue(), ARROW)
+    assert answer.status_code == 400
+    assert "it is an Arrow file, write it as a stream" in answer.json()["error"]["message"]
+
+
 def test_offsets_that_point_elsewhere_are_refused(churn: Served) -> None:
     body = bytearray(arrow(table(1).select(["job"])))
     at = body.rindex(b"clerk")

@@ -172,6 +172,14 @@ class TestRefusing:
         with pytest.raises(GyroscopeError, match=f"{path} cannot be opened .* not a database"):
             open_store(path)
 
+    def test_a_file_that_cannot_be_written_is_said_to_be_so(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path.write_text("age,plan\n" * 1000)
+        monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+        with pytest.raises(GyroscopeError, match="cannot write there, or its disk is read-only"):
+            open_store(path)
+
     def test_a_folder_in_place_of_the_file_is_named(self, path: Path) -> None:
         path.mkdir()
         with pytest.raises(GyroscopeError, match=f"{path} cannot be opened .* unable to open"):

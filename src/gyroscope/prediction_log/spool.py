@@ -129,7 +129,7 @@ class SpooledLog:
         self._is_spooling, self._is_home_tried = True, False
         self._try_at = time.monotonic() + _TRY_S
         self._state = msgspec.structs.replace(self._state, reason=str(error))
-        _logger.warning("%s Records go to the spool in %s", error, self._spool_folder)
+        _logger.warning("%s. Records go to the spool in %s", error, self._spool_folder)
 
     def _carry_home(self) -> bool:
         """Carry the spool home; whether appends are to try the log itself."""

@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import socket
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -63,7 +64,8 @@ class Listener(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         address = read_address(self._address_file.parent)
         if address is not None and address.pid == os.getpid():
-            self._address_file.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that became read-only must not cost requests under way
+                self._address_file.unlink()
         giving_up = asyncio.get_running_loop().call_later(_GRACE_S, self._give_up)
         await super().shutdown(sockets)
         giving_up.cancel()

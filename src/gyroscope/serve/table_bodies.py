@@ -20,6 +20,7 @@ from gyroscope.serve.requests import check_count
 from gyroscope.serve.strict_json import Unfit
 
 _NAMES = {ARROW: "Arrow stream", PARQUET: "Parquet file"}
+_ARROW_FILE = b"ARROW1"  # how a file begins, also known as Feather
 _ROWS_AT_ONCE = 16_384  # that are unpacked before they are counted
 _NOT_READ = (Role.IGNORED, Role.WEIGHT)
 
@@ -52,7 +53,10 @@ def table_rows(
         raise _too_large(most_bytes) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         # Arrow's own message is kept back: it may quote values.
-        raise RequestError(400, f"the body is not a readable {_NAMES[kind]}") from None
+        advice = ""
+        if body.startswith(_ARROW_FILE):
+            advice = ": it is an Arrow file, write it as a stream"
+        raise RequestError(400, f"the body is not a readable {_NAMES[kind]}{advice}") from None
     check_count(n, most_rows, "rows")
     if size > most_bytes:
         raise _too_large(most_bytes)

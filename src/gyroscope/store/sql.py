@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -37,8 +38,11 @@ def open_store(path: Path) -> SQLStore:
         try:
             schema.bring_up_to_date(store.engine, path)
         except DatabaseError as error:
+            advice = ""
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                advice = "; this user cannot write there, or its disk is read-only: allow it"
             raise GyroscopeError(
-                f"{path} cannot be opened as a control store: {error.orig}"
+                f"{path} cannot be opened as a control store: {error.orig}{advice}"
             ) from error
         on_failure.pop_all()
     return store
