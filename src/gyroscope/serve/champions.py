@@ -130,8 +130,8 @@ class ServedModel:
         except (GyroscopeError, OSError) as error:
             raise RequestError(
                 409,
-                f"version {version}, which answered this request first, serves no longer and "
-                f"cannot be loaded: {error}; send the request with a new Idempotency-Key",
+                f"version {version}, which served when this request came first, serves no longer "
+                f"and cannot be loaded: {error}; send the request with a new Idempotency-Key",
             ) from None
         self._recalled = (found, *self._recalled)[:_RECALLED]
         return found
