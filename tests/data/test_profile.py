@@ -21,6 +21,7 @@ from gyroscope.data.profile import (
 )
 from gyroscope.data.profile_spec import profile_spec, score_spec
 from gyroscope.errors import DataError
+from gyroscope.kernels import tally
 
 NUMBER = Column(name="amount", type=ColumnType.NUMBER)
 CATEGORY = Column(name="plan", type=ColumnType.CATEGORY, categories=("a", "b", "c"))
@@ -54,6 +55,21 @@ def test_the_profile_of_two_parts_merged_is_that_of_the_whole(
         *("magnitude_cells", "magnitude_counts", "sketch"),
     ):
         assert np.array_equal(getattr(one, name), getattr(other, name)), name
+
+
+@pytest.mark.parametrize("n", [3, 39, 3000])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_mean_of_the_largest_numbers_is_a_number(
+    n: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(tally, "library", lambda: None)
+    for largest in (float(np.finfo(np.float64).max), -float(np.finfo(np.float64).max)):
+        spec = spec_of([1.0, 2.0])
+        part = profile(matrix([largest] * n), spec)
+        for whole in (part, part.merged(part), profile(matrix([]), spec).merged(part)):
+            assert whole.columns[0].mean == pytest.approx(largest)
+            assert math.isfinite(whole.columns[0].m2)
 
 
 @given(tables, tables)

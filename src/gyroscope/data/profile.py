@@ -253,7 +253,7 @@ def _merged_moments(n: Counts, mean: FloatArray, m2: FloatArray) -> tuple[float,
     if total == 0:
         return 0.0, 0.0
     with np.errstate(over="ignore"):
-        whole = float((mean * (n / total)).sum())
+        whole = float((mean * (n / total)).sum().clip(-_LARGEST, _LARGEST))  # it may round up
         gaps = mean[n > 0] - whole
         return whole, min(float(m2.sum() + (gaps * n[n > 0] * gaps).sum()), _LARGEST)
 

@@ -256,6 +256,12 @@ static inline int64_t zeros_of(const double *v, int n, double *least)
     return (int64_t)zeros[0];
 }
 
+/* A mean is no larger than the largest number, though its sum, or rounding, may say so. */
+static inline double bounded(double mean)
+{
+    return mean > DBL_MAX ? DBL_MAX : mean < -DBL_MAX ? -DBL_MAX : mean;
+}
+
 /* Adds n finite numbers: two passes over the block, then the rule of Chan, Golub and LeVeque (1983)
  * for blocks. Lowers *least to the least |x| > 0 of them; returns how many are zero. */
 FOR_EACH_PROCESSOR
@@ -269,9 +275,10 @@ static int64_t add_block(struct moments *m, const double *v, int n, double *leas
         mean = 0.0;
         for (int i = 0; i < n; i++)
             mean += v[i] / n;
+        mean = bounded(mean);
     }
     double before = (double)m->n, after = before + n, gap = mean - m->mean;
-    m->mean = m->mean * (before / after) + mean * (n / after);
+    m->mean = bounded(m->mean * (before / after) + mean * (n / after));
     m->m2 += squares_about(v, n, mean) + (m->n ? gap * (before * n / after) * gap : 0.0);
     m->m2 = m->m2 < DBL_MAX ? m->m2 : DBL_MAX;
     m->n += n;

@@ -278,7 +278,7 @@ def _moments(finite: Floats) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean = float(finite.mean())
         if not math.isfinite(mean):
-            mean = float((finite / finite.size).sum())
+            mean = float((finite / finite.size).sum().clip(-_LARGEST, _LARGEST))  # it may round up
         deviations = finite - mean
         return mean, min(float(deviations @ deviations), _LARGEST)
 
