@@ -118,8 +118,10 @@ def test_only_the_columns_chosen_are_compared() -> None:
 
 
 def test_numbers_that_are_written_for_people_are_told() -> None:
-    rows = [f"{n % 9 + 1}.000,5{n % 2};{n % 7},5;{n % 7}" for n in range(1000)]
-    Path("a.csv").write_text("\n".join(["price;size;rooms", *rows]))
+    numbers = [f"{n % 9 + 1}.000,5{n % 2};{n % 7 + 1},5;{n % 7}" for n in range(1000)]
+    others = [f"10.0.0.{n % 3};{n % 28 + 1}.12.2024;0171 55{n % 9}" for n in range(1000)]
+    rows = [";".join(pair) for pair in zip(numbers, others, strict=True)]
+    Path("a.csv").write_text("\n".join(["price;size;rooms;host;day;phone", *rows]))
     told = " ".join(drift("a.csv", "a.csv").stdout.split())
     assert "Compared as texts, although written like numbers: price, size. Write numbers" in told
 

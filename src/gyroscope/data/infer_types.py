@@ -30,7 +30,8 @@ FEW_SLIPS = 0.1  # and the share of rows up to which they do
 NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
 _INTEGER = r"^[+-]?\d+$"
 LEADING_ZERO = r"^0\d"
-WRITTEN_NUMBER = r"^[$€£]? ?[+-]?\d[\d.,' ]* ?[%$€£]?$"  # 1,234.5 or 3,14 or 12 %
+# 1,234.5 or 3,14 or 12 %, but no 10.0.0.1 or 24.12.2024
+WRITTEN_NUMBER = r"^[$€£]? ?[+-]?(?:\d{1,3}(?:[.,' ]\d{3})+|\d+)(?:[.,]\d+)? ?[%$€£]?$"
 
 
 class Typed(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from gyroscope.data.contract import ColumnType
-from gyroscope.data.infer_types import NUMBER, WRITTEN_NUMBER
+from gyroscope.data.infer_types import LEADING_ZERO, NUMBER, WRITTEN_NUMBER
 from gyroscope.data.profile import Profile
 from gyroscope.data.remarks import are, counted
 from gyroscope.findings import SEVERITY, Finding, Verdict, worst
@@ -17,6 +17,7 @@ from gyroscope.monitor.drift import drift_findings
 from gyroscope.monitor.quality import quality_findings
 
 _NUMBER, _FOR_PEOPLE = re.compile(NUMBER), re.compile(WRITTEN_NUMBER)
+_LEADING_ZERO = re.compile(LEADING_ZERO)
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +143,7 @@ def _written_for_people(profile: Profile) -> str:
         if spec.type is ColumnType.CATEGORY
         and not all(map(_NUMBER.match, spec.categories))
         and all(map(_FOR_PEOPLE.match, spec.categories))
+        and not any(map(_LEADING_ZERO.match, spec.categories))
     ]
     remark = _named("Compared as texts, although written like numbers: ", names)
     return remark and f"{remark} Write numbers like 1234.5 to have them compared as such."
