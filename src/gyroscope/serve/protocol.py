@@ -304,24 +304,22 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self.pipeline:  # or each answer would let many more requests in
             self.flow.pause_reading()
 
-    def timeout_keep_alive_handler(self) -> None:
-        """Only a request keeps a connection: bytes that begin none do not put this off."""
-        under_way = self.cycle is not None and not self.cycle.response_complete
-        if not self._in_head and not under_way:
-            self._hang_up()
-
     def _await_request(self) -> None:
         self._idle_due = self.loop.time() + self.timeout_keep_alive
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_at(self._idle_due, self._look_at_idle)
 
     def _look_at_idle(self) -> None:
-        """One timer for a connection looks again and again, as for heads."""
+        """Only a request keeps a connection: bytes that begin none do not put this off.
+
+        One timer for a connection looks again and again, as for heads.
+        """
         self._idle_timer = None
+        under_way = self.cycle is not None and not self.cycle.response_complete
         if self.loop.time() < self._idle_due:
             self._idle_timer = self.loop.call_at(self._idle_due, self._look_at_idle)
-        else:
-            self.timeout_keep_alive_handler()
+        elif not self._in_head and not under_way:
+            self._hang_up()
 
     def _await_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
