@@ -65,7 +65,7 @@ class ColumnProfile(ArrayRecord, frozen=True, kw_only=True, eq=False):
 
     @property
     def zeros(self) -> int:
-        """Numbers that are 0, or values of a column of categories."""
+        """How many numbers are 0; of categories, all values."""
         return self.n - self.infinite - int(self.magnitude_counts.sum())
 
     @property

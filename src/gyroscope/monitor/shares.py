@@ -92,7 +92,8 @@ def infinite_shares(held: InWindows) -> list[Examined | None]:
 
 
 def strange_shares(held: InWindows) -> list[Examined | None]:
-    """The shares of numbers at least half as small as any in the reference, twice as large, or 0.
+    """The shares of numbers of a size that the reference does not hold: about twice as large as its
+    largest, half as large as its smallest, or 0.
 
     What stands for "no value", such as -999, moves too few ranks for the tests of a distribution.
     Of a reference of n rows hardly more than 3 of the next n are such, however long its tails are.
@@ -120,6 +121,7 @@ def _strangers_came(column: Compared, new: ColumnProfile, share: float) -> str:
 
 
 def _strange(old: ColumnProfile, new: ColumnProfile) -> int:
+    """How many numbers of a window are of no size that those of the reference have."""
     cells = old.magnitude_cells
     if not cells.size:  # all zeros, of which no size is known
         return 0

@@ -198,7 +198,8 @@ class Endpoints:
         return scored
 
     async def _expected_s(self, asked: _Asked, request: PredictRequest, k: int) -> float:
-        """How long the request will take, as far as that can be known; 0 if it takes no time."""
+        """How many seconds the request is expected to take; 0 where nothing is known, or if it will
+        be refused."""
         bundle, wish, n = asked.serving.champion.bundle, Wish() if k else None, len(request.rows)
         known_s = self._pace.seconds(bundle, wish, n)
         if known_s is None and n > _FIRST_ROWS:

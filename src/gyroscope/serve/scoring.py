@@ -16,11 +16,7 @@ from gyroscope.data.plain_rows import PlainRows
 from gyroscope.errors import FieldProblem, RequestError, RowError
 from gyroscope.model import Prediction, PredictionBatch
 from gyroscope.serve.answering import Found, many_answers, one_answer, sentences_on
-from gyroscope.serve.answers import (
-    ManyPredictions,
-    OnePrediction,
-    RowPrediction,
-)
+from gyroscope.serve.answers import ManyPredictions, OnePrediction, RowPrediction
 from gyroscope.serve.champions import Champion, Serving
 from gyroscope.serve.ids import time_sorted_ids
 from gyroscope.serve.numbers import Numbers, Wish, numbers_of
