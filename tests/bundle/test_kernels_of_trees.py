@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gyroscope.bundle.nodes import Nodes
 from gyroscope.bundle.numpy_trees import NumpyTrees
 from gyroscope.bundle.trees import TreeScorer
-from gyroscope.kernels import compiled, trees
+from gyroscope.kernels import compiled, strips, trees
 from gyroscope.kernels.trees import CompiledTrees
 from gyroscope.train.families.node_table import NodeTable
 
@@ -128,6 +128,70 @@ def test_a_row_gets_the_same_bits_in_any_company(
     some = X[: min(len(X), 9)]
     together = kernel.shapley_values(some)
     assert kernel.shapley_values(some[-1:]).tobytes() == together[-1:].tobytes()
+
+
+def chain(thresholds: NDArray[np.float64], codes: int = 0) -> Nodes:
+    """One path down column 0, a leaf at each threshold; and a tree that splits on codes."""
+    table = NodeTable()
+    at = table.add_root()
+    for k, threshold in enumerate(thresholds.tolist()):
+        at, left = reversed(
+            table.split(at, feature=0, threshold=threshold, missing_left=k % 2 == 0, cover=1.0)
+        )
+        table.leaf(left, value=float(k), cover=1.0)
+    table.leaf(at, value=-1.0, cover=1.0)
+    root = table.add_root()
+    if codes:
+        sent_left = np.arange(codes) % 3 > 0
+        children = table.split(
+            root, feature=1, threshold=0.0, missing_left=False, cover=1.0, left_codes=sent_left
+        )
+        table.leaf(children[0], value=0.25, cover=1.0)
+        root = children[1]
+    table.leaf(root, value=0.5, cover=1.0)
+    return table.nodes()
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("leaves", "trees_alike", "codes", "in_strips"),
+    [
+        (128, 1, 255, True),
+        (129, 1, 0, False),  # numbers of leaves
+        (52, 5, 0, True),  # 255 thresholds
+        (65, 4, 0, False),  # 256: ranks
+        (2, 1, 256, False),  # the missing one is the 257th
+    ],
+)
+def test_what_is_too_large_for_bytes_is_walked(
+    leaves: int, trees_alike: int, codes: int, in_strips: bool
+) -> None:
+    thresholds = np.linspace(-1.0, 1.0, (leaves - 1) * trees_alike).reshape(trees_alike, -1)
+    many = [chain(some, codes) for some in thresholds]
+    ours = [in_c(nodes, base=0.0, single=False) for nodes in many]
+    random = np.random.default_rng(0)
+    X = np.column_stack([random.choice([*thresholds.ravel(), -9.0, 9.0, math.nan], 200)] * 2)
+    X[:, 1] = random.choice([*range(codes or 1), math.nan], 200)
+    together = TreeScorer.joint([TreeScorer(nodes, base=0.0, single=False) for nodes in many])
+    assert together is not None
+    assert (together._strips.address is not None) is in_strips
+    found = together.margins(X)
+    for k, (nodes, alone) in enumerate(zip(many, ours, strict=True)):
+        expected = in_numpy(nodes, base=0.0, single=False).margins(X)
+        assert alone.margins(X).tobytes() == found[:, k].tobytes() == expected.tobytes()
+
+
+@needs_compiler
+def test_many_rows_walk_where_a_tree_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The walk of many rows answers the same as strips do."""
+    nodes = chain(np.linspace(-1.0, 1.0, 100), codes=20)
+    X = np.random.default_rng(0).uniform(-1.2, 1.2, size=(150, 2))
+    X[:, 1] = np.random.default_rng(1).integers(0, 20, 150)
+    by_strips = in_c(nodes, base=0.0, single=False)
+    monkeypatch.setattr(strips, "_MOST_LEAVES", 1)
+    walked = in_c(nodes, base=0.0, single=False)
+    assert (by_strips._strips.address, walked._strips.address).count(None) == 1
+    assert by_strips.margins(X).tobytes() == walked.margins(X).tobytes()
 
 
 def wide(columns: int) -> Nodes:

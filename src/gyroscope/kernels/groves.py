@@ -1,4 +1,4 @@
-"""How the splits and leaves of trees are laid out to be explained (see ``trees.c``)."""
+"""How the splits and leaves of trees are laid out to be explained (see ``shapley.c``)."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gyroscope.kernels.groves import TEST, Groves, Integers, Matrix, Paths, Vector
 from gyroscope.kernels.library import address, library
+from gyroscope.kernels.strips import Strips
 
 _ROWS_AT_ONCE = 1 << 12  # handed over as one copy
 _FLOAT64 = np.dtype(np.float64)
@@ -21,7 +22,7 @@ _NODE = np.dtype([("test", TEST), ("child", "i4", 2)], align=True)
 _ARRAYS = (
     *("nodes", "values", "roots", "first_output", "groves", "tests", "coded_splits", "runs"),
     *("splits", "agains", "twigs", "twigs_again", "ends", "ends_again", "leaves"),
-    *("inverses", "points", "weights", "sets", "coded", "bases"),
+    *("inverses", "points", "weights", "sets", "coded", "bases", "strips"),
 )
 _NUMBERS = (
     *("n_outputs", "width", "n_trees", "n_groves", "n_coded", "n_codes", "single"),
@@ -106,8 +107,10 @@ class CompiledTrees:
             "coded": np.unique(feature[by_code]),
             "bases": bases,
         }
+        self._strips = Strips(paths, test, values, by_code, sets[1:])
         described = _Trees(
             **{name: array.ctypes.data for name, array in self._arrays.items()},
+            strips=self._strips.address,
             n_outputs=bases.size,
             width=values.shape[1],
             n_trees=roots.size,
