@@ -95,7 +95,8 @@ def calibration_error(
     The estimate is never below the truth on average: even a perfect model has the error
     ``expected``. So the interval is not centred on it: by the triangle inequality estimate and
     truth (of these bins) differ by at most the mean absolute noise, whose 1 - alpha quantile is
-    taken on either side.
+    taken on either side. The noise of a bin is taken for normal: where the whole sample is expected
+    to hold fewer than about ten positives, small p-values come too often.
 
     Args:
         y: labels[n] in {0, 1}.
@@ -188,7 +189,8 @@ def spiegelhalter(y: npt.ArrayLike, p: npt.ArrayLike) -> SpiegelhalterTest:
 
     z = sum (y - p)(1 - 2 p) / sqrt(sum (1 - 2 p)^2 p (1 - p)) is standard normal if each label is
     1 with the chance p. It sees scores that are too extreme (positive) or too timid (negative), but
-    not errors that leave the expected Brier score as it is.
+    not errors that leave the expected Brier score as it is. The normal law needs some positives:
+    where fewer than about ten are expected, small p-values come too often.
 
     Args:
         y: labels[n] in {0, 1}.
