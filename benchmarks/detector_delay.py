@@ -47,7 +47,7 @@ Array = npt.NDArray[np.float64]
 RUNS = 400  # of the run length; of delays four times as many
 HORIZON = 4  # promises after which a run is ended; time by alarms is then the mean of a long run
 LIMITS = 40  # at which the CUSUM is measured
-# Windows that are drawn once, and from which streams are drawn. Run lengths hang on the rare windows
+# Windows that are drawn once, and from which streams are drawn. Run lengths hang on the rare ones
 # that bold bets win, so that of calm ones there must be about as many as streams use.
 CALM_POOL = 400_000
 POOL = 20_000  # after a change
@@ -196,8 +196,11 @@ def windows(rng: np.random.Generator, law: Change, rows: int, n: int) -> Windows
         counts, positives = draw(rng, law, rows, min(POOL, n - start))
         known = log_es(counts, positives, Known()).reshape(len(counts), -1)
         blocks.append((counts.astype(np.uint16), positives.astype(np.uint16), known))
-    counts, positives, known = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    return Windows(counts=counts, positives=positives, known=known)
+    return Windows(
+        counts=np.concatenate([counts for counts, _, _ in blocks]),
+        positives=np.concatenate([positives for _, positives, _ in blocks]),
+        known=np.concatenate([known for _, _, known in blocks]),
+    )
 
 
 @functools.lru_cache(maxsize=1)
