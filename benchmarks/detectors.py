@@ -18,6 +18,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtr
 
 from gyroscope.errors import MissingExtraError
 from gyroscope.monitor.comparisons import COMPARISONS, first_alarm
@@ -36,7 +37,7 @@ from gyroscope.stats.random_effects import RandomEffects
 from gyroscope.stats.ranking import (
     FEWEST_OF_A_CLASS,
     TILTS,
-    ranking_log_es,
+    ranking_evidence,
     ranking_reference,
 )
 
@@ -167,7 +168,7 @@ def log_es(counts: Counts, positives: Counts, normal: Known) -> Array:
     float64[windows, kinds of change, 3].
     """
     rows = counts.sum(1)
-    found, tilts_of = [], []
+    found, tilts_of, axes = [], [], []
     skewness = np.zeros(rows.size)
     spread = Q * (1 - Q)
     centre = (counts @ (spread * LOG_ODDS) / (counts @ spread))[:, None]
@@ -181,8 +182,8 @@ def log_es(counts: Counts, positives: Counts, normal: Known) -> Array:
     ):
         variance = (counts * spread * weight**2).sum(1)
         effect = 1 + rows**2 * usual.between / variance
-        skew = (counts * spread * (1 - 2 * Q) * weight**3).sum(1) / variance**1.5
-        skewness = np.maximum(skewness, np.abs(skew))
+        skewness = np.maximum(skewness, skewed(counts, weight))
+        axes.append(weight / np.sqrt(variance * effect)[:, None])
         total = ((positives - counts * Q) * weight).sum(1) - rows * margin(usual)
         for tilt in tilts:
             held = np.minimum(tilt, BOLDEST * np.sqrt(effect / variance))
@@ -195,15 +196,36 @@ def log_es(counts: Counts, positives: Counts, normal: Known) -> Array:
     rarer = np.minimum(positives.sum(1), rows - positives.sum(1))
     error = np.maximum(error, 1e-9)  # where it is 0 nothing is staked
     effect = 1 + normal.ranking.between / error**2
+    enough = chance_of_enough(counts)
+    skewness_of_ranks = skewed(counts, slope)
     for k in TILTS:
         stakes = k * np.sqrt(effect) / error
         tilted = -stakes[:, None] * slope
         cumulant = (counts * (np.log1p(Q * np.expm1(tilted)) - Q * tilted)).sum(1)
         of_ranks = (stakes * (promised - realised - margin(normal.ranking)) - cumulant) / effect
         found.append(np.where(rarer < FEWEST_OF_A_CLASS, 0.0, of_ranks))
-        tilts_of.append(np.zeros((rows.size, 2)))
+        hangs = [(counts * spread * axes[a] * tilted).sum(1) * enough / effect for a in (1, 0)]
+        normal_law = skewness_of_ranks <= SKEWEST
+        tilts_of.append(np.where(normal_law[:, None], np.stack(hangs, axis=1), 0.0))
     tilts_of = [np.where((skewness <= SKEWEST)[:, None], tilt, 0.0) for tilt in tilts_of]
     return np.concatenate([np.stack(found, axis=1)[..., None], np.stack(tilts_of, axis=1)], axis=2)
+
+
+def skewed(counts: Counts, weight: Array) -> Array:
+    """The skewness, without its sign, of the sum of weight (y - q) of each window."""
+    spread = counts * Q * (1 - Q)
+    variance = (spread * weight**2).sum(1)
+    found: Array = np.abs((spread * (1 - 2 * Q) * weight**3).sum(1)) / variance**1.5
+    return found
+
+
+def chance_of_enough(counts: Counts) -> Array:
+    """That each window has enough positives and negatives for its ranks to count."""
+    rows, positives, error = counts.sum(1), counts @ Q, np.sqrt(counts @ (Q * (1 - Q)))
+    fewest = FEWEST_OF_A_CLASS - 0.5
+    few = [ndtr((fewest - expected) / error) for expected in (positives, rows - positives)]
+    found: Array = np.maximum(1 - few[0] - few[1], 0.0) * (rows >= 2 * FEWEST_OF_A_CLASS)
+    return found
 
 
 def margin(usual: RandomEffects) -> float:
@@ -231,10 +253,9 @@ def assert_agreement(rng: np.random.Generator) -> None:
     for k, fast in enumerate(log_es(counts, positives, normal)):
         y, q = as_rows(counts[k : k + 1], positives[k : k + 1])
         slow = excess_evidence(y, q, normal.excess)
-        of_ranks = ranking_log_es(y, q, normal.ranking)
-        np.testing.assert_allclose(fast[:, 0], (*slow.log_es, *of_ranks), atol=1e-6)
-        tilts = (*slow.tilts, *((0.0, 0.0),) * len(of_ranks))
-        np.testing.assert_allclose(fast[:, 1:], tilts, atol=1e-6)
+        of_ranks = ranking_evidence(y, q, normal.ranking, normal.excess)
+        np.testing.assert_allclose(fast[:, 0], (*slow.log_es, *of_ranks.log_es), atol=1e-6)
+        np.testing.assert_allclose(fast[:, 1:], (*slow.tilts, *of_ranks.tilts), atol=1e-6)
 
 
 # -- run lengths ------------------------------------------------------------------------------

@@ -229,6 +229,17 @@ def test_evidence_is_raised_by_what_would_be_wasted_beyond_the_limit() -> None:
         assert detector.log_cusum == pytest.approx(half_way.log_cusum)  # the cost is as it was
 
 
+def test_evidence_of_the_slope_and_of_ranks_is_raised_alike() -> None:
+    finding = realised(*rows(1, 300))[EXCESS]
+    slope, ranks = finding.tilts[0], finding.tilts[-1]
+    assert len(finding.tilts) == len(finding.log_es or ())
+    assert ranks[1] > 0.5
+    assert slope[1] > 0.5
+    near = [math.log(1 + 100)] * len(finding.tilts)
+    without = (*finding.tilts[:-1], (0.0, 0.0))
+    assert log_boosts(near, finding.tilts, YEAR) > log_boosts(near, without, YEAR) + 0.01
+
+
 def boost_at(one_plus: float) -> float:
     return float(log_boosts([math.log(one_plus)] * 2, [(2.0, 0.0), (-2.0, 0.0)], YEAR))
 

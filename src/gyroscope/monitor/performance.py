@@ -42,7 +42,7 @@ from gyroscope.stats.excess_loss import (
 from gyroscope.stats.intervals import Estimate, normal_quantile
 from gyroscope.stats.metrics import LOWER_IS_BETTER
 from gyroscope.stats.random_effects import RandomEffects
-from gyroscope.stats.ranking import ranking_log_es
+from gyroscope.stats.ranking import ranking_evidence
 from gyroscope.stats.reweighting import expected_losses
 
 SHOWN = (
@@ -295,8 +295,8 @@ def _excess(
     if task == "regression":  # fewer errors as small as usual
         log_es, tilts = log_es[-len(SHIFT_TILTS) :], tilts[-len(SHIFT_TILTS) :]
     if ranking is not None:
-        of_ranks = ranking_log_es(y, p, ranking)
-        log_es, tilts = log_es + of_ranks, tilts + ((0.0, 0.0),) * len(of_ranks)
+        of_ranks = ranking_evidence(y, p, ranking, reference)
+        log_es, tilts = log_es + of_ranks.log_es, tilts + of_ranks.tilts
     excess = found.excess - reference.excess.mean
     between = math.sqrt(reference.excess.between)
     half = normal_quantile(0.975) * math.hypot(found.excess_error, between)

@@ -36,11 +36,14 @@ from gyroscope.stats.intervals import normal_quantile
 from gyroscope.stats.losses import SCORE_FLOOR, held, logit
 from gyroscope.stats.random_effects import RandomEffects, random_effects
 
-# A tilt catches changes from half its size to any larger one, best at its own. More tilts would be
-# nearer to the best one, but each costs all others their share of the mean. In a batch of many rows
-# even a small tilt is many standard errors; what is larger than the boldest finds as surely and
-# sooner, so tilts end there.
-SLOPE_TILTS = (0.15, 0.6)  # slope 1 - tilt
+# A tilt catches changes from half its size to any larger one, best at its own. Between two tilts of
+# ratio r the worst change loses 1 - 4 r / (1 + r)^2 of the nats of its own bet: with 2.5 a fifth.
+# More tilts would be nearer to the best one, but each costs all others their share of the mean. So
+# there are three for each direction, a factor of about 2.5 apart: from what is worth an alarm to
+# scores that tell next to nothing (slope 0.1), and to odds that have nearly doubled. In a batch of
+# many rows even a small tilt is many standard errors; what is larger than the boldest finds as
+# surely and sooner, so tilts end there.
+SLOPE_TILTS = (0.15, 0.4, 0.9)  # slope 1 - tilt
 SHIFT_TILTS = (0.1, 0.25, 0.6)  # log-odds
 BOLDEST = 3.0  # standard errors of a batch's sum, its own level included
 _MARGIN_ALPHA = 0.05  # error of the bound on the reference's own excess
@@ -190,6 +193,52 @@ def slope_weights(q: FloatArray) -> FloatArray:
     return np.asarray((spread @ log_odds) / max(float(spread.sum()), SCORE_FLOOR) - log_odds)
 
 
+def tilt_of_sum(
+    weights: FloatArray, q: FloatArray, reference: ExcessReference
+) -> tuple[float, float]:
+    """How exp(sum of weights (y - q)) hangs on level and slope, in their standard errors.
+
+    A tilt as in :attr:`ExcessEvidence.tilts`: the covariance of the sum with the two, given the
+    scores. What windows may have in common beside the scores is not counted in, so that with a
+    reference that varies it is no larger than it is.
+
+    Args:
+        weights: of the residuals of rows, float64[n].
+        q: their scores[n].
+        reference: from :func:`excess_reference`.
+
+    Returns:
+        The two tilts; 0 if level, slope or the sum itself are far from normal.
+    """
+    scores = held(q, SCORE_FLOOR)
+    spread = scores * (1 - scores)
+    axes = (
+        (np.ones_like(scores), reference.residual),
+        (slope_weights(scores), reference.slope),
+    )
+    tilts, skewness = [], [_skewness(weights, scores)]
+    for axis, normal in axes:
+        variance = float(spread @ axis**2)
+        if variance == 0:
+            return 0.0, 0.0
+        scale = math.sqrt(variance * _design_effect(scores.size, variance, normal))
+        tilts.append(float(spread @ (axis * weights)) / scale)
+        skewness.append(_skewness(axis, scores))
+    return (tilts[0], tilts[1]) if max(map(abs, skewness)) <= SKEWEST else (0.0, 0.0)
+
+
+def _skewness(weights: FloatArray, q: FloatArray) -> float:
+    """Of the sum of weights (y - q) given the scores."""
+    spread = q * (1 - q)
+    variance = float(spread @ weights**2)
+    return float((spread * (1 - 2 * q)) @ weights**3) / variance**1.5 if variance else 0.0
+
+
+def _design_effect(n: int, variance: float, normal: RandomEffects) -> float:
+    """How many times the variance of the sum over n rows is what the scores alone give it."""
+    return 1 + n**2 * normal.between / variance
+
+
 def _slope_residual(y: FloatArray, q: FloatArray) -> tuple[float, float]:
     """Mean of the residual times the slope weight, and the variance of that if the scores hold."""
     scores = held(q, SCORE_FLOOR)
@@ -219,7 +268,7 @@ def _tilted(
     if variance == 0:
         return _Bets([0.0] * len(tilts), [0.0] * len(tilts), 0.0)
     margin = normal.mean + normal_quantile(1 - _MARGIN_ALPHA) * normal.standard_error
-    design_effect = 1 + y.size**2 * normal.between / variance
+    design_effect = _design_effect(y.size, variance, normal)
     total = float(weight @ (y - q)) - y.size * margin
     boldest = BOLDEST * math.sqrt(design_effect / variance)
     held_tilts = np.minimum(tilts, boldest)
@@ -231,5 +280,5 @@ def _tilted(
     return _Bets(
         logs,
         (held_tilts * math.sqrt(variance / design_effect)).tolist(),
-        float((spread * (1 - 2 * q)) @ weight**3) / variance**1.5,
+        _skewness(weight, q),
     )
