@@ -171,16 +171,26 @@ def _load(
 
 
 def _tree(process: subprocess.Popen[bytes]) -> Iterator[Path]:
-    """The folders in /proc of all processes of a server: those of its session."""
+    """The folders in /proc of a server: of its process, and of all that come from it."""
+    children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             with contextlib.suppress(OSError):
-                if os.getsid(int(folder.name)) == process.pid:
-                    yield folder
+                children.setdefault(int(_fields(folder)[1]), []).append(int(folder.name))
+    waiting = [process.pid]
+    while waiting:
+        pid = waiting.pop()
+        waiting += children.get(pid, [])
+        yield Path(f"/proc/{pid}")
+
+
+def _fields(folder: Path) -> list[str]:
+    """What the kernel says of a process after its name: state, parent and so on."""
+    return (folder / "stat").read_text().rpartition(")")[2].split()
 
 
 def _cpu_s(process: subprocess.Popen[bytes]) -> float:
-    fields = [(folder / "stat").read_text().rpartition(")")[2].split() for folder in _tree(process)]
+    fields = [_fields(folder) for folder in _tree(process)]
     return sum(int(one[11]) + int(one[12]) for one in fields) / TICKS
 
 
