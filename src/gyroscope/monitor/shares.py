@@ -99,7 +99,7 @@ def strange_shares(held: InWindows) -> list[Examined | None]:
     Of a reference of n rows hardly more than 3 of the next n are such, however long its tails are.
     """
     column, old = held.column, held.column.old
-    strange = np.array([_strange(old, new) for new in held.profiles], dtype=np.float64)
+    strange = _strange(held)
     strange[strange <= MATERIAL_STRANGE * held.n] = 0.0
     if column.spec.categorical or old.n < _RANGE_KNOWN or not strange.any():
         return [None] * held.n.size
@@ -120,14 +120,20 @@ def _strangers_came(column: Compared, new: ColumnProfile, share: float) -> str:
     return f"{wording.share_moved('share', 0.0, share)}, range {now}, was {before}"
 
 
-def _strange(old: ColumnProfile, new: ColumnProfile) -> int:
-    """How many numbers of a window are of no size that those of the reference have."""
-    cells = old.magnitude_cells
-    if not cells.size:  # all zeros, of which no size is known
-        return 0
-    least, most = cells[0] - _OCTAVE, cells[-1] + _OCTAVE
-    beyond = (new.magnitude_cells < least) | (new.magnitude_cells > most)
-    return int(new.magnitude_counts[beyond].sum()) + (0 if old.zeros else new.zeros)
+def _strange(held: InWindows) -> FloatArray:
+    """How many numbers of each window are of no size that those of the reference have."""
+    old, strange = held.column.old, np.zeros(held.n.size)
+    if not old.magnitude_cells.size:  # all zeros, of which no size is known
+        return strange
+    least, most = old.magnitude_cells[0] - _OCTAVE, old.magnitude_cells[-1] + _OCTAVE
+    no_zeros = not old.zeros
+    for k, new in enumerate(held.profiles):
+        cells, counts = new.magnitude_cells, new.magnitude_counts
+        if cells.size and (cells[0] < least or cells[-1] > most):
+            strange[k] = counts[(cells < least) | (cells > most)].sum()
+        if no_zeros:  # new.zeros, without counting once more what is known
+            strange[k] += held.n[k] - new.infinite - counts.sum()
+    return strange
 
 
 def outside_shares(held: InWindows) -> list[Examined | None]:
@@ -212,15 +218,14 @@ def _strangers(
 def _shares(reference: FloatArray, windows: FloatArray) -> TwoProportionsBatch:
     """The first of two cells against the second, as counts of whole rows."""
     then, now = np.rint(reference), np.rint(windows)
-    return two_proportions_batch(then[0], then.sum(), now[:, 0], now.sum(axis=1))
+    shares = two_proportions_batch(then[0], then.sum(), now[:, 0], now.sum(axis=1))
+    at_each = np.broadcast_to(shares.reference, shares.value.shape)
+    return msgspec.structs.replace(shares, reference=at_each)
 
 
 def _share(column: Compared, share: _Share, shares: TwoProportionsBatch, k: int) -> Examined:
     low, high = float(shares.interval.low[k]), float(shares.interval.high[k])
-    value, before, after = (
-        float(np.broadcast_to(x, shares.value.shape)[k])
-        for x in (shares.value, shares.reference, shares.current)
-    )
+    value, before, after = (float(of[k]) for of in (shares.value, shares.reference, shares.current))
     name = column.spec.name
     found = f"{'more' if value > 0 else 'fewer'} {share.what} in {name}"
     return Examined(
