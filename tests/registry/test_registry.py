@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,32 @@ def test_a_registered_bundle_is_signed_and_names_its_run(
     verified = read_bundle(registry.bundle_folder(model, 1), trusted=trusted)
     assert verified.signature is not None
     assert verified.signature.run == version.run_id
+
+
+def test_a_bundle_is_on_the_disk_before_its_version_is_made(
+    client: Any,
+    registry: Registry,
+    register: Register,
+    model: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    synced, synced_before = set[int](), set[int]()
+    sync, make = os.fsync, client.create_model_version
+
+    def noted(descriptor: int) -> None:
+        sync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+
+    def made(*given: Any, **named: Any) -> Any:
+        synced_before.update(synced)
+        return make(*given, **named)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(client, "create_model_version", made)
+    register()
+    folder = registry.bundle_folder(model, 1)
+    files = [folder, *folder.iterdir(), *folder.parents[:5]]  # down from the folder of artefacts
+    assert {path.name for path in files if path.stat().st_ino not in synced_before} == set()
 
 
 def test_a_model_nobody_registered_has_no_versions_and_no_aliases(registry: Registry) -> None:

@@ -25,3 +25,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def sync_tree(folder: Path, *, above: int = 0) -> None:
+    """Make all files in a folder, and their names, survive a power failure; raises OSError.
+
+    Args:
+        folder: whose files have been written, with the folders in it.
+        above: how many folders above it may be new as well.
+    """
+    for path in (*folder.rglob("*"), folder, *folder.parents[:above]):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -15,6 +15,7 @@ from gyroscope.bundle.bundle import Bundle
 from gyroscope.bundle.keys import Keys
 from gyroscope.bundle.verified import MANIFEST
 from gyroscope.data.contract import Contract, Role
+from gyroscope.data.files import sync_tree
 from gyroscope.errors import NotFoundError
 from gyroscope.model import ModelVersion
 from gyroscope.registry.changes import DatabaseChanges
@@ -23,6 +24,7 @@ from gyroscope.registry.tracking import Run
 _LOADER = "gyroscope.registry.pyfunc"
 _FOLDER = "bundle"  # of the bundle inside the MLflow model
 _ABSENT = "RESOURCE_DOES_NOT_EXIST"
+_NEW_FOLDERS = 4  # above the artefacts of a version: those of its run, its model and all models
 
 
 class Registry:
@@ -42,13 +44,21 @@ class Registry:
         self._sources: dict[tuple[str, int], str] = {}  # of artefacts; they stay where they are
 
     def register(self, bundle: Bundle, run: Run, tags: Mapping[str, str]) -> ModelVersion:
-        """Store a bundle, signed, with its run and make it the next version of its model."""
+        """Store a bundle, signed, with its run and make it the next version of its model.
+
+        Where artefacts are kept on this machine they are on the disk before the version is made:
+        registry and servers know of it at once, and a bundle that a power failure has emptied
+        serves nobody.
+        """
         name = bundle.manifest.model
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary, "model")
             bundle.save(folder / _FOLDER, signer=self._keys.signer(), run=run.id)
             _describe(folder, bundle.contract, run.id)
             source = run.folder("model", folder)
+        stored = _local(source)
+        if stored is not None:
+            sync_tree(stored, above=_NEW_FOLDERS)
         self._ensure(name)
         made = self._client.create_model_version(
             name, source=source, run_id=run.id, tags=dict(tags)
@@ -142,11 +152,11 @@ class Registry:
             NotFoundError: no such version, or its artefacts are gone.
         """
         source = self._source(model, version)
-        parsed = urlparse(source)
-        if parsed.scheme in ("", "file"):
-            folder = Path(unquote(parsed.path), _FOLDER)
-        else:
+        stored = _local(source)
+        if stored is None:
             folder = self._fetched(source, self._cache / model / str(version))
+        else:
+            folder = stored / _FOLDER
         if not (folder / MANIFEST).is_file():
             raise NotFoundError(f"the bundle of {model} version {version} is not in {folder}")
         return folder
@@ -172,6 +182,7 @@ class Registry:
                     dst_path=temporary,
                     tracking_uri=self._client.tracking_uri,
                 )
+                sync_tree(Path(temporary))
                 with suppress(OSError):  # another process was faster
                     Path(temporary).rename(folder)
         return folder / _FOLDER
@@ -184,6 +195,12 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def _local(source: str) -> Path | None:
+    """The folder of artefacts that are kept on this machine; None if they are kept elsewhere."""
+    parsed = urlparse(source)
+    return Path(unquote(parsed.path)) if parsed.scheme in ("", "file") else None
 
 
 @contextmanager
