@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import random
 import struct
@@ -23,6 +24,7 @@ from gyroscope.prediction_log import FileLog
 from gyroscope.serve.app import create_app
 from gyroscope.serve.http import ARROW, JSON, PARQUET, Limits
 from gyroscope.serve.table_reader import MOST_WAITING
+from gyroscope.serve.wide_integers import wide_integers
 
 BATCH = "/v1/models/churn/predict-batch"
 N = 12
@@ -416,6 +418,38 @@ def test_an_arrow_file_is_told_from_a_stream(churn: Served) -> None:
     answer = send(churn, sink.getvalue(), ARROW)
     assert answer.status_code == 400
     assert "it is an Arrow file, write it as a stream" in answer.json()["error"]["message"]
+
+
+# By Polars 2.1.0, of pl.DataFrame({"job": ["clerk"], "age": pl.Series([41], dtype=pl.Int128)}).
+WIDE = {
+    kind: base64.b64decode(Path(__file__).with_name("tables").joinpath(name).read_text("ascii"))
+    for kind, name in ((ARROW, "int128-arrow.txt"), (PARQUET, "int128-parquet.txt"))
+}
+
+
+@pytest.mark.parametrize("kind", [ARROW, PARQUET])
+def test_a_column_of_integers_too_wide_for_arrow_is_named(churn: Served, kind: str) -> None:
+    answer = send(churn, WIDE[kind], kind)
+    assert answer.status_code == 422, answer.text
+    (problem,) = answer.json()["error"]["problems"]
+    assert problem == {
+        "row": None,
+        "field": "age",
+        "given": "a column of integers of more than 64 bits",
+        "expected": "a whole number, at least 0, at most 120",
+    }
+
+
+@pytest.mark.parametrize("kind", [ARROW, PARQUET])
+def test_a_schema_that_leads_astray_names_nothing_or_a_column(kind: str) -> None:
+    whole = WIDE[kind]
+    assert wide_integers(whole) == ["age"]
+    chance = random.Random(11)
+    for _ in range(2_000):
+        body = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            body[chance.randrange(len(body))] = chance.randrange(256)
+        assert len(wide_integers(bytes(body[: chance.randrange(len(body))]))) <= 100
 
 
 def test_offsets_that_point_elsewhere_are_refused(churn: Served) -> None:

@@ -18,6 +18,7 @@ from gyroscope.serve.arrow_values import Given, values_of
 from gyroscope.serve.http import ARROW, PARQUET
 from gyroscope.serve.requests import check_count
 from gyroscope.serve.strict_json import Unfit
+from gyroscope.serve.wide_integers import wide_integers
 
 _NAMES = {ARROW: "Arrow stream", PARQUET: "Parquet file"}
 _ARROW_FILE = b"ARROW1"  # how a file begins, also known as Feather
@@ -40,7 +41,8 @@ def table_rows(
         most_bytes: bytes of all texts once they are written out, at most.
 
     Raises:
-        RequestError: 400 not what the type says, 413 too large, 422 no rows.
+        RequestError: 400 not what the type says, 413 too large, 422 no rows, or columns that Arrow
+            itself does not read.
     """
     import pyarrow as pa
 
@@ -53,6 +55,7 @@ def table_rows(
         raise _too_large(most_bytes) from None
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         # Arrow's own message is kept back: it may quote values.
+        columns.check_widths(body)
         advice = ""
         if body.startswith(_ARROW_FILE):
             advice = ": it is an Arrow file, write it as a stream"
@@ -179,6 +182,18 @@ class _Columns:
             for position, name in enumerate(names)
             if name not in faulty and self._columns[name].role not in _NOT_READ
         }
+
+    def check_widths(self, body: bytes) -> None:
+        """Raise RequestError if a table is not read since its integers are too wide for Arrow."""
+        names = wide_integers(body)
+        for name in names:
+            column = self._columns.get(name)
+            expected = "no such field; it is not in the contract"
+            if column is not None:
+                expected = Codec(column).expected
+            self._fault(name, "a column of integers of more than 64 bits", expected)
+        if names:
+            raise RequestError(422, "the table does not fit the contract", self.problems)
 
     def rows(self, n: int, given: Arrays) -> Rows:
         """The rows, null for values that cannot be used."""

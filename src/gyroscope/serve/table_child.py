@@ -50,7 +50,8 @@ def _outcome(table: Table) -> Outcome:
             most_bytes=table.most_bytes,
         )
     except RequestError as error:
-        return Outcome(status=error.status, message=str(error))
+        problems = list(error.problems)
+        return Outcome(status=error.status, message=str(error), problems=problems)
     return Outcome(rows=rows, problems=problems)
 
 

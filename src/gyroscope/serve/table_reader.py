@@ -97,7 +97,7 @@ class TableReader:
         finally:
             self._waiting -= 1
         if outcome.status != 200:
-            raise RequestError(outcome.status, outcome.message)
+            raise RequestError(outcome.status, outcome.message, outcome.problems)
         return outcome.rows, outcome.problems
 
     def close(self) -> None:
