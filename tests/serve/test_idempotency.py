@@ -23,6 +23,7 @@ from gyroscope.errors import LogError
 from gyroscope.prediction_log import FileLog
 from gyroscope.serve import claims
 from gyroscope.serve.app import create_app
+from gyroscope.serve.logs import Spooling
 
 BEFORE_CANARIES = """CREATE TABLE claims (
     key BLOB PRIMARY KEY,
@@ -233,6 +234,53 @@ def test_claims_that_were_spoilt_are_begun_anew(state: Path) -> None:
     with Served(create_app(state)) as server:
         assert ask(server, "a").status_code == 503
         assert ask(server, "a").status_code == 200
+
+
+def spooling(state: Path) -> Spooling:
+    return Spooling(folder=lambda model: state / "aside" / "spools" / model)
+
+
+def test_a_key_is_good_while_the_disk_of_the_claims_takes_nothing(state: Path) -> None:
+    with Served(create_app(state, spooling=spooling(state))) as server:
+        before = ask(server, "a")
+        home = server.app._endpoints._claims._home._connection
+        assert home is not None
+        home.execute("PRAGMA query_only=ON")  # fails as on a disk that is read-only
+        first = ask(server, "b")
+        assert first.status_code == 200
+        assert ask(server, "b").content == first.content
+        assert ask(server, "a").content == before.content
+        home.execute("PRAGMA query_only=OFF")
+        assert ask(server, "b").content == first.content
+        assert ask(server, "c").status_code == 200
+    with sqlite3.connect(state / "requests.db") as file:
+        [(n,)] = file.execute("SELECT count(*) FROM claims")
+    file.close()
+    assert n == 2  # those of a and c
+    with Served(create_app(state, spooling=spooling(state))) as later:
+        assert ask(later, "b").content == first.content
+        assert ask(later, "b", {"row": {**ROW, "age": 42}}).status_code == 409
+    assert len(on_record(state)) == 3
+
+
+def test_claims_that_could_never_be_made_in_their_place_are_made_aside(state: Path) -> None:
+    (state / "requests.db").symlink_to(state / "nowhere" / "requests.db")
+    with Served(create_app(state, spooling=spooling(state))) as server:
+        first = ask(server, "a")
+        assert first.status_code == 200
+        assert ask(server, "a").content == first.content
+    assert len(on_record(state)) == 1
+
+
+def test_where_claims_cannot_be_looked_up_no_key_is_taken_for_new(state: Path) -> None:
+    (state / "requests.db").mkdir()
+    with Served(create_app(state, spooling=spooling(state))) as server:
+        answer = ask(server, "a")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "1"
+        (state / "requests.db").rmdir()
+        assert ask(server, "a").status_code == 200
+    assert len(on_record(state)) == 1
 
 
 def test_a_claim_that_is_made_twice_costs_no_other_claim(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class SpooledLog:
         try:
             is_full = sum(segment_sizes(self._spool_folder).values()) >= self._spool_bytes
             if not is_full:
-                _make_private(self._spool_folder.parent)
+                make_private(self._spool_folder.parent)
                 append(self._spool)
         except (UnwritableError, OSError):
             is_full = True
@@ -193,7 +193,7 @@ def _move(source: int, path: Path, target: Path) -> None:
     path.unlink()
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """Make the folder of a spool for this user alone; anybody may write beside it.
 
     Raises:

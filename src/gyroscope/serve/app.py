@@ -84,7 +84,8 @@ class Application:
         self._limits = limits
         self._guard = guard
         self._access_log = access_log
-        self._endpoints = Endpoints(self.models, self._logs, Claims(state), limits)
+        claims = Claims(state, None if spooling is None else spooling.root)
+        self._endpoints = Endpoints(self.models, self._logs, claims, limits)
         self._routes = {
             "predict": Route(self._endpoints.predict),
             "predict-batch": Route(self._endpoints.predict_batch, BATCH_KINDS),

@@ -27,6 +27,11 @@ class Spooling(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 64_000_000  # that it may hold, for each model
     when_full: WhenFull = "refuse"
 
+    @property
+    def root(self) -> Path:
+        """The folder that holds the spools of all models."""
+        return self.folder("any").parent
+
 
 class ModelLog:
     """The log of one model, for the tasks of the event loop."""
