@@ -161,9 +161,10 @@ def chain(thresholds: NDArray[np.float64], codes: int = 0) -> Nodes:
         (52, 5, 0, True),  # 255 thresholds
         (65, 4, 0, False),  # 256: ranks
         (2, 1, 256, False),  # the missing one is the 257th
+        (1, 1, 255, False),  # no split but on 85 codes
     ],
 )
-def test_what_is_too_large_for_bytes_is_walked(
+def test_what_is_too_large_for_bytes_or_takes_longer_is_walked(
     leaves: int, trees_alike: int, codes: int, in_strips: bool
 ) -> None:
     thresholds = np.linspace(-1.0, 1.0, (leaves - 1) * trees_alike).reshape(trees_alike, -1)

@@ -5,7 +5,7 @@
 #include "strips.h"
 #include "trees.h"
 
-#define LANES 8 /* walks at once: each waits for its own loads; BLOCK is a multiple */
+#define LANES 8 /* walks at once: each waits for its own loads; BLOCK is a multiple of it */
 
 static inline int goes_left(const struct test *test, const double *seen, const int32_t *codes,
                             const uint8_t *sets, int by_code)
@@ -89,21 +89,21 @@ static inline void many_rows(const struct trees *m, const double *seen, const in
 }
 
 static void walk_all(const struct trees *m, const double *seen, const int32_t *codes, int n,
-                  int32_t p, double *margins)
+                     int32_t p, double *margins)
 {
-#define SCORE(BY_CODE, ONLY)                                              \
+#define WALK(BY_CODE, ONLY)                                               \
     if (n == 1)                                                           \
         one_row(m, seen, codes, margins, BY_CODE, ONLY);                  \
     else                                                                  \
         many_rows(m, seen, codes, n, p, margins, BY_CODE, ONLY)
     if (m->n_outputs == 1 && m->n_coded) {
-        SCORE(1, 1);
+        WALK(1, 1);
     } else if (m->n_outputs == 1) {
-        SCORE(0, 1);
+        WALK(0, 1);
     } else if (m->n_coded) {
-        SCORE(1, 0);
+        WALK(1, 0);
     } else {
-        SCORE(0, 0);
+        WALK(0, 0);
     }
 }
 
@@ -125,7 +125,7 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
     int32_t *codes = (int32_t *)(seen + (int64_t)block * 2 * p);
     for (int32_t first = 0; first < n && !status; first += block) {
         int taken = n - first < block ? n - first : block;
-        int together = !strip || taken < strips->few ? LANES : STRIP;
+        int together = !strip || taken < strips->few ? LANES : BLOCK;
         int padded = block == 1 ? 1 : (taken + together - 1) / together * together;
         for (int i = 0; i < padded && !status; i++) {
             int32_t row = first + (i < taken ? i : 0);
@@ -136,7 +136,7 @@ int gyro_tree_margins(const struct trees *m, const double *rows, int32_t n, int3
             break;
         for (int i = 0; i < padded; i++)
             memcpy(found + i * outputs, m->bases, (size_t)outputs * sizeof(double));
-        if (together == STRIP)
+        if (together == BLOCK)
             gyro_strip(m, seen, codes, taken, p, (uint8_t *)(codes + (int64_t)block * p), found);
         else
             walk_all(m, seen, codes, padded, p, found);

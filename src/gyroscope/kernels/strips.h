@@ -1,15 +1,17 @@
-/* Trees laid out for many rows side by side: a strip of them.
+/* Trees laid out for a block of rows side by side, a line of bytes for each of their values.
  *
  * Of a row no more is needed than on which side of each threshold its values are. So each column is
- * put into ranks, a byte a row, and a split compares 64 of them in a few instructions. All splits of
- * a tree are decided, also those that a row never comes to, from the leaves upwards: what a split
- * has for a row is what the one of its children has that the row would go on to; a leaf has its own
- * number. Nothing is looked up by what a row decides, but the value of the leaf at the end.
+ * put into ranks, a byte a row, and a split compares a line of them in a few instructions. All
+ * splits of a tree are decided, also those that a row never comes to, from the leaves upwards: what
+ * a split has for a row is what the one of its children has that the row would go on to; a leaf has
+ * its own number. Nothing is looked up by what a row decides, but the value of the leaf at the end.
+ *
+ * Ranks in bytes, and splits that are decided for many rows whether they come there or not, are as
+ * in Ye et al. (2018), RapidScorer, KDD; there, leaves that cannot be reached are struck out.
  */
 #include <stdint.h>
 
-#define STRIP 64 /* rows */
-#define MOST_LEAVES 128 /* of a tree: the first lines of results hold the numbers of leaves */
+#define MOST_LEAVES 128 /* of a tree, as in strips.py: the first lines of results are leaves */
 
 /* The thresholds of one column, in ascending order, filled up with infinity to 2^steps - 1. */
 struct scale {
@@ -54,7 +56,7 @@ struct trees;
 /* The bytes that gyro_strip needs for its work. */
 int64_t gyro_strip_bytes(const struct trees *m);
 
-/* Adds the leaves of n rows as seen to their margins[n][outputs]; there must be STRIP rows, of which
- * those from n on may be any. */
+/* Adds the leaves of n rows as seen to their margins[n][outputs]. There must be BLOCK rows; those
+ * from n on may be any. */
 void gyro_strip(const struct trees *m, const double *seen, const int32_t *codes, int n, int32_t p,
                 uint8_t *work, double *margins);

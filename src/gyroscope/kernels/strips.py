@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from gyroscope.kernels.groves import Integers, Matrix, Paths, Records, Vector
 
-_MOST_LEAVES = 128  # of a tree: rows walk through larger ones sooner
+_MOST_LEAVES = 128  # of a tree, as in strips.h: rows walk through larger ones sooner
 _MOST_RANKS = 256  # of the values of a column, or its codes: a byte
 _MOST_LINES = 2**16
+_CODES_OF_FORK = 50  # listed, on average: to compare with more takes longer than to walk
 _FEWEST, _FORKS_OF_ROW = 8, 3  # rows that are worth it; with larger trees one more for so many
 
 _SCALE = np.dtype([("column", "i4"), ("first", "i4"), ("steps", "i4")])
@@ -37,7 +38,7 @@ class Strips:
 
     Attributes:
         address: where the kernels find them while this object lives; None if a tree or a column is
-            too large for bytes.
+            too large for bytes, or if walks are faster.
     """
 
     def __init__(
@@ -63,7 +64,11 @@ class Strips:
             sets[np.searchsorted(by_code, choices)].astype(np.bool_),
         )
         n_lines = 2 * scales.size + asked.size
-        if most.max(initial=0) >= _MOST_RANKS - 1 or n_lines > _MOST_LINES:
+        if (
+            most.max(initial=0) >= _MOST_RANKS - 1
+            or n_lines > _MOST_LINES
+            or codes.size > _CODES_OF_FORK * forks.size
+        ):
             return
         result = np.zeros(paths.tree.size, dtype=np.intp)
         result[leaves] = np.arange(leaves.size) - trees["leaves"][paths.tree[leaves]]
@@ -103,15 +108,15 @@ def _scales(
     used = np.unique(columns)
     scales = np.zeros(used.size, dtype=_SCALE)
     line, most = np.zeros((2, columns.size), dtype=np.intp)
-    cuts = [np.zeros(0)]
+    cuts: list[float] = []
     for k, column in enumerate(used.tolist()):
         here = columns == column
         ascending, most[here] = np.unique(test["threshold"][here], return_inverse=True)
         line[here] = 2 * k + test["slot"][here] % 2
         steps = ascending.size.bit_length()
-        scales[k] = column, sum(map(len, cuts)), steps
-        cuts.append(np.pad(ascending, (0, 2**steps - 1 - ascending.size), constant_values=np.inf))
-    return scales, np.concatenate(cuts), line, most
+        scales[k] = column, len(cuts), steps
+        cuts += [*ascending.tolist(), *[np.inf] * (2**steps - 1 - ascending.size)]
+    return scales, np.array(cuts), line, most
 
 
 def _choices(

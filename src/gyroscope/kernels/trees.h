@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdint.h>
 
-#define BLOCK 64 /* rows that share the loads of a tree */
+#define BLOCK 64 /* rows that go through the trees together */
 #define INLINE static inline __attribute__((always_inline))
 
 /* Two numbers, wherever they lie. */
@@ -49,16 +49,17 @@ struct trees {
     const pair *inverses;
     const pair *points; /* Gauss-Legendre on [0, 1]: for k pairs from k * (k - 1) / 2 on */
     const pair *weights;
-    const uint8_t *sets;        /* per set and code: goes left; the last code is for missing */
-    const int32_t *coded;       /* columns with splits on codes */
-    const double *bases;        /* of each margin */
-    const struct strips *strips; /* the same trees for many rows at once; NULL if they are too large */
+    const uint8_t *sets;         /* per set and code: goes left; the last code is for missing */
+    const int32_t *coded;        /* columns with splits on codes */
+    const double *bases;         /* of each margin */
+    const struct strips *strips; /* the same trees for many rows at once; NULL if there are none */
     int32_t n_outputs, width, n_trees, n_groves, n_coded, n_codes, single;
     int32_t most_places, most_splits; /* of a grove, places times its pairs */
 };
 
 /* Returns 1 if a code is none that the sets know. */
-static inline int see(const struct trees *m, const double *x, int32_t p, double *seen, int32_t *codes)
+static inline int see(const struct trees *m, const double *x, int32_t p, double *seen,
+                      int32_t *codes)
 {
     for (int32_t j = 0; j < p; j++) {
         double v = x[j];
