@@ -131,8 +131,8 @@ def _strange(held: InWindows) -> FloatArray:
         cells, counts = new.magnitude_cells, new.magnitude_counts
         if cells.size and (cells[0] < least or cells[-1] > most):
             strange[k] = counts[(cells < least) | (cells > most)].sum()
-        if no_zeros:  # new.zeros, without counting once more what is known
-            strange[k] += held.n[k] - new.infinite - counts.sum()
+        if no_zeros:
+            strange[k] += new.zeros
     return strange
 
 
