@@ -388,14 +388,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         """Where the prediction log of a model is kept, absolute."""
         return self.state / "log" / model
 
-    def spool_folder(self, model: str) -> Path:
-        """Where records of a model wait while its log cannot be written, absolute.
+    @property
+    def spools(self) -> Path:
+        """The folder of what waits while the disk of the state takes nothing, absolute.
 
         Each state folder has its own, so that its servers and commands find the same one.
         """
         root = Path(self.root, self.settings["spool"] or tempfile.gettempdir())
         digest = hashlib.blake2b(str(self.state).encode(), digest_size=8).hexdigest()
-        return root / f"gyroscope-{os.getuid()}-{digest}" / model
+        return root / f"gyroscope-{os.getuid()}-{digest}"
+
+    def spool_folder(self, model: str) -> Path:
+        """Where records of a model wait while its log cannot be written, absolute."""
+        return self.spools / model
 
     def model(self, name: str | None) -> ModelConfig:
         """The model called ``name``, or the only one if ``name`` is None.

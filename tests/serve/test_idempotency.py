@@ -237,7 +237,7 @@ def test_claims_that_were_spoilt_are_begun_anew(state: Path) -> None:
 
 
 def spooling(state: Path) -> Spooling:
-    return Spooling(folder=lambda model: state / "aside" / "spools" / model)
+    return Spooling(root=state / "aside" / "spools")
 
 
 def test_a_key_is_good_while_the_disk_of_the_claims_takes_nothing(state: Path) -> None:

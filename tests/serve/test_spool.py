@@ -21,9 +21,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def served(state: Path, *, size: int = 10**6, when_full: WhenFull = "refuse") -> Served:
-    spooling = Spooling(
-        folder=lambda model: state / "spool" / "mine" / model, bytes=size, when_full=when_full
-    )
+    spooling = Spooling(root=state / "spool" / "mine", bytes=size, when_full=when_full)
     return Served(create_app(state, spooling=spooling))
 
 

@@ -89,7 +89,7 @@ def api(
         ),
         trusted_types=settings["trusted_types"],
         spooling=Spooling(
-            folder=config.spool_folder,
+            root=config.spools,
             bytes=int(settings["spool_mb"] * 1_000_000),
             when_full=settings["when_spool_full"],
         ),

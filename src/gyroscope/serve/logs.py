@@ -6,7 +6,7 @@ import asyncio
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,14 +23,13 @@ _PROBE = bytes(4096)  # a whole block: a full disk refuses it
 class Spooling(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of records while the disk of the log takes nothing."""
 
-    folder: Callable[[str], Path]  # of the spool, by model
+    root: Path  # the folder that holds the spools of all models
     bytes: int = 64_000_000  # that it may hold, for each model
     when_full: WhenFull = "refuse"
 
-    @property
-    def root(self) -> Path:
-        """The folder that holds the spools of all models."""
-        return self.folder("any").parent
+    def folder(self, model: str) -> Path:
+        """The spool of a model."""
+        return self.root / model
 
 
 class ModelLog:
