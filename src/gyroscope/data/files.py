@@ -35,8 +35,13 @@ def sync_tree(folder: Path, *, above: int = 0) -> None:
         above: how many folders above it may be new as well.
     """
     for path in (*folder.rglob("*"), folder, *folder.parents[:above]):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Make a file, or new names in a folder, survive a power failure; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from gyroscope.data.files import sync_path
 from gyroscope.errors import LogError
 from gyroscope.prediction_log.catalog import segment_sizes
 from gyroscope.prediction_log.moments import DAY_US, microseconds
@@ -37,7 +38,7 @@ from gyroscope.prediction_log.parts import (
 from gyroscope.prediction_log.reader import SegmentReader
 from gyroscope.prediction_log.spool import PARTIAL, carry_home
 from gyroscope.prediction_log.table import Description, Kind, extended, schema, table_of
-from gyroscope.prediction_log.writer import make_folder, seal, sync_folder
+from gyroscope.prediction_log.writer import make_folder, seal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -129,7 +130,7 @@ def remove_partials(folder: Path) -> None:
 def remove_part(part: Part) -> None:
     """Remove a Parquet file, and the folder of its day with the last one."""
     part.path.unlink()
-    sync_folder(part.path.parent)
+    sync_path(part.path.parent)
     with suppress(OSError):  # there are others
         part.path.parent.rmdir()
 
@@ -184,7 +185,7 @@ class PartWriter:
         with self._partial.open("rb") as file:
             os.fsync(file.fileno())
         self._partial.replace(self._path)
-        sync_folder(self._path.parent)
+        sync_path(self._path.parent)
 
     def _flush(self) -> None:
         import pyarrow as pa
@@ -255,7 +256,7 @@ def _take_over(folder: Path, names: set[str], part_bytes: int, damaged_too: bool
             files += 1
     for name in names:
         (folder / name).unlink(missing_ok=True)  # its writer may have removed an empty one
-    sync_folder(folder)
+    sync_path(folder)
     return Compacted(segments=len(names), rows=rows, files=files, left=len(damaged))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gyroscope.data.files import write_atomically
+from gyroscope.data.files import sync_path, write_atomically
 from gyroscope.errors import LogError
 from gyroscope.prediction_log.compaction import (
     PartWriter,
@@ -24,7 +24,7 @@ from gyroscope.prediction_log.compaction import (
 )
 from gyroscope.prediction_log.parts import Part, list_parts
 from gyroscope.prediction_log.table import LABELS, PREDICTIONS, Kind
-from gyroscope.prediction_log.writer import make_folder, sync_folder
+from gyroscope.prediction_log.writer import make_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +61,7 @@ def order_erasure(folder: Path, subject: str) -> None:
     try:
         make_folder(folder)
         write_atomically(folder / _ORDER, msgspec.json.encode(Order(subject=subject)))
-        sync_folder(folder)
+        sync_path(folder)
     except OSError as error:
         raise LogError(f"nothing was erased, {folder} cannot be written: {error}") from error
 
@@ -92,7 +92,7 @@ def complete_erasure(folder: Path, spool: Path | None = None) -> Erasure | None:
         (folder / _ORDER).unlink()
         for path in folder.glob(f".{_ORDER}.*"):  # what a killed process was writing
             path.unlink()
-        sync_folder(folder)
+        sync_path(folder)
     except OSError as error:
         raise LogError(
             f"the erasure in {folder} is not complete ({error}): see that its disk has space and "

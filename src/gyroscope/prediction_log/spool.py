@@ -21,12 +21,13 @@ from typing import Literal
 
 import msgspec
 
+from gyroscope.data.files import sync_path
 from gyroscope.errors import UnwritableError
 from gyroscope.model import Label, Prediction
 from gyroscope.prediction_log.base import Appends
 from gyroscope.prediction_log.catalog import segment_sizes
 from gyroscope.prediction_log.file_log import FileLog
-from gyroscope.prediction_log.writer import SEALED_MODE, make_folder, sync_folder
+from gyroscope.prediction_log.writer import SEALED_MODE, make_folder
 
 WhenFull = Literal["refuse", "serve"]
 
@@ -189,7 +190,7 @@ def _move(source: int, path: Path, target: Path) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    sync_folder(target.parent)
+    sync_path(target.parent)
     path.unlink()
 
 

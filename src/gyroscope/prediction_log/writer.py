@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from gyroscope.data.files import sync_path
 from gyroscope.errors import UnwritableError, UsageError
 from gyroscope.prediction_log import segments
 from gyroscope.prediction_log.records import Encoded, encode_schema
@@ -144,7 +145,7 @@ class _Segment:
             if self._fsync:
                 _sync(self._file)
                 if self.size == 0:
-                    sync_folder(self._path.parent)
+                    sync_path(self._path.parent)
             self.size += len(data)
             self.is_whole = True
         return True
@@ -238,13 +239,4 @@ def make_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make new names in a folder survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_path(path.parent)
