@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import socket
@@ -24,15 +23,14 @@ from tests.serve.test_predict import logged, rows
 from uvicorn.server import ServerState
 
 from gyroscope.errors import LogError
-from gyroscope.model import Prediction
-from gyroscope.prediction_log import FileLog
-from gyroscope.serve import listener, protocol
+from gyroscope.serve import direct, protocol
 from gyroscope.serve.app import Application, create_app
 from gyroscope.serve.direct import _Passage
 from gyroscope.serve.guard import Guard
 from gyroscope.serve.http import Limits
 from gyroscope.serve.listener import Listener
 from gyroscope.serve.protocol import BoundedProtocol
+from gyroscope.serve.requests import PredictRequest, predict_request
 
 NOW = "Fri, 27 Nov 2026 04:00:00 GMT"
 PATH = "/v1/models/churn/predict"
@@ -187,6 +185,29 @@ def test_what_is_no_sound_row_is_left_to_a_task(
 ) -> None:
     in_turn(churn, [request_of])
     assert taken == [False]
+
+
+def test_a_batch_is_not_read_twice(churn: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+
+    def noted(body: bytes, *more: Any) -> PredictRequest:
+        read.append(body)
+        return predict_request(body, *more)
+
+    monkeypatch.setattr(direct, "predict_request", noted)
+    heard = in_turn(churn, [post({"explain": 0, "rows": [ROW, ROW]}), post({"row": ROW})])
+    assert [one.status for one in heard] == [200, 200]
+    assert read == [json.dumps({"row": ROW}).encode()]
+
+
+def test_a_row_that_looks_like_a_batch_is_answered_as_others_are(
+    churn: Served, taken: list[bool]
+) -> None:
+    row = {**ROW, "at": "2026-01-05T08:00:00Z"}
+    sent = [post({"row": {"note": note, **row}, "explain": 2}) for note in ("rows", "words")]
+    [alike, taken_directly] = in_turn(churn, sent)
+    assert taken == [False, True]
+    assert said(alike) == said(taken_directly)
 
 
 @pytest.mark.parametrize(
@@ -535,70 +556,3 @@ def test_a_client_that_leaves_before_its_body_leaves_nothing_behind(
 
     churn.run(left())
     assert taken == [True]
-
-
-def test_clients_are_told_to_try_again_if_the_log_stalls_when_the_server_stops(
-    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    stalled, goes_on, append = threading.Event(), threading.Event(), FileLog.append
-
-    def stalling(log: FileLog, predictions: Sequence[Prediction]) -> None:
-        stalled.set()
-        goes_on.wait(30)
-        append(log, predictions)
-
-    monkeypatch.setattr(FileLog, "append", stalling)
-    monkeypatch.setattr(listener, "_GRACE_S", 0.2)
-    monkeypatch.setattr(listener, "_LEAVE_S", 0.2)
-    monkeypatch.setattr("gc.freeze", lambda: None)
-
-    async def stop_meanwhile() -> list[tuple[Heard, bytes]]:
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = Listener(create_app(state), state / "server.json", "127.0.0.1")
-        running = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        address = listening.getsockname()
-        connections = [await asyncio.open_connection(*address) for _ in range(2)]
-        for body, (_, writer) in zip(({"row": ROW}, {"rows": [ROW]}), connections, strict=True):
-            writer.write(post(body))
-        while not stalled.is_set():
-            await asyncio.sleep(0.01)
-        server.should_exit = True
-        heard = [(await answer(reader), await reader.read()) for reader, _ in connections]
-        goes_on.set()
-        await running
-        for _, writer in connections:
-            writer.close()
-        return heard
-
-    for told, rest in asyncio.run(stop_meanwhile()):
-        assert told.status == 503
-        assert "the server is stopping" in told.body["error"]["message"]
-        assert told.headers["retry-after"] == "1"
-        assert told.headers["connection"] == "close"
-        assert rest == b""
-    assert not [record for record in caplog.records if record.exc_info]
-    assert len(list(logged(state).predictions)) == 2
-
-
-def test_an_address_file_that_cannot_be_removed_does_not_keep_the_server_from_stopping_in_order(
-    state: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def read_only(path: Path, missing_ok: bool = False) -> None:
-        raise OSError(errno.EROFS, "Read-only file system", str(path))
-
-    monkeypatch.setattr("gc.freeze", lambda: None)
-
-    async def start_and_stop() -> None:
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = Listener(create_app(state), state / "server.json", "127.0.0.1")
-        running = asyncio.create_task(server.serve(sockets=[listening]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        monkeypatch.setattr(Path, "unlink", read_only)
-        server.should_exit = True
-        await running
-
-    asyncio.run(start_and_stop())
-    assert "Traceback" not in caplog.text
